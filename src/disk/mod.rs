@@ -1,0 +1,1 @@
+//! The disk: a list of extents over cached files and small buffers.

@@ -1,0 +1,58 @@
+//! What the guest reports to a local host: one JSON object per line on the virtio-serial port.
+
+use serde::{Deserialize, Serialize};
+
+/// One status line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Status {
+    /// A boot stage was reached.
+    Stage {
+        /// Stage name, as the guest's step table has it.
+        name: String,
+        /// Milliseconds since the kernel started (CLOCK_BOOTTIME).
+        at_ms: u64,
+    },
+    /// A container's process was started.
+    Started {
+        /// Container name.
+        container: String,
+        /// 0 for the first start.
+        restart_count: u32,
+        /// Milliseconds since the kernel started.
+        at_ms: u64,
+    },
+    /// A container's process ended.
+    Exited {
+        /// Container name.
+        container: String,
+        /// Exit code; 128 + signal when killed.
+        exit_code: u32,
+        /// True when the kernel killed it for its memory limit.
+        oom_killed: bool,
+        /// Milliseconds until the next start, if there is one.
+        restart_in_ms: Option<u64>,
+    },
+    /// The Pod has ended and the VM powers off. Always the last line.
+    Ended {
+        /// The last exit code of each container, in the contract's order.
+        containers: Vec<ContainerExit>,
+    },
+    /// PID 1 cannot go on. Always the last line.
+    Failed {
+        /// One-line reason.
+        reason: String,
+    },
+}
+
+/// A container's last exit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerExit {
+    /// Container name.
+    pub name: String,
+    /// Exit code; 128 + signal when killed.
+    pub exit_code: u32,
+    /// The kernel killed it for its memory limit.
+    pub oom_killed: bool,
+}

@@ -1,0 +1,5 @@
+//! EROFS: the store's file system.
+
+pub mod tree;
+
+pub use tree::*;

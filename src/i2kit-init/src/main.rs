@@ -1,0 +1,3 @@
+//! PID 1 of an i2kit guest.
+
+fn main() {}

@@ -1,0 +1,63 @@
+//! A layer, converted once: tar entries in order, and a data blob of slab-aligned extents.
+
+use std::path::PathBuf;
+
+use i2kit_format::erofs::{FileData, Metadata};
+
+/// One tar entry, in the order of the tar. Order and duplicates matter: a path may run through a
+/// symlink of a lower layer, so only the merge can say which file it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The entry's name as the tar has it: no leading `/` or `./`, no trailing `/`, no empty or `.`
+    /// component; `..` was refused at conversion. Empty for the root itself. Whiteouts (`.wh.*`)
+    /// keep their names.
+    pub path: Box<[u8]>,
+    /// Mode, owner, times, xattrs.
+    pub metadata: Metadata,
+    /// Type and data.
+    pub kind: EntryKind,
+}
+
+/// What kind of entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory; over an existing one only its metadata changes.
+    Directory,
+    /// A regular file; extents' blocks count from the start of this layer's data blob.
+    Regular(FileData),
+    /// A second name of the file that this path names, at this moment of the replay.
+    HardLink(Box<[u8]>),
+    /// A symbolic link, with its target's raw bytes.
+    Symlink(Box<[u8]>),
+    /// A character device.
+    CharDevice {
+        /// 12 bits.
+        major: u32,
+        /// 20 bits.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// 12 bits.
+        major: u32,
+        /// 20 bits.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+}
+
+/// A layer in the cache, converted: open files and what is known of them.
+#[derive(Clone, Debug)]
+pub struct ConvertedLayer {
+    /// The diffID, `sha256:…`.
+    pub diff_id: String,
+    /// The entries in order.
+    pub entries: Vec<Entry>,
+    /// The data blob: a whole number of slabs, possibly none.
+    pub data: PathBuf,
+    /// The level-0 verity hash blocks of the data, 4 KiB for each slab.
+    pub hash_blocks: PathBuf,
+    /// The plain SHA-256 of each slab.
+    pub slab_digests: Vec<[u8; 32]>,
+}

@@ -1,0 +1,3 @@
+//! The `i2kit` command.
+
+fn main() {}

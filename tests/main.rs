@@ -1,0 +1,12 @@
+//! The integration tests: one binary, one module per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(missing_docs)]
+
+mod boot;
+mod build;
+mod cli;
+mod floors;
+mod layers;
+mod manifest;
+mod readme;
+mod support;
