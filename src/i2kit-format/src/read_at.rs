@@ -33,6 +33,17 @@ impl ReadAt for [u8] {
     }
 }
 
+/// A reference reads what it points to, so that `&slice` can be a `&dyn ReadAt`.
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buf, offset)
+    }
+}
+
 /// A part of another source: a partition of a disk, say.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a, R: ?Sized> {
