@@ -33,14 +33,14 @@ impl ReadAt for [u8] {
     }
 }
 
-/// A reference reads what it points to, so that `&slice` can be a `&dyn ReadAt`.
-impl<R: ReadAt + ?Sized> ReadAt for &R {
+/// An owned buffer is sized, so that it can be a `&dyn ReadAt`.
+impl ReadAt for Vec<u8> {
     fn len(&self) -> u64 {
-        (**self).len()
+        self.as_slice().len() as u64
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        (**self).read_exact_at(buf, offset)
+        self.as_slice().read_exact_at(buf, offset)
     }
 }
 

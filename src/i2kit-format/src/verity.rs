@@ -19,6 +19,9 @@ pub const HASH_BLOCK: usize = 4096;
 /// Digests in a hash block: one describes 512 KiB, a slab.
 pub const DIGESTS_PER_BLOCK: usize = 128;
 
+/// One block of the tree: the digests of 128 blocks below it.
+pub type HashBlock = [u8; HASH_BLOCK];
+
 const DIGEST: usize = 32;
 const SLAB_BYTES: usize = HASH_BLOCK * DIGESTS_PER_BLOCK;
 const BLOCK_BYTES: u64 = HASH_BLOCK as u64;
@@ -26,7 +29,7 @@ const SIGNATURE: [u8; 8] = *b"verity\0\0";
 const ZERO_BLOCK: &[u8; HASH_BLOCK] = &[0; HASH_BLOCK];
 
 static ZERO_DIGEST: LazyLock<[u8; DIGEST]> = LazyLock::new(|| Sha256::digest(ZERO_BLOCK).into());
-static ZERO_SLAB: LazyLock<[u8; HASH_BLOCK]> = LazyLock::new(|| {
+static ZERO_SLAB: LazyLock<HashBlock> = LazyLock::new(|| {
     let mut block = [0; HASH_BLOCK];
     let (digests, _) = block.as_chunks_mut::<DIGEST>();
     digests.fill(*ZERO_DIGEST);
@@ -96,7 +99,7 @@ pub enum Error {
 /// zero digests, which the kernel never reads. Bytes past 512 KiB belong to the next hash block
 /// and are not looked at.
 #[must_use]
-pub fn hash_slab(slab: &[u8]) -> [u8; HASH_BLOCK] {
+pub fn hash_slab(slab: &[u8]) -> HashBlock {
     debug_assert!(slab.len() <= SLAB_BYTES);
     let mut out = [0; HASH_BLOCK];
     let (digests, _) = out.as_chunks_mut::<DIGEST>();
@@ -108,7 +111,7 @@ pub fn hash_slab(slab: &[u8]) -> [u8; HASH_BLOCK] {
 
 /// The hash block of an all-zero slab.
 #[must_use]
-pub fn zero_slab() -> &'static [u8; HASH_BLOCK] {
+pub fn zero_slab() -> &'static HashBlock {
     &ZERO_SLAB
 }
 
@@ -150,7 +153,7 @@ impl TreeBuilder {
     }
 
     /// Adds the next level-0 hash block.
-    pub fn push(&mut self, level0: &[u8; HASH_BLOCK]) {
+    pub fn push(&mut self, level0: &HashBlock) {
         self.level1.extend_from_slice(&Sha256::digest(level0));
     }
 
@@ -240,7 +243,7 @@ impl Superblock {
 
     /// Block 0 of the hash device.
     #[must_use]
-    pub fn to_block(&self) -> [u8; HASH_BLOCK] {
+    pub fn to_block(&self) -> HashBlock {
         let raw = RawSuperblock {
             signature: self.signature,
             version: self.version.into(),

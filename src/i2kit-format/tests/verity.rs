@@ -94,7 +94,7 @@ fn trees_equal_veritysetups_bit_by_bit() {
             ours == std::fs::read(&theirs_path).unwrap(),
             "{blocks} blocks: trees differ"
         );
-        verity::verify(&data.as_slice(), &ours.as_slice(), &our_root).unwrap();
+        verity::verify(&data, &ours, &our_root).unwrap();
     }
 }
 
@@ -142,9 +142,9 @@ fn verify_reads_salted_and_single_block_trees() {
             *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).unwrap();
         }
         let hash = std::fs::read(&hash_path).unwrap();
-        verity::verify(&data.as_slice(), &hash.as_slice(), &root).unwrap();
+        verity::verify(&data, &hash, &root).unwrap();
         root[0] ^= 1;
-        verity::verify(&data.as_slice(), &hash.as_slice(), &root).unwrap_err();
+        verity::verify(&data, &hash, &root).unwrap_err();
     }
 }
 
@@ -186,10 +186,8 @@ fn a_short_last_block_counts_as_zero_filled() {
 fn verify_names_the_first_bad_block() {
     let data = sample(128 * 130);
     let (hash, root) = hash_device(&data);
-    let check = |data: &[u8], hash: &[u8]| {
-        verity::verify(&data, &hash, &root)
-            .unwrap_err()
-            .to_string()
+    let check = |data: &Vec<u8>, hash: &Vec<u8>| {
+        verity::verify(&data, &hash, &root).unwrap_err().to_string()
     };
     let mut bad = data.clone();
     bad[200 * HASH_BLOCK + 17] ^= 1;
@@ -216,14 +214,14 @@ fn verify_names_the_first_bad_block() {
         bad[block * HASH_BLOCK] ^= 1;
         assert_eq!(check(&data, &bad), text);
     }
-    let short = &data[..data.len() - 1];
+    let short = data[..data.len() - 1].to_vec();
     assert!(matches!(
-        verity::verify(&short, &hash.as_slice(), &root),
+        verity::verify(&short, &hash, &root),
         Err(Error::TooSmall { device: "data", .. })
     ));
-    let short = &hash[..hash.len() - 1];
+    let short = hash[..hash.len() - 1].to_vec();
     assert!(matches!(
-        verity::verify(&data.as_slice(), &short, &root),
+        verity::verify(&data, &short, &root),
         Err(Error::TooSmall { device: "hash", .. })
     ));
 }
@@ -265,6 +263,6 @@ proptest! {
         for (offset, value) in mutations {
             hash[offset] = value;
         }
-        let _ = verity::verify(&data.as_slice(), &hash.as_slice(), &root);
+        let _ = verity::verify(&data, &hash, &root);
     }
 }
