@@ -186,9 +186,8 @@ fn a_short_last_block_counts_as_zero_filled() {
 fn verify_names_the_first_bad_block() {
     let data = sample(128 * 130);
     let (hash, root) = hash_device(&data);
-    let check = |data: &Vec<u8>, hash: &Vec<u8>| {
-        verity::verify(&data, &hash, &root).unwrap_err().to_string()
-    };
+    let check =
+        |data: &Vec<u8>, hash: &Vec<u8>| verity::verify(data, hash, &root).unwrap_err().to_string();
     let mut bad = data.clone();
     bad[200 * HASH_BLOCK + 17] ^= 1;
     bad[9000 * HASH_BLOCK] ^= 1;
