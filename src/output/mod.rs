@@ -1,1 +1,17 @@
-//! output.
+//! Sinks of a [`Disk`](crate::disk::Disk): a raw file today.
+
+mod raw;
+mod record;
+
+pub use raw::{RawError, Written, write_raw};
+pub use record::{FileIdentity, OutputsRecord, RecordError, record_path};
+
+use std::path::{Path, PathBuf};
+
+/// A sink's file could not be made durable in its folder.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -1,1 +1,102 @@
-//! pipeline.
+//! Fetches and converts the layers of all images, each once, in parallel.
+
+pub mod progress;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use progress::{Progress, Silent};
+
+use crate::cache::Cache;
+use crate::layer::{self, ConvertOptions, ConvertedLayer, LayerSpec};
+use crate::oci::{Digest, LayerDescriptor, Source};
+
+/// A layer and where its bytes come from.
+#[derive(Clone)]
+pub struct Request {
+    /// Which layer.
+    pub layer: LayerDescriptor,
+    /// Opened only when the cache lacks the layer.
+    pub source: Arc<dyn Source>,
+}
+
+/// Converts every requested layer that the cache lacks, `jobs` at a time; a diffID that is asked
+/// for twice is converted once. The first error stops what has not begun.
+///
+/// # Errors
+/// The first layer's that cannot be converted.
+pub fn convert(
+    cache: &Cache,
+    requests: &[Request],
+    options: &ConvertOptions,
+    jobs: usize,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<Digest, Arc<ConvertedLayer>>, layer::Error> {
+    let unique: BTreeMap<Digest, &Request> =
+        requests.iter().map(|request| (request.layer.diff_id, request)).collect();
+    // The largest first, so that the last worker is not left alone with it.
+    let mut order: Vec<&Request> = unique.into_values().collect();
+    order.sort_by_key(|request| std::cmp::Reverse(request.layer.size));
+    let work = Work {
+        cache,
+        options,
+        progress,
+        order,
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        done: Mutex::new(BTreeMap::new()),
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(|| work.run())).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(work.done.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+struct Work<'a> {
+    cache: &'a Cache,
+    options: &'a ConvertOptions,
+    progress: &'a dyn Progress,
+    order: Vec<&'a Request>,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    done: Mutex<BTreeMap<Digest, Arc<ConvertedLayer>>>,
+}
+
+impl Work<'_> {
+    fn run(&self) -> Result<(), layer::Error> {
+        while !self.failed.load(Ordering::Relaxed) {
+            let Some(request) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                break;
+            };
+            let converted = self.one(request).inspect_err(|_| {
+                self.failed.store(true, Ordering::Relaxed);
+            })?;
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.insert(request.layer.diff_id, Arc::new(converted));
+        }
+        Ok(())
+    }
+
+    fn one(&self, request: &Request) -> Result<ConvertedLayer, layer::Error> {
+        let descriptor = &request.layer;
+        let id = descriptor.digest.to_string();
+        let spec = LayerSpec {
+            digest: id.clone(),
+            size: descriptor.size,
+            media_type: descriptor.media_type.clone(),
+            diff_id: descriptor.diff_id.to_string(),
+        };
+        self.progress.begin(&id, "layer", descriptor.size);
+        let open = || request.source.open(descriptor);
+        let advance = |bytes| self.progress.advance(&id, bytes);
+        let converted =
+            layer::convert_into_cache(self.cache, &spec, open, self.options, &advance)?;
+        self.progress.finish(&id, if converted.reused { "cached" } else { "converted" });
+        Ok(converted)
+    }
+}

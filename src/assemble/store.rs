@@ -1,0 +1,218 @@
+//! The store: one EROFS over the layers' data, and its hash tree.
+//!
+//! ```text
+//! slab 0          superblock
+//! slab 1 ..       layers' data, each at a slab boundary, base first
+//! next slab       files made for this build: pod.json, inputs.json
+//! next slab       metadata
+//! ```
+
+use i2kit_format::erofs::{self, Content, FileData, FileExtent, Inode, InodeId, Metadata, Tree};
+use i2kit_format::verity::{self, HashBlock, Superblock, TreeBuilder};
+use i2kit_format::{BLOCK, SLAB};
+use sha2::{Digest, Sha256};
+
+use super::merged::{Merged, PlacedLayer};
+use crate::disk::{self, Blob, BlobError, SlabDigest};
+
+const SLAB_BLOCKS: u64 = SLAB / BLOCK;
+
+/// Why no store came of a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// EROFS cannot hold the tree.
+    #[error(transparent)]
+    Erofs(#[from] erofs::Error),
+    /// A layer's hash blocks cannot be opened.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A layer's hash blocks cannot be read, or are not as many as its slabs.
+    #[error("read hash blocks of layer {layer}: {reason}")]
+    HashBlocks {
+        /// Its diffID.
+        layer: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A file made for this build, in the store's root.
+pub struct BuildFile {
+    /// Its name.
+    pub name: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The store's two partitions as blobs to place.
+pub struct Store {
+    /// Pieces of the data partition, ascending by offset.
+    pub data: Vec<(u64, Blob)>,
+    /// Bytes of the data partition: whole slabs.
+    pub data_len: u64,
+    /// Pieces of the hash partition, ascending by offset.
+    pub hash: Vec<(u64, Blob)>,
+    /// Bytes of the hash partition.
+    pub hash_len: u64,
+    /// dm-verity root hash.
+    pub root_hash: [u8; 32],
+    /// Layers and their places.
+    pub layers: Vec<PlacedLayer>,
+    /// Bytes of EROFS metadata.
+    pub metadata_len: u64,
+}
+
+/// Builds the store from a merged tree whose root already names everything but `files`.
+///
+/// # Errors
+/// [`Error`].
+pub fn build(mut merged: Merged, files: Vec<BuildFile>) -> Result<Store, Error> {
+    let (layers, next) = merged.place(SLAB_BLOCKS);
+    let built = add_files(&mut merged.tree, files, next);
+    let meta_start_block = next + built.len() as u64 / BLOCK;
+    let options = erofs::Options {
+        meta_start_block,
+        uuid: uuid(&layers, &built),
+        volume_name: *b"i2kit-store\0\0\0\0\0",
+    };
+    let image = erofs::write(&merged.tree, &options)?;
+    let metadata_len = image.metadata.len() as u64;
+    let mut first = image.first_block.to_vec();
+    pad(&mut first);
+    let mut tail = built;
+    tail.extend(image.metadata);
+    pad(&mut tail);
+    Assembly { first: own(first), tail: own(tail), tail_at: next * BLOCK, layers, metadata_len }.finish()
+}
+
+/// Bytes of this build, with the digests of their slabs.
+struct Own {
+    blob: Blob,
+    hash_blocks: Vec<HashBlock>,
+}
+
+fn own(bytes: Vec<u8>) -> Own {
+    let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
+    let digests: Vec<SlabDigest> = bytes.chunks(slab).map(|one| Sha256::digest(one).into()).collect();
+    let hash_blocks = bytes.chunks(slab).map(verity::hash_slab).collect();
+    Own { blob: Blob::bytes_with_digests(bytes, digests), hash_blocks }
+}
+
+fn pad(bytes: &mut Vec<u8>) {
+    let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
+    bytes.resize(bytes.len().next_multiple_of(slab), 0);
+}
+
+/// Adds the files to the root; answers their data, a whole number of slabs, which lies at
+/// `start_block`.
+fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8> {
+    let mut data = Vec::new();
+    for file in files {
+        let size = file.bytes.len() as u64;
+        let extent = FileExtent { offset: 0, len: size, start_block: start_block + data.len() as u64 / BLOCK };
+        let extents = if size == 0 { Vec::new() } else { vec![extent] };
+        let metadata = Metadata { mode: 0o644, ..Metadata::default() };
+        let id = tree.add(Inode { metadata, content: Content::Regular(FileData { size, extents }) });
+        name(tree, Tree::ROOT, file.name, id);
+        data.extend(file.bytes);
+        data.resize(data.len().next_multiple_of(4096), 0);
+    }
+    pad(&mut data);
+    data
+}
+
+/// Gives `id` a name in `directory`.
+pub fn name(tree: &mut Tree, directory: InodeId, name: &str, id: InodeId) {
+    if let Some(entries) = tree.directory_mut(directory) {
+        entries.insert(name.as_bytes().into(), id);
+    }
+}
+
+/// Derived from what the file system holds, so that equal stores have equal UUIDs.
+fn uuid(layers: &[PlacedLayer], built: &[u8]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(b"i2kit store\0");
+    layers.iter().for_each(|placed| hash.update(placed.layer.diff_id.as_bytes()));
+    hash.update(Sha256::digest(built));
+    super::content_uuid(hash.finalize().as_slice())
+}
+
+struct Assembly {
+    first: Own,
+    tail: Own,
+    tail_at: u64,
+    layers: Vec<PlacedLayer>,
+    metadata_len: u64,
+}
+
+impl Assembly {
+    fn finish(self) -> Result<Store, Error> {
+        let data_len = self.tail_at + self.tail.blob.len();
+        let mut tree = TreeBuilder::new();
+        let mut level0 = Vec::new();
+        push_own(&mut tree, &mut level0, &self.first);
+        for placed in &self.layers {
+            let blob = Blob::file(&placed.layer.hash_blocks, Vec::new())?;
+            push_cached(&mut tree, placed, &blob)?;
+            level0.push(blob);
+        }
+        push_own(&mut tree, &mut level0, &self.tail);
+        let upper = tree.finish();
+        let mut data = vec![(0, self.first.blob)];
+        data.extend(self.layers.iter().map(|one| (one.start_block * BLOCK, one.data.clone())));
+        data.push((self.tail_at, self.tail.blob));
+        let mut start = Superblock::new(super::content_uuid(&upper.root_hash), data_len / BLOCK)
+            .to_block()
+            .to_vec();
+        start.extend(upper.blocks);
+        let mut hash = Vec::new();
+        let mut hash_len = 0;
+        for blob in std::iter::once(Blob::bytes(start)).chain(level0) {
+            let len = blob.len();
+            hash.push((hash_len, blob));
+            hash_len += len;
+        }
+        Ok(Store {
+            data,
+            data_len,
+            hash,
+            hash_len,
+            root_hash: upper.root_hash,
+            layers: self.layers,
+            metadata_len: self.metadata_len,
+        })
+    }
+}
+
+fn push_own(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, own: &Own) {
+    own.hash_blocks.iter().for_each(|block| tree.push(block));
+    level0.push(Blob::bytes(own.hash_blocks.concat()));
+}
+
+/// Pushes a layer's cached hash blocks, one for each of its slabs.
+fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer, blob: &Blob) -> Result<(), Error> {
+    use i2kit_format::ReadAt;
+    let error = |reason: String| Error::HashBlocks { layer: placed.layer.diff_id.clone(), reason };
+    let slabs = placed.data.len().div_ceil(SLAB);
+    if blob.len() != slabs * BLOCK {
+        return Err(error(format!("{} bytes for {slabs} slabs", blob.len())));
+    }
+    let mut block: HashBlock = [0; verity::HASH_BLOCK];
+    for slab in 0..slabs {
+        blob.read_exact_at(&mut block, slab * BLOCK).map_err(|source| error(source.to_string()))?;
+        tree.push(&block);
+    }
+    Ok(())
+}
+
+/// Places the two partitions' pieces on a disk.
+///
+/// # Errors
+/// [`disk::OverlapError`] when the disk's layout leaves too little room.
+pub fn place(
+    pieces: Vec<(u64, Blob)>,
+    partition: u64,
+    disk: &mut disk::Builder,
+) -> Result<(), disk::OverlapError> {
+    pieces.into_iter().try_for_each(|(offset, blob)| disk.place(partition + offset, blob))
+}

@@ -1,0 +1,109 @@
+//! Where an extent's bytes come from: memory, or a file in the cache.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use i2kit_format::ReadAt;
+
+use super::SlabDigest;
+
+/// Bytes that extents point to, with what is already known of their slabs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    bytes: Bytes,
+    len: u64,
+    digests: Arc<[SlabDigest]>,
+}
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Memory(Arc<[u8]>),
+    File(Arc<CachedFile>),
+}
+
+#[derive(Debug)]
+struct CachedFile {
+    file: File,
+    path: PathBuf,
+}
+
+/// A file that cannot be opened as a blob.
+#[derive(Debug, thiserror::Error)]
+#[error("open {path}: {source}")]
+pub struct BlobError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Blob {
+    /// Bytes in memory of which nothing is known.
+    #[must_use]
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::bytes_with_digests(bytes, Vec::new())
+    }
+
+    /// Bytes in memory whose slabs' SHA-256 is known.
+    #[must_use]
+    pub fn bytes_with_digests(bytes: impl Into<Arc<[u8]>>, digests: Vec<SlabDigest>) -> Self {
+        let bytes = bytes.into();
+        Self { len: bytes.len() as u64, bytes: Bytes::Memory(bytes), digests: digests.into() }
+    }
+
+    /// A file, whole, with the SHA-256 of each of its slabs (or none).
+    ///
+    /// # Errors
+    /// [`BlobError`] when the file cannot be opened.
+    pub fn file(path: &Path, digests: Vec<SlabDigest>) -> Result<Self, BlobError> {
+        let context = |source| BlobError { path: path.to_owned(), source };
+        let file = File::open(path).map_err(context)?;
+        let len = file.metadata().map_err(context)?.len();
+        let cached = CachedFile { file, path: path.to_owned() };
+        Ok(Self { bytes: Bytes::File(Arc::new(cached)), len, digests: digests.into() })
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True when there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// SHA-256 of the blob's slab `index`, when known.
+    #[must_use]
+    pub fn slab_digest(&self, index: u64) -> Option<SlabDigest> {
+        self.digests.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// The file behind the blob, when there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.bytes {
+            Bytes::Memory(_) => None,
+            Bytes::File(cached) => Some(&cached.path),
+        }
+    }
+}
+
+impl ReadAt for Blob {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.bytes {
+            Bytes::Memory(bytes) => ReadAt::read_exact_at(&**bytes, buf, offset),
+            Bytes::File(cached) => cached.file.read_exact_at(buf, offset).map_err(|error| {
+                let path = cached.path.display();
+                io::Error::new(error.kind(), format!("read {path} at {offset}: {error}"))
+            }),
+        }
+    }
+}

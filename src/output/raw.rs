@@ -1,0 +1,317 @@
+//! The raw sink: a sparse file, written beside its target, fsynced, renamed.
+//!
+//! Every slab is hashed as it passes; one whose digest the cache knows must match it, so a flipped
+//! bit in the cache never becomes a disk.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use i2kit_format::{BLOCK, ReadAt, SLAB};
+use sha2::{Digest, Sha256};
+
+use crate::disk::{Disk, SlabDigest};
+
+/// How many neighbouring slabs a worker takes at once, so that writes stay sequential.
+const BATCH: usize = 8;
+
+/// Why a raw disk was not written. Nothing is left at the target but what was there before.
+#[derive(Debug, thiserror::Error)]
+pub enum RawError {
+    /// The target cannot be created, written or renamed.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The target exists and is no regular file.
+    #[error("write {path}: exists and is not a regular file")]
+    NotAFile {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A source could not be read.
+    #[error("read slab {slab} of the disk: {source}")]
+    Read {
+        /// Slab index on the disk.
+        slab: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A cached file's bytes are not those that were hashed when it was made.
+    #[error("check slab {slab} of the disk: {path} was altered in the cache")]
+    Altered {
+        /// Slab index on the disk.
+        slab: u64,
+        /// The cached file.
+        path: PathBuf,
+    },
+}
+
+impl RawError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some room, or choose another folder with -o".to_owned())
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("make the folder first, or choose another with -o".to_owned())
+            }
+            Self::NotAFile { .. } => Some("name a file that i2kit may create with -o".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The plain SHA-256 of each slab that is not all zeros, ascending by index.
+    pub slabs: Vec<(u64, SlabDigest)>,
+    /// Bytes that were not left as holes.
+    pub data_bytes: u64,
+}
+
+/// Writes `disk` to `path` with `threads` workers.
+///
+/// # Errors
+/// [`RawError`]; the target is then as it was.
+pub fn write_raw(
+    disk: &Disk,
+    path: &Path,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Written, RawError> {
+    let io = |operation| {
+        move |source| RawError::Io { operation, path: path.to_owned(), source }
+    };
+    refuse_special(path)?;
+    let parent = super::parent(path);
+    let temporary = tempfile::Builder::new()
+        .prefix(".i2kit-")
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(&parent)
+        .map_err(io("create a file beside"))?;
+    let file = temporary.as_file();
+    file.set_len(disk.len()).map_err(io("size a file beside"))?;
+    let written = copy(disk, file, path, threads, progress)?;
+    file.sync_all().map_err(io("fsync a file beside"))?;
+    temporary.persist(path).map_err(|error| io("rename to")(error.error))?;
+    let folder = File::open(&parent).and_then(|folder| folder.sync_all());
+    folder.map_err(io("fsync the folder of"))?;
+    Ok(written)
+}
+
+fn refuse_special(path: &Path) -> Result<(), RawError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(RawError::NotAFile { path: path.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// What the workers share.
+struct Copy<'a> {
+    disk: &'a Disk,
+    file: &'a File,
+    path: &'a Path,
+    slabs: Vec<u64>,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    progress: &'a (dyn Fn(u64) + Sync),
+    done: Mutex<Written>,
+}
+
+fn copy(
+    disk: &Disk,
+    file: &File,
+    path: &Path,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Written, RawError> {
+    let copy = Copy {
+        disk,
+        file,
+        path,
+        slabs: disk.written_slabs().collect(),
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        progress,
+        done: Mutex::new(Written { slabs: Vec::new(), data_bytes: 0 }),
+    };
+    let result = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| copy.work())).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    });
+    result?;
+    let mut written = copy.done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    written.slabs.sort_unstable_by_key(|(index, _)| *index);
+    Ok(written)
+}
+
+impl Copy<'_> {
+    fn work(&self) -> Result<(), RawError> {
+        let mut buffer = vec![0; usize::try_from(SLAB).unwrap_or(usize::MAX)];
+        let mut mine = Written { slabs: Vec::new(), data_bytes: 0 };
+        let result = self.batches(&mut buffer, &mut mine);
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        let mut done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        done.slabs.append(&mut mine.slabs);
+        done.data_bytes += mine.data_bytes;
+        result
+    }
+
+    fn batches(&self, buffer: &mut [u8], mine: &mut Written) -> Result<(), RawError> {
+        while !self.failed.load(Ordering::Relaxed) {
+            let first = self.next.fetch_add(BATCH, Ordering::Relaxed);
+            let batch: Vec<u64> = self.slabs.iter().copied().skip(first).take(BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            for slab in batch {
+                self.slab(slab, buffer, mine)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn slab(&self, slab: u64, buffer: &mut [u8], mine: &mut Written) -> Result<(), RawError> {
+        let offset = slab * SLAB;
+        let len = usize::try_from(SLAB.min(self.disk.len() - offset)).unwrap_or(0);
+        let data = buffer.get_mut(..len).unwrap_or_default();
+        self.disk
+            .read_exact_at(data, offset)
+            .map_err(|source| RawError::Read { slab, source })?;
+        let digest: SlabDigest = Sha256::digest(&*data).into();
+        self.check(slab, &digest)?;
+        let bytes = self.write_blocks(data, offset)?;
+        if bytes > 0 {
+            mine.slabs.push((slab, digest));
+            mine.data_bytes += bytes;
+        }
+        (self.progress)(len as u64);
+        Ok(())
+    }
+
+    fn check(&self, slab: u64, digest: &SlabDigest) -> Result<(), RawError> {
+        match self.disk.known_digest(slab) {
+            Some(known) if known != *digest => {
+                let path = self.disk.file_at(slab * SLAB).unwrap_or(self.path).to_owned();
+                Err(RawError::Altered { slab, path })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the runs of blocks that are not zero; answers how many bytes that were.
+    fn write_blocks(&self, data: &[u8], offset: u64) -> Result<u64, RawError> {
+        let mut written = 0;
+        for (start, run) in nonzero_runs(data) {
+            self.file.write_all_at(run, offset + start).map_err(|source| RawError::Io {
+                operation: "write a file beside",
+                path: self.path.to_owned(),
+                source,
+            })?;
+            written += run.len() as u64;
+        }
+        Ok(written)
+    }
+}
+
+/// The longest runs of 4 KiB blocks that are not all zeros, with their offsets.
+fn nonzero_runs(data: &[u8]) -> Vec<(u64, &[u8])> {
+    let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+    let is_zero = |chunk: &[u8]| chunk.iter().all(|byte| *byte == 0);
+    let mut runs = Vec::new();
+    let mut start = None;
+    let mut at = 0;
+    for chunk in data.chunks(block) {
+        match (is_zero(chunk), start) {
+            (false, None) => start = Some(at),
+            (true, Some(first)) => {
+                runs.push((first, at));
+                start = None;
+            }
+            _ => {}
+        }
+        at += chunk.len();
+    }
+    runs.extend(start.map(|first| (first, at)));
+    runs.into_iter().filter_map(|(from, to)| Some((from as u64, data.get(from..to)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::disk::{Blob, Builder};
+
+    const SLAB_LEN: usize = 512 * 1024;
+
+    fn disk(digests: Vec<SlabDigest>) -> Disk {
+        let mut builder = Builder::new();
+        builder.place(100, Blob::bytes(vec![7; 5])).unwrap();
+        let data = vec![3; 2 * SLAB_LEN];
+        builder.place(2 * SLAB, Blob::bytes_with_digests(data, digests)).unwrap();
+        builder.finish(100 * SLAB)
+    }
+
+    #[test]
+    fn the_file_equals_the_disk_and_is_sparse() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.raw");
+        let disk = disk(Vec::new());
+        let written = write_raw(&disk, &path, 2, &|_| {}).unwrap();
+        let mut expected = vec![0; usize::try_from(disk.len()).unwrap()];
+        disk.read_exact_at(&mut expected, 0).unwrap();
+        assert!(std::fs::read(&path).unwrap() == expected);
+        assert_eq!(written.slabs.iter().map(|(slab, _)| *slab).collect::<Vec<_>>(), [0, 2, 3]);
+        assert!(std::fs::metadata(&path).unwrap().blocks() * 512 < 4 * SLAB);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_altered_slab_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.raw");
+        std::fs::write(&path, "before").unwrap();
+        let good: SlabDigest = Sha256::digest(vec![3; SLAB_LEN]).into();
+        let error = write_raw(&disk(vec![good, [0; 32]]), &path, 2, &|_| {}).unwrap_err();
+        assert!(matches!(error, RawError::Altered { slab: 3, .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_folder_and_a_directory_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_raw(&disk(Vec::new()), &folder.path().join("no/x"), 1, &|_| {});
+        assert!(error.unwrap_err().hint().unwrap().contains("make the folder"));
+        let error = write_raw(&disk(Vec::new()), folder.path(), 1, &|_| {}).unwrap_err();
+        assert!(matches!(error, RawError::NotAFile { .. }), "{error}");
+    }
+
+    #[test]
+    fn runs_are_whole_blocks() {
+        let mut data = vec![0; 3 * 4096 + 10];
+        data[4096] = 1;
+        data[3 * 4096] = 1;
+        let runs: Vec<_> = nonzero_runs(&data).iter().map(|(at, run)| (*at, run.len())).collect();
+        assert_eq!(runs, [(4096, 4096), (3 * 4096, 10)]);
+    }
+}
