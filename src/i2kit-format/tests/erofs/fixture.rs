@@ -21,7 +21,7 @@ pub fn metadata(mode: u16) -> Metadata {
     }
 }
 
-pub fn with_xattrs(mut metadata: Metadata, xattrs: &[(&str, &[u8])]) -> Metadata {
+pub fn with_xattrs(mut metadata: Metadata, xattrs: Attributes<'_>) -> Metadata {
     for (name, value) in xattrs {
         metadata
             .xattrs
@@ -376,11 +376,13 @@ fn directories(fixture: &mut Fixture) {
     fixture.file(deep, b"bottom", metadata(0o644), b"deep");
 }
 
+type Attributes<'a> = &'a [(&'a str, &'a [u8])];
+
 fn attributes(fixture: &mut Fixture) {
     let acl_dir = with_xattrs(metadata(0o750), &[("system.posix_acl_default", ACL)]);
     let dir = fixture.dir(Tree::ROOT, b"attributes", acl_dir);
     let large = pattern(13, 65535);
-    let cases: [(&str, &[(&str, &[u8])]); 10] = [
+    let cases: [(&str, Attributes<'_>); 10] = [
         ("capability", &[("security.capability", CAPABILITY)]),
         ("capability-too", &[("security.capability", CAPABILITY)]),
         ("acl", &[("system.posix_acl_access", ACL)]),

@@ -43,7 +43,7 @@ fn exercise(bytes: &[u8]) -> Result<usize, ReadError> {
 enum Change {
     /// In the superblock's record.
     Superblock(usize, u8),
-    /// In the metadata, in 16ths of it.
+    /// A byte of the metadata.
     Metadata(prop::sample::Index, u8),
     /// A word that is likely to be a limit.
     Word(prop::sample::Index, u32),
@@ -152,11 +152,11 @@ fn faults_are_named() {
     };
     assert_eq!(
         open(&|b| b[1024 + 12] = 9),
-        "EROFS block size, log2 0x9 is not supported"
+        "EROFS: block size, log2 0x9 is not supported"
     );
     assert_eq!(
         open(&|b| b[1024 + 80] |= 0x20),
-        "EROFS incompatible feature set 0x24 is not supported"
+        "EROFS: incompatible feature set 0x24 is not supported"
     );
     assert_eq!(
         open(&|b| b.truncate(2000)),
@@ -166,7 +166,7 @@ fn faults_are_named() {
     let root = metadata + 64;
     assert_eq!(
         open(&|b| b[root] = 0xff),
-        "EROFS inode format 0xff is not supported"
+        "EROFS: inode format 0xff is not supported"
     );
     assert_eq!(
         open(&|b| b[root + 5] = 0x80),
