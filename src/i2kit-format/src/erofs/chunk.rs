@@ -1,9 +1,11 @@
 //! From a file's extents to one contiguous run, or to chunks.
 
-use super::format::{BLOCK, BLOCK_BITS, CHUNK_BLKBITS_MASK, NULL_ADDR};
+use super::format::{BLOCK, NULL_ADDR};
 use super::{FileData, FileExtent};
 
 const BLOCK_BYTES: u64 = BLOCK as u64;
+/// Chunks of 1 GiB: the format has 5 bits for this, but readers shift an `int` by it.
+const MAX_BITS: u32 = 18;
 
 /// A stretch of a file, in blocks, that lies contiguously or is a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +110,12 @@ impl Runs {
 
 /// log2 of the largest chunk, in blocks, at whose multiples all runs begin.
 pub(super) fn chunk_bits(runs: &[Run]) -> u8 {
-    let total: u64 = runs
+    let total = runs
         .iter()
         .map(|run| run.blocks)
         .fold(0, u64::saturating_add);
     let whole = u64::BITS - total.saturating_sub(1).leading_zeros();
-    let mut bits = whole
-        .min(u32::from(CHUNK_BLKBITS_MASK))
-        .min(u64::BITS - 1 - u32::from(BLOCK_BITS));
+    let mut bits = whole.min(MAX_BITS);
     let mut at = 0u64;
     for run in runs {
         if at > 0 {

@@ -181,3 +181,74 @@ fn faults_are_named() {
         "EROFS inode 2: directory block is not valid"
     );
 }
+
+/// What reading a changed image says. `change` is given the root's record: its inode, then its
+/// dirents and names.
+fn refused(fixture: &Fixture, change: impl Fn(&mut [u8])) -> String {
+    let mut bytes = fixture.image();
+    let root = fixture.bytes.len() + 64;
+    Reader::open(bytes.as_slice()).unwrap().read_tree().unwrap();
+    change(&mut bytes[root..]);
+    let reader = Reader::open(bytes.as_slice()).unwrap();
+    reader.read_tree().unwrap_err().to_string()
+}
+
+#[test]
+fn an_inline_tail_that_crosses_a_block_is_refused() {
+    let resize = |root: &mut [u8], size: u16| root[8..10].copy_from_slice(&size.to_le_bytes());
+    // The tail begins 128 bytes into the block.
+    let error = refused(&Fixture::new(), |root| resize(root, 4096 - 128 + 1));
+    assert_eq!(error, "EROFS inode 2: inline data crosses a block");
+    let mut bytes = Fixture::new().image();
+    resize(&mut bytes[4096 + 64..], 4096 - 128);
+    Reader::open(bytes.as_slice()).unwrap().read_tree().unwrap();
+}
+
+#[test]
+fn a_directory_in_itself_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.dir(i2kit_format::erofs::Tree::ROOT, b"loop", metadata(0o755));
+    let error = refused(&fixture, |root| root[64 + 2 * 12] = 2);
+    assert_eq!(error, "EROFS inode 2: names a directory a second time");
+}
+
+#[test]
+fn names_that_can_not_be_are_refused() {
+    let mut fixture = Fixture::new();
+    fixture.symlink(
+        i2kit_format::erofs::Tree::ROOT,
+        &[b'a'; 200],
+        metadata(0o777),
+        b"t",
+    );
+    fixture.symlink(
+        i2kit_format::erofs::Tree::ROOT,
+        &[b'b'; 100],
+        metadata(0o777),
+        b"t",
+    );
+    let wanted = "EROFS inode 2: directory entry with a name that is not valid";
+    // The last name's offset, 60 bytes later: the one before it has 260 bytes.
+    let nameoff = 64 + 3 * 12 + 8;
+    let longer = refused(&fixture, |root| {
+        let offset = u16::from_le_bytes([root[nameoff], root[nameoff + 1]]) + 60;
+        root[nameoff..nameoff + 2].copy_from_slice(&offset.to_le_bytes());
+    });
+    assert_eq!(longer, wanted);
+    let names = 64 + 4 * 12;
+    for byte in [0, b'/'] {
+        assert_eq!(refused(&fixture, |root| root[names + 10] = byte), wanted);
+    }
+    // Before the names, and behind the block.
+    for offset in [11u16, 4000] {
+        let error = refused(&fixture, |root| {
+            root[nameoff..nameoff + 2].copy_from_slice(&offset.to_le_bytes());
+        });
+        assert_eq!(error, "EROFS inode 2: directory block is not valid");
+    }
+    let twice = refused(&fixture, |root| {
+        root[nameoff - 12 + 8] = root[nameoff];
+        root[nameoff - 12 + 9] = root[nameoff + 1];
+    });
+    assert_eq!(twice, wanted);
+}

@@ -120,3 +120,28 @@ fn inodes_of_a_directory_stand_together() {
         assert!(nids.last().unwrap() - nids[0] <= 2 * 20, "{nids:?}");
     }
 }
+
+#[test]
+fn subtrees_follow_each_other_in_the_order_of_names() {
+    let mut fixture = Fixture::new();
+    for dir in ["a", "b", "c"] {
+        let id = fixture.dir(Tree::ROOT, dir.as_bytes(), metadata(0o755));
+        let below = fixture.dir(id, b"below", metadata(0o755));
+        fixture.symlink(below, b"link", metadata(0o777), b"t");
+    }
+    let bytes = fixture.image();
+    let reader = Reader::open(bytes.as_slice()).unwrap();
+    let nid = |path: &str| reader.lookup(path.as_bytes()).unwrap().unwrap().nid;
+    let order = [
+        "a",
+        "b",
+        "c",
+        "a/below",
+        "a/below/link",
+        "b/below",
+        "b/below/link",
+        "c/below",
+        "c/below/link",
+    ];
+    assert!(order.map(nid).is_sorted(), "{:?}", order.map(nid));
+}
