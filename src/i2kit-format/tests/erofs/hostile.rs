@@ -247,8 +247,8 @@ fn names_that_can_not_be_are_refused() {
         assert_eq!(error, "EROFS inode 2: directory block is not valid");
     }
     let twice = refused(&fixture, |root| {
-        root[nameoff - 12 + 8] = root[nameoff];
-        root[nameoff - 12 + 9] = root[nameoff + 1];
+        root[nameoff - 12] = root[nameoff];
+        root[nameoff - 11] = root[nameoff + 1];
     });
     assert_eq!(twice, wanted);
 }
