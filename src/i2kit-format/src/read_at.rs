@@ -33,6 +33,17 @@ impl ReadAt for [u8] {
     }
 }
 
+/// An owned buffer is sized, so that it can be a `&dyn ReadAt`.
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        self.as_slice().len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().read_exact_at(buf, offset)
+    }
+}
+
 /// A part of another source: a partition of a disk, say.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a, R: ?Sized> {

@@ -1,154 +1,210 @@
-//! dm-verity hash trees, as `veritysetup format` lays them out: SHA-256, 4 KiB data and hash
-//! blocks, hash type 1, no salt (kernel `Documentation/admin-guide/device-mapper/verity.rst`,
-//! cryptsetup `lib/verity/verity_hash.c`).
+//! dm-verity hash trees: hash type 1, SHA-256, 4 KiB data and hash blocks.
 //!
-//! The salt is empty so that equal slabs have equal hash blocks in every image.
+//! On disk the hash device holds the superblock in block 0, then the levels from the top (one
+//! block) down to level 0, whose blocks each hold the digests of [`DIGESTS_PER_BLOCK`] data
+//! blocks. Sources: `Documentation/admin-guide/device-mapper/verity.rst` of Linux and
+//! `lib/verity/` of cryptsetup.
 
 use std::io;
 use std::sync::LazyLock;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::{BLOCK, ReadAt, SLAB};
+use crate::ReadAt;
 
-/// Bytes of a data block and of a hash block.
+/// Bytes of a hash block, and of a data block.
 pub const HASH_BLOCK: usize = 4096;
-/// Digests in one hash block.
+/// Digests in a hash block: one describes 512 KiB, a slab.
 pub const DIGESTS_PER_BLOCK: usize = 128;
-const DIGEST: usize = 32;
 
-/// One block of the tree: 128 digests of the blocks below it.
+/// One block of the tree: the digests of 128 blocks below it.
 pub type HashBlock = [u8; HASH_BLOCK];
 
-/// Why a store does not verify, or cannot be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The superblock is not one, or of a kind that i2kit does not write.
-    #[error("parse verity superblock: {0}")]
-    Superblock(&'static str),
-    /// The data or the tree cannot be read.
-    #[error("read {what} block {block}: {source}")]
-    Read {
-        /// `data` or `hash`.
-        what: &'static str,
-        /// Block index in its partition.
-        block: u64,
-        /// What the source answered.
-        source: io::Error,
-    },
-    /// A block's digest is not the one that the level above holds.
-    #[error("verify {what} block {block}: its digest is not the one in the tree")]
-    Mismatch {
-        /// `data` or `hash`.
-        what: &'static str,
-        /// Block index in its partition.
-        block: u64,
-    },
-    /// The tree would need more blocks than the partition has.
-    #[error("verify store: {0}")]
-    Size(&'static str),
-}
+const DIGEST: usize = 32;
+const SLAB_BYTES: usize = HASH_BLOCK * DIGESTS_PER_BLOCK;
+const BLOCK_BYTES: u64 = HASH_BLOCK as u64;
+const SIGNATURE: [u8; 8] = *b"verity\0\0";
+const ZERO_BLOCK: &[u8; HASH_BLOCK] = &[0; HASH_BLOCK];
 
-static ZERO_DIGEST: LazyLock<[u8; DIGEST]> =
-    LazyLock::new(|| Sha256::digest([0; HASH_BLOCK]).into());
+static ZERO_DIGEST: LazyLock<[u8; DIGEST]> = LazyLock::new(|| Sha256::digest(ZERO_BLOCK).into());
 static ZERO_SLAB: LazyLock<HashBlock> = LazyLock::new(|| {
     let mut block = [0; HASH_BLOCK];
-    block.chunks_exact_mut(DIGEST).for_each(|digest| digest.copy_from_slice(&*ZERO_DIGEST));
+    let (digests, _) = block.as_chunks_mut::<DIGEST>();
+    digests.fill(*ZERO_DIGEST);
     block
 });
 
-/// The level-0 hash block of a slab: the digests of its 128 blocks. A slab shorter than 512 KiB
-/// leaves the digests of the blocks that it lacks zero, as the kernel's tree does past its end; a
-/// last block shorter than 4 KiB counts as filled up with zeros.
+/// What can be wrong with a hash device or with the data under it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The superblock's block is shorter than its record.
+    #[error("dm-verity superblock: {0} bytes, at least 512 are needed")]
+    Short(usize),
+    /// No `verity` signature.
+    #[error("dm-verity superblock: no signature")]
+    Signature,
+    /// A value that this reader does not know.
+    #[error("dm-verity superblock: {field} {value} is not supported")]
+    Unsupported {
+        /// The superblock's field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A device is too small for what the superblock says.
+    #[error("dm-verity {device} device: {len} bytes, at least {needed} are needed")]
+    TooSmall {
+        /// `data` or `hash`.
+        device: &'static str,
+        /// Bytes there.
+        len: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+    /// A read failed.
+    #[error("dm-verity {device} device: reading at byte {offset}")]
+    Read {
+        /// `data` or `hash`.
+        device: &'static str,
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A hash block does not match the digest above it.
+    #[error(
+        "dm-verity level {level}: hash block {block} is corrupt (byte {offset} of the hash device)"
+    )]
+    CorruptHash {
+        /// 0 is the level just above the data.
+        level: usize,
+        /// Index within the level.
+        block: u64,
+        /// Where the block lies in the hash device.
+        offset: u64,
+    },
+    /// A data block does not match its digest.
+    #[error("dm-verity data: block {block} is corrupt (byte {})", .block.saturating_mul(BLOCK_BYTES))]
+    CorruptData {
+        /// Index of the 4 KiB block.
+        block: u64,
+    },
+}
+
+/// The level-0 hash block of up to 512 KiB of data.
+///
+/// A last block of less than 4 KiB is hashed as if zeros followed. Blocks that are not there leave
+/// zero digests, which the kernel never reads. Bytes past 512 KiB belong to the next hash block
+/// and are not looked at.
 #[must_use]
 pub fn hash_slab(slab: &[u8]) -> HashBlock {
+    debug_assert!(slab.len() <= SLAB_BYTES);
     let mut out = [0; HASH_BLOCK];
-    for (block, digest) in slab.chunks(HASH_BLOCK).zip(out.chunks_exact_mut(DIGEST)) {
-        digest.copy_from_slice(&hash_block(block));
+    let (digests, _) = out.as_chunks_mut::<DIGEST>();
+    for (digest, block) in digests.iter_mut().zip(slab.chunks(HASH_BLOCK)) {
+        *digest = hash_data_block(block);
     }
     out
 }
 
-fn hash_block(block: &[u8]) -> [u8; DIGEST] {
-    if is_zero(block) {
-        return *ZERO_DIGEST;
-    }
-    if block.len() == HASH_BLOCK {
-        return Sha256::digest(block).into();
-    }
-    let mut padded = [0; HASH_BLOCK];
-    padded.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
-    Sha256::digest(padded).into()
-}
-
-/// Leaves at the first byte that is not zero; most blocks show one in their first bytes.
-fn is_zero(block: &[u8]) -> bool {
-    block.iter().all(|byte| *byte == 0)
-}
-
-/// The hash block of a slab of zeros.
+/// The hash block of an all-zero slab.
 #[must_use]
 pub fn zero_slab() -> &'static HashBlock {
     &ZERO_SLAB
 }
 
-/// Builds the levels above level 0 from level-0 blocks pushed in order. Its memory is the upper
-/// levels': a 16,384th of the data.
-#[derive(Clone, Debug, Default)]
-pub struct TreeBuilder {
-    /// Digests of level-0 blocks.
-    digests: Vec<u8>,
+fn hash_data_block(block: &[u8]) -> [u8; DIGEST] {
+    if block == ZERO_BLOCK {
+        return *ZERO_DIGEST;
+    }
+    let mut hasher = Sha256::new();
+    hasher.update(block);
+    let (_, padding) = ZERO_BLOCK.split_at(block.len().min(HASH_BLOCK));
+    hasher.update(padding);
+    hasher.finalize().into()
 }
 
-/// The tree without its level 0.
+/// Builds the levels above level 0 from the level-0 blocks, in order.
+///
+/// Needs at least two data blocks: of a single one the kernel takes the block's own digest as root
+/// hash and reads no hash block at all.
+#[derive(Clone, Debug, Default)]
+pub struct TreeBuilder {
+    /// Digests of the level-0 blocks: level 1.
+    level1: Vec<u8>,
+}
+
+/// The tree above level 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upper {
-    /// SHA-256 of the top block.
-    pub root_hash: [u8; DIGEST],
-    /// The levels above level 0 as they lie on disk, the top one first; level 0 follows them.
+    /// The digest of the topmost block; all zero for a tree of no blocks, which dm-verity refuses.
+    pub root_hash: [u8; 32],
+    /// All levels above level 0 in on-disk order, the top first. The level-0 blocks follow them.
     pub blocks: Vec<u8>,
 }
 
 impl TreeBuilder {
-    /// A tree of no blocks.
+    /// A tree of no blocks yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the next level-0 block.
+    /// Adds the next level-0 hash block.
     pub fn push(&mut self, level0: &HashBlock) {
-        let digest: [u8; DIGEST] =
-            if level0 == zero_slab() { *ZERO_SLAB_DIGEST } else { Sha256::digest(level0).into() };
-        self.digests.extend_from_slice(&digest);
+        self.level1.extend_from_slice(&Sha256::digest(level0));
     }
 
-    /// The levels above and the root hash.
+    /// The levels above, and the root hash.
     #[must_use]
     pub fn finish(self) -> Upper {
-        let mut levels = Vec::new();
-        let mut digests = self.digests;
+        let mut levels: Vec<Vec<u8>> = Vec::new();
+        let mut digests = self.level1;
         while digests.len() > DIGEST {
             digests.resize(digests.len().next_multiple_of(HASH_BLOCK), 0);
-            let above = digests.chunks_exact(HASH_BLOCK).flat_map(Sha256::digest).collect();
+            let above = digests
+                .chunks(HASH_BLOCK)
+                .flat_map(Sha256::digest)
+                .collect();
             levels.push(std::mem::replace(&mut digests, above));
         }
-        let mut root_hash = [0; DIGEST];
-        root_hash.iter_mut().zip(digests).for_each(|(to, from)| *to = from);
-        Upper { root_hash, blocks: levels.into_iter().rev().flatten().collect() }
+        let root_hash = digests.try_into().unwrap_or_default();
+        let blocks = levels.into_iter().rev().flatten().collect();
+        Upper { root_hash, blocks }
     }
 }
 
-static ZERO_SLAB_DIGEST: LazyLock<[u8; DIGEST]> =
-    LazyLock::new(|| Sha256::digest(zero_slab()).into());
-
-/// The superblock in the hash partition's first 512 bytes (cryptsetup `lib/verity/verity.c`,
-/// `struct verity_sb`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
+/// The superblock in block 0 of a hash device (`struct verity_sb` in cryptsetup's
+/// `lib/verity/verity.c`).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
+    /// `verity\0\0`.
+    pub signature: [u8; 8],
+    /// Of the superblock: 1.
+    pub version: u32,
+    /// 1: the salt comes before the data. 0 is Chrome OS's.
+    pub hash_type: u32,
+    /// The hash device's UUID, its bytes in the order they are written.
+    pub uuid: [u8; 16],
+    /// `sha256`, zero-filled.
+    pub algorithm: [u8; 32],
+    /// Bytes: 4096.
+    pub data_block_size: u32,
+    /// Bytes: 4096.
+    pub hash_block_size: u32,
+    /// Data blocks that the tree covers.
+    pub data_blocks: u64,
+    /// Bytes of `salt` in use, 0..=256.
+    pub salt_size: u16,
+    /// The salt, zero-filled.
+    pub salt: [u8; 256],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawSuperblock {
     signature: [u8; 8],
     version: U32,
     hash_type: U32,
@@ -158,139 +214,300 @@ pub struct Superblock {
     hash_block_size: U32,
     data_blocks: U64,
     salt_size: U16,
-    pad1: [u8; 6],
+    _pad1: [u8; 6],
     salt: [u8; 256],
-    pad2: [u8; 168],
+    _pad2: [u8; 168],
 }
 
-const SIGNATURE: [u8; 8] = *b"verity\0\0";
-const SHA256_NAME: &[u8] = b"sha256";
-
 impl Superblock {
-    /// The superblock of a tree over `data_blocks` blocks of 4 KiB.
+    /// SHA-256 over 4 KiB blocks with an empty salt.
     #[must_use]
     pub fn new(uuid: [u8; 16], data_blocks: u64) -> Self {
         let mut algorithm = [0; 32];
-        algorithm.iter_mut().zip(SHA256_NAME).for_each(|(to, from)| *to = *from);
-        let block = U32::new(4096);
+        for (to, from) in algorithm.iter_mut().zip(b"sha256") {
+            *to = *from;
+        }
         Self {
             signature: SIGNATURE,
-            version: U32::new(1),
-            hash_type: U32::new(1),
+            version: 1,
+            hash_type: 1,
             uuid,
             algorithm,
-            data_block_size: block,
-            hash_block_size: block,
-            data_blocks: U64::new(data_blocks),
-            salt_size: U16::new(0),
-            pad1: [0; 6],
+            data_block_size: 4096,
+            hash_block_size: 4096,
+            data_blocks,
+            salt_size: 0,
             salt: [0; 256],
-            pad2: [0; 168],
         }
     }
 
-    /// The hash partition's block 0.
+    /// Block 0 of the hash device.
     #[must_use]
     pub fn to_block(&self) -> HashBlock {
+        let raw = RawSuperblock {
+            signature: self.signature,
+            version: self.version.into(),
+            hash_type: self.hash_type.into(),
+            uuid: self.uuid,
+            algorithm: self.algorithm,
+            data_block_size: self.data_block_size.into(),
+            hash_block_size: self.hash_block_size.into(),
+            data_blocks: self.data_blocks.into(),
+            salt_size: self.salt_size.into(),
+            _pad1: [0; 6],
+            salt: self.salt,
+            _pad2: [0; 168],
+        };
         let mut block = [0; HASH_BLOCK];
-        block.iter_mut().zip(self.as_bytes()).for_each(|(to, from)| *to = *from);
+        for (to, from) in block.iter_mut().zip(raw.as_bytes()) {
+            *to = *from;
+        }
         block
     }
 
-    /// Reads a superblock of the only kind that i2kit writes.
+    /// Reads a superblock from the start of a hash device.
     ///
     /// # Errors
-    /// [`Error::Superblock`] for anything else.
+    /// When it is short, has no signature, or holds a version, hash type, algorithm, block size or
+    /// salt size that [`verify`] does not know.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let (found, _) =
-            Self::read_from_prefix(bytes).map_err(|_| Error::Superblock("too short"))?;
-        if found.signature != SIGNATURE {
-            return Err(Error::Superblock("no signature"));
-        }
-        if found != Self::new(found.uuid, found.data_blocks.get()) {
-            return Err(Error::Superblock("not SHA-256 of 4 KiB blocks without salt, type 1"));
-        }
-        Ok(found)
+        let (raw, _) =
+            RawSuperblock::read_from_prefix(bytes).map_err(|_| Error::Short(bytes.len()))?;
+        let superblock = Self {
+            signature: raw.signature,
+            version: raw.version.get(),
+            hash_type: raw.hash_type.get(),
+            uuid: raw.uuid,
+            algorithm: raw.algorithm,
+            data_block_size: raw.data_block_size.get(),
+            hash_block_size: raw.hash_block_size.get(),
+            data_blocks: raw.data_blocks.get(),
+            salt_size: raw.salt_size.get(),
+            salt: raw.salt,
+        };
+        superblock.check()?;
+        Ok(superblock)
     }
 
-    /// How many 4 KiB blocks of data the tree covers.
-    #[must_use]
-    pub fn data_blocks(&self) -> u64 {
-        self.data_blocks.get()
+    fn check(&self) -> Result<(), Error> {
+        if self.signature != SIGNATURE {
+            return Err(Error::Signature);
+        }
+        let known = Self::new(self.uuid, self.data_blocks);
+        for (field, value, wanted) in [
+            ("version", self.version, known.version),
+            ("hash type", self.hash_type, known.hash_type),
+            (
+                "data block size",
+                self.data_block_size,
+                known.data_block_size,
+            ),
+            (
+                "hash block size",
+                self.hash_block_size,
+                known.hash_block_size,
+            ),
+        ] {
+            if value != wanted {
+                return Err(Error::Unsupported {
+                    field,
+                    value: value.to_string(),
+                });
+            }
+        }
+        if self.algorithm != known.algorithm {
+            let value = self.algorithm.escape_ascii().to_string();
+            return Err(Error::Unsupported {
+                field: "algorithm",
+                value,
+            });
+        }
+        if usize::from(self.salt_size) > self.salt.len() {
+            let value = self.salt_size.to_string();
+            return Err(Error::Unsupported {
+                field: "salt size",
+                value,
+            });
+        }
+        Ok(())
+    }
+
+    fn salt(&self) -> &[u8] {
+        self.salt
+            .get(..usize::from(self.salt_size))
+            .unwrap_or(&self.salt)
     }
 }
 
-/// Checks a whole store against its tree and root hash, in one streaming pass.
+/// Where one level lies in the hash device, in blocks.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    first_block: u64,
+    blocks: u64,
+}
+
+/// The levels, level 0 first, and the hash device's length in blocks.
+fn layout(data_blocks: u64) -> (Vec<Level>, u64) {
+    let mut counts = Vec::new();
+    let mut below = data_blocks;
+    while below > 1 {
+        below = below.div_ceil(DIGESTS_PER_BLOCK as u64);
+        counts.push(below);
+    }
+    let mut next: u64 = 1;
+    let mut levels: Vec<Level> = counts
+        .into_iter()
+        .rev()
+        .map(|blocks| {
+            let level = Level {
+                first_block: next,
+                blocks,
+            };
+            next = next.saturating_add(blocks);
+            level
+        })
+        .collect();
+    levels.reverse();
+    (levels, next)
+}
+
+/// Checks the hash device against the root hash, and the data against the hash device.
+///
+/// Reads both once, from the top down, and holds one slab and two hash blocks at a time. `hash`
+/// starts with the superblock.
 ///
 /// # Errors
-/// [`Error`] naming the first bad block.
-pub fn verify<D, H>(data: &D, hash: &H, root: &[u8; DIGEST]) -> Result<(), Error>
-where
-    D: ReadAt + ?Sized,
-    H: ReadAt + ?Sized,
-{
+/// The first block that is corrupt, by number; a superblock or a size that does not fit; a read
+/// that fails.
+pub fn verify(data: &dyn ReadAt, hash: &dyn ReadAt, root: &[u8; 32]) -> Result<(), Error> {
     let mut block = [0; HASH_BLOCK];
-    read("hash", hash, 0, &mut block)?;
-    let data_blocks = Superblock::parse(&block)?.data_blocks();
-    if data_blocks == 0 || data_blocks > data.len() / BLOCK {
-        return Err(Error::Size("the tree covers more blocks than the data has"));
+    read(hash, "hash", &mut block, 0)?;
+    let superblock = Superblock::parse(&block)?;
+    let (levels, hash_blocks) = layout(superblock.data_blocks);
+    require(hash, "hash", hash_blocks)?;
+    require(data, "data", superblock.data_blocks)?;
+    let salt = superblock.salt();
+    let mut parent = None;
+    for (number, &level) in levels.iter().enumerate().rev() {
+        verify_level(hash, salt, root, (number, level), parent)?;
+        parent = Some(level);
     }
-    let mut expected: Vec<u8> = root.to_vec();
-    let mut first = 1;
-    for count in level_sizes(data_blocks).into_iter().rev() {
-        if first + count > hash.len() / BLOCK {
-            return Err(Error::Size("the tree is longer than its partition"));
-        }
-        let mut level = Vec::new();
-        for (index, digest) in (first..first + count).zip(expected.chunks_exact(DIGEST)) {
-            read("hash", hash, index, &mut block)?;
-            if Sha256::digest(block).as_slice() != digest {
-                return Err(Error::Mismatch { what: "hash", block: index });
-            }
-            level.extend_from_slice(&block);
-        }
-        first += count;
-        expected = level;
-    }
-    verify_data(data, data_blocks, &expected)
+    verify_data(data, hash, &superblock, root, parent)
 }
 
-fn verify_data<D: ReadAt + ?Sized>(data: &D, blocks: u64, level0: &[u8]) -> Result<(), Error> {
-    let mut slab = vec![0; usize::try_from(SLAB).unwrap_or(0)];
-    for (index, expected) in (0u64..).zip(level0.chunks_exact(HASH_BLOCK)) {
-        let first = index * DIGESTS_PER_BLOCK as u64;
-        let len = (blocks - first).min(DIGESTS_PER_BLOCK as u64) * BLOCK;
-        let part = slab.get_mut(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
-        read("data", data, first, part)?;
-        let found = hash_slab(part);
-        let pairs = found.chunks_exact(DIGEST).zip(expected.chunks_exact(DIGEST));
-        if let Some(bad) = (0u64..).zip(pairs).find(|(_, (a, b))| a != b) {
-            return Err(Error::Mismatch { what: "data", block: first + bad.0 });
+fn require(device: &dyn ReadAt, name: &'static str, blocks: u64) -> Result<(), Error> {
+    let needed = blocks.saturating_mul(BLOCK_BYTES);
+    let len = device.len();
+    if len < needed {
+        return Err(Error::TooSmall {
+            device: name,
+            len,
+            needed,
+        });
+    }
+    Ok(())
+}
+
+fn read(device: &dyn ReadAt, name: &'static str, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+    device
+        .read_exact_at(buf, offset)
+        .map_err(|source| Error::Read {
+            device: name,
+            offset,
+            source,
+        })
+}
+
+fn salted(salt: &[u8], block: &[u8]) -> [u8; DIGEST] {
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(block)
+        .finalize()
+        .into()
+}
+
+fn verify_level(
+    hash: &dyn ReadAt,
+    salt: &[u8],
+    root: &[u8; 32],
+    (number, level): (usize, Level),
+    parent: Option<Level>,
+) -> Result<(), Error> {
+    let mut buf = [0; HASH_BLOCK];
+    let groups = level.blocks.div_ceil(DIGESTS_PER_BLOCK as u64);
+    for group in 0..groups {
+        let digests = wanted_digests(hash, root, parent, group)?;
+        let first = group.saturating_mul(DIGESTS_PER_BLOCK as u64);
+        for (block, wanted) in (first..level.blocks).zip(digests.as_chunks::<DIGEST>().0) {
+            let offset = level
+                .first_block
+                .saturating_add(block)
+                .saturating_mul(BLOCK_BYTES);
+            read(hash, "hash", &mut buf, offset)?;
+            if salted(salt, &buf) != *wanted {
+                return Err(Error::CorruptHash {
+                    level: number,
+                    block,
+                    offset,
+                });
+            }
         }
     }
     Ok(())
 }
 
-/// Blocks of each level, level 0 first.
-#[must_use]
-pub fn level_sizes(data_blocks: u64) -> Vec<u64> {
-    let mut sizes = Vec::new();
-    let mut count = data_blocks;
-    loop {
-        count = count.div_ceil(DIGESTS_PER_BLOCK as u64);
-        sizes.push(count);
-        if count <= 1 {
-            return sizes;
-        }
-    }
+/// The digests of the `group`-th 128 blocks below `parent`; of the topmost block, the root hash.
+fn wanted_digests(
+    hash: &dyn ReadAt,
+    root: &[u8; 32],
+    parent: Option<Level>,
+    group: u64,
+) -> Result<Vec<u8>, Error> {
+    let Some(parent) = parent else {
+        return Ok(root.to_vec());
+    };
+    let mut digests = vec![0; HASH_BLOCK];
+    let offset = parent
+        .first_block
+        .saturating_add(group)
+        .saturating_mul(BLOCK_BYTES);
+    read(hash, "hash", &mut digests, offset)?;
+    Ok(digests)
 }
 
-fn read<R: ReadAt + ?Sized>(
-    what: &'static str,
-    from: &R,
-    block: u64,
-    buf: &mut [u8],
+fn verify_data(
+    data: &dyn ReadAt,
+    hash: &dyn ReadAt,
+    superblock: &Superblock,
+    root: &[u8; 32],
+    level0: Option<Level>,
 ) -> Result<(), Error> {
-    let offset = block.checked_mul(BLOCK).ok_or(Error::Size("offset overflows"))?;
-    from.read_exact_at(buf, offset).map_err(|source| Error::Read { what, block, source })
+    let mut slab = vec![0; SLAB_BYTES];
+    let salt = superblock.salt();
+    let groups = superblock.data_blocks.div_ceil(DIGESTS_PER_BLOCK as u64);
+    for group in 0..groups {
+        let first = group.saturating_mul(DIGESTS_PER_BLOCK as u64);
+        let count = superblock
+            .data_blocks
+            .saturating_sub(first)
+            .min(DIGESTS_PER_BLOCK as u64);
+        let len = usize::try_from(count)
+            .unwrap_or(DIGESTS_PER_BLOCK)
+            .saturating_mul(HASH_BLOCK);
+        slab.resize(len, 0);
+        read(data, "data", &mut slab, first.saturating_mul(BLOCK_BYTES))?;
+        let digests = wanted_digests(hash, root, level0, group)?;
+        let pairs = slab.chunks(HASH_BLOCK).zip(digests.as_chunks::<DIGEST>().0);
+        for (block, (bytes, wanted)) in (first..).zip(pairs) {
+            let digest = if salt.is_empty() {
+                hash_data_block(bytes)
+            } else {
+                salted(salt, bytes)
+            };
+            if digest != *wanted {
+                return Err(Error::CorruptData { block });
+            }
+        }
+    }
+    Ok(())
 }

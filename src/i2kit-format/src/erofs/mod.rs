@@ -1,14 +1,22 @@
-//! EROFS, the store's file system: a writer of uncompressed images whose data lies before their
-//! metadata, and a reader.
+//! EROFS: the store's file system.
 //!
-//! Authority: the kernel's `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
+//! [`write()`] turns a [`Tree`] into a superblock and one metadata area that lies after the data,
+//! so that data can be laid out and cached long before it is known which tree names it.
+//! [`Reader`] reads any uncompressed image of 4 KiB blocks. Sources: `fs/erofs/erofs_fs.h` and
+//! `Documentation/filesystems/erofs.rst` of Linux.
 
-mod dirents;
-pub mod format;
+mod chunk;
+mod dir;
+mod format;
 mod plan;
+mod read;
 pub mod tree;
-mod writer;
-mod xattrs;
+mod walk;
+mod write;
+mod xattr;
 
+pub use chunk::ExtentError;
+pub use read::{DirEntry, FileType, ReadError, ReadInode, Reader, Summary};
 pub use tree::*;
-pub use writer::{Error, Image, Options, write};
+pub use write::{Error, Image, Options, write};
+pub use xattr::XattrError;

@@ -1,270 +1,290 @@
-//! The first pass: which inodes are written in which order, and where each lies.
+//! Where everything goes, before anything is written.
+//!
+//! The metadata area holds, in this order: inodes (each with its attributes, and an inline tail or
+//! a chunk map), whole blocks of directories and long symlinks, shared attributes. Each part
+//! starts at a block.
 
-use std::ops::Bound;
+use super::chunk::{self, Run};
+use super::dir;
+use super::format::{BLOCK, InodeExtended, SLOT};
+use super::walk::Walk;
+use super::write::Error;
+use super::xattr::Shared;
+use super::{Content, FileData, Inode, InodeId, Tree};
 
-use super::dirents;
-use super::format::{CHUNK_BITS_MASK, NID_UNIT};
-use super::tree::{Content, Directory, FileData, FileExtent, InodeId, Tree};
-use super::writer::Error;
-use super::xattrs::Shared;
+const HEADER: usize = size_of::<InodeExtended>();
+/// Nid 0 would be inode number 0, which tools take for a deleted file.
+const FIRST_OFFSET: usize = 2 * SLOT;
+/// The root's nid is a u16 and metadata is held in memory: far above what any image needs, far
+/// below what a hostile sparse file could ask for.
+const MAX_METADATA: usize = 1 << 30;
+/// The kernel's `PATH_MAX` with its NUL.
+const MAX_TARGET: usize = 4095;
 
-const BLOCK: u64 = 4096;
-const INODE: u64 = 64;
-/// The largest chunk we write, as `log2(bytes)`: far below where the kernel's `int` shifts end.
-const MAX_CHUNK_BITS: u32 = 30;
-
-/// Where everything of the metadata area lies. Offsets are bytes from its start.
-pub(super) struct Plan<'a> {
-    /// Inodes in the order in which they are written.
-    pub(super) inodes: Vec<Planned<'a>>,
-    /// Position in `inodes` by [`InodeId`].
-    by_id: Vec<Option<usize>>,
-    /// Attributes stored once.
-    pub(super) shared: Shared<'a>,
-    /// Where the shared attributes start, a multiple of 4 KiB.
-    pub(super) shared_offset: u64,
-    /// Length of the metadata area, a multiple of 4 KiB.
-    pub(super) len: u64,
-}
-
-/// One inode and its place.
-pub(super) struct Planned<'a> {
-    pub(super) id: InodeId,
-    pub(super) parent: InodeId,
-    pub(super) nlink: u32,
-    pub(super) offset: u64,
-    pub(super) xattrs: Vec<u8>,
-    pub(super) data: Data<'a>,
-}
-
-/// How an inode's data is stored.
-pub(super) enum Data<'a> {
-    /// Nothing, or a device number.
+/// Where a file's bytes are.
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    /// No data: an empty file, a fifo, a socket.
     None,
-    /// A directory or symlink of `size` bytes. The last `tail` bytes follow the inode, the rest
-    /// lies in whole blocks at `blocks_offset`.
-    Meta { size: u64, tail: u64, blocks_offset: u64, dirents: Vec<usize> },
-    /// A regular file in one run.
-    Plain { size: u64, start_block: u32 },
-    /// A regular file with holes or several runs.
-    Chunks { file: &'a FileData, runs: Vec<FileExtent>, bits: u32 },
+    /// `rdev`.
+    Device(u32),
+    /// A regular file in one run from this block of the image.
+    Flat(u32),
+    /// A regular file in chunks of `1 << bits` blocks.
+    Chunks { bits: u8, runs: Vec<Run> },
+    /// A directory or symlink: `blocks` whole blocks from `first_block` of the metadata's block
+    /// part; `tail` more bytes follow the inode.
+    Own {
+        first_block: u64,
+        blocks: u64,
+        tail: usize,
+    },
 }
 
-impl<'a> Plan<'a> {
-    pub(super) fn new(tree: &'a Tree) -> Result<Self, Error> {
-        let mut plan = Self::walk(tree)?;
-        plan.shared = Shared::collect(plan.inodes.iter().filter_map(|one| tree.get(one.id)))?;
-        // nid 0 is left out: some C libraries skip directory entries whose inode number is 0.
-        let mut at = 2 * NID_UNIT;
-        for planned in &mut plan.inodes {
-            let inode = tree.get(planned.id).ok_or(Error::Dangling { id: planned.id.0 })?;
-            planned.xattrs = plan.shared.body(&inode.metadata)?;
-            planned.data = data(&inode.content)?;
-            planned.place(&mut at);
-        }
-        plan.shared_offset = at.next_multiple_of(BLOCK);
-        at = plan.shared_offset + (plan.shared.bytes.len() as u64).next_multiple_of(BLOCK);
-        for planned in &mut plan.inodes {
-            planned.place_blocks(&mut at);
-        }
-        plan.len = at;
-        Ok(plan)
-    }
+/// An inode and its place.
+#[derive(Debug)]
+pub(super) struct Planned<'t> {
+    pub id: InodeId,
+    pub inode: &'t Inode,
+    pub parent: InodeId,
+    pub links: u32,
+    /// Bytes from the start of the metadata.
+    pub offset: usize,
+    pub size: u64,
+    pub xattrs: Vec<u8>,
+    pub data: Data,
+}
 
-    /// Directory by directory, depth first, the inodes that a directory names side by side: so
-    /// that listing a directory with its files' attributes reads neighbouring blocks.
-    fn walk(tree: &Tree) -> Result<Self, Error> {
-        let mut plan = Self {
-            inodes: Vec::new(),
-            by_id: vec![None; tree.len()],
-            shared: Shared::default(),
-            shared_offset: 0,
-            len: 0,
+/// The whole layout.
+#[derive(Debug)]
+pub(super) struct Plan<'t> {
+    pub inodes: Vec<Planned<'t>>,
+    /// By [`InodeId`]; 0 for an inode that is not written.
+    pub nids: Vec<u64>,
+    /// Bytes from the start of the metadata to the block part.
+    pub block_part: usize,
+    /// Bytes from the start of the metadata to the shared attributes.
+    pub xattr_part: usize,
+    pub shared: Vec<u8>,
+}
+
+impl<'t> Plan<'t> {
+    pub(super) fn new(tree: &'t Tree, meta_start_block: u64) -> Result<Self, Error> {
+        let walk = Walk::new(tree)?;
+        let shared = Shared::collect(walk.order.iter().map(|(_, inode)| &inode.metadata));
+        let mut placer = Placer {
+            end: FIRST_OFFSET,
+            blocks: 0,
+            meta_start_block,
+            walk: &walk,
         };
-        plan.visit(tree, Tree::ROOT, Tree::ROOT)?;
-        let mut stack = vec![Tree::ROOT];
-        while let Some(parent) = stack.pop() {
-            let entries = tree.directory(parent).ok_or(Error::RootNotADirectory)?;
-            let mut below = Vec::new();
-            for (name, id) in entries {
-                check_name(name)?;
-                if plan.visit(tree, *id, parent)? {
-                    below.push(*id);
-                }
+        let mut nids = vec![0; tree.len()];
+        let mut inodes = Vec::with_capacity(walk.order.len());
+        for &(id, inode) in &walk.order {
+            let planned = placer.place(id, inode, &shared)?;
+            if let Some(nid) = nids.get_mut(id.0 as usize) {
+                *nid = (planned.offset / SLOT) as u64;
             }
-            stack.extend(below.into_iter().rev());
+            inodes.push(planned);
         }
-        Ok(plan)
+        let block_part = placer.end.next_multiple_of(BLOCK);
+        let xattr_part = usize::try_from(placer.blocks)
+            .ok()
+            .and_then(|blocks| blocks.checked_mul(BLOCK)?.checked_add(block_part))
+            .filter(|end| {
+                end.checked_add(shared.area.len())
+                    .is_some_and(|end| end <= MAX_METADATA)
+            })
+            .ok_or(Error::Metadata {
+                path: "/".into(),
+                limit: MAX_METADATA,
+            })?;
+        Ok(Self {
+            inodes,
+            nids,
+            block_part,
+            xattr_part,
+            shared: shared.area,
+        })
+    }
+}
+
+struct Placer<'a, 't> {
+    /// End of the inodes placed so far.
+    end: usize,
+    /// Whole blocks of directories and symlinks so far.
+    blocks: u64,
+    meta_start_block: u64,
+    walk: &'a Walk<'t>,
+}
+
+impl<'t> Placer<'_, 't> {
+    fn place(
+        &mut self,
+        id: InodeId,
+        inode: &'t Inode,
+        shared: &Shared<'_>,
+    ) -> Result<Planned<'t>, Error> {
+        let path = || self.walk.path(id);
+        check(inode).map_err(|(field, value)| Error::Field {
+            path: path(),
+            field,
+            value,
+        })?;
+        let xattrs = shared
+            .body(&inode.metadata)
+            .map_err(|(name, source)| Error::Xattr {
+                path: path(),
+                name: String::from_utf8_lossy(name).into_owned(),
+                source,
+            })?;
+        let seen = self.walk.seen(id).copied().ok_or(Error::NoRoot)?;
+        let (size, data) = self.data(id, seen.parent, inode, xattrs.len())?;
+        let offset = self
+            .reserve(xattrs.len(), &data)
+            .ok_or_else(|| Error::Metadata {
+                path: self.walk.path(id),
+                limit: MAX_METADATA,
+            })?;
+        Ok(Planned {
+            id,
+            inode,
+            parent: seen.parent,
+            links: seen.links,
+            offset,
+            size,
+            xattrs,
+            data,
+        })
     }
 
-    /// Counts one name of an inode; answers true for a directory, which may have but one.
-    fn visit(&mut self, tree: &Tree, id: InodeId, parent: InodeId) -> Result<bool, Error> {
-        let dangling = Error::Dangling { id: id.0 };
-        let inode = tree.get(id).ok_or(dangling)?;
-        let directory = match &inode.content {
-            Content::Directory(entries) => Some(entries),
-            _ => None,
+    fn data(
+        &mut self,
+        id: InodeId,
+        parent: InodeId,
+        inode: &Inode,
+        xattrs: usize,
+    ) -> Result<(u64, Data), Error> {
+        Ok(match &inode.content {
+            Content::Regular(file) => (file.size, self.regular(id, file)?),
+            Content::Directory(directory) => {
+                let entries = dir::entries(directory, id, parent);
+                let blocks = dir::blocks(&entries);
+                let last = blocks.last().map_or(0, |block| dir::used(block));
+                let before = blocks.len().saturating_sub(1).saturating_mul(BLOCK);
+                self.own(before.saturating_add(last), xattrs)
+            }
+            Content::Symlink(target) => self.own(target.len(), xattrs),
+            Content::CharDevice { major, minor } | Content::BlockDevice { major, minor } => {
+                (0, Data::Device(rdev(*major, *minor)))
+            }
+            Content::Fifo | Content::Socket => (0, Data::None),
+        })
+    }
+
+    fn regular(&self, id: InodeId, file: &FileData) -> Result<Data, Error> {
+        let runs =
+            chunk::runs(file, self.meta_start_block).map_err(|(extent, source)| Error::Extent {
+                path: self.walk.path(id),
+                offset: extent.offset,
+                source,
+            })?;
+        Ok(match runs.as_slice() {
+            [] => Data::None,
+            [
+                Run {
+                    start: Some(start), ..
+                },
+            ] => Data::Flat(*start),
+            _ => Data::Chunks {
+                bits: chunk::chunk_bits(&runs),
+                runs,
+            },
+        })
+    }
+
+    /// The last, partial block follows its inode when the two fit one block together with the
+    /// attributes, as the kernel's fast symlinks want; else it takes a whole block.
+    fn own(&mut self, size: usize, xattrs: usize) -> (u64, Data) {
+        let (whole, rest) = (size / BLOCK, size % BLOCK);
+        let inline = rest > 0 && HEADER.saturating_add(xattrs).saturating_add(rest) <= BLOCK;
+        let (tail, extra) = if inline {
+            (rest, 0)
+        } else {
+            (0, usize::from(rest > 0))
         };
-        let slot = self.by_id.get_mut(id.0 as usize).ok_or(Error::Dangling { id: id.0 })?;
-        if let Some(position) = *slot {
-            if directory.is_some() {
-                return Err(Error::DirectoryLinkedTwice { id: id.0 });
+        let blocks = whole.saturating_add(extra) as u64;
+        let first_block = self.blocks;
+        self.blocks = self.blocks.saturating_add(blocks);
+        (
+            size as u64,
+            Data::Own {
+                first_block,
+                blocks,
+                tail,
+            },
+        )
+    }
+
+    /// The next place where the inode's header, or all of it if it has a tail, lies in one block.
+    fn reserve(&mut self, xattrs: usize, data: &Data) -> Option<usize> {
+        let base = HEADER.checked_add(xattrs)?;
+        let (unsplit, total) = match data {
+            Data::Own { tail, .. } if *tail > 0 => {
+                (base.checked_add(*tail)?, base.checked_add(*tail)?)
             }
-            if let Some(planned) = self.inodes.get_mut(position) {
-                planned.nlink = planned.nlink.saturating_add(1);
+            Data::Chunks { bits, runs } => {
+                let count = usize::try_from(chunk::chunk_count(runs, *bits)).ok()?;
+                (
+                    HEADER,
+                    base.checked_add(count.checked_mul(size_of::<u32>())?)?,
+                )
             }
-            return Ok(false);
-        }
-        *slot = Some(self.inodes.len());
-        let nlink = directory.map_or(1, |entries| 2 + subdirectories(tree, entries));
-        let data = Data::None;
-        self.inodes.push(Planned { id, parent, nlink, offset: 0, xattrs: Vec::new(), data });
-        Ok(directory.is_some())
-    }
-
-    /// The nid of an inode that the tree names.
-    pub(super) fn nid(&self, id: InodeId) -> Option<u64> {
-        let position = (*self.by_id.get(id.0 as usize)?)?;
-        Some(self.inodes.get(position)?.offset / NID_UNIT)
-    }
-}
-
-impl Planned<'_> {
-    /// Places the inode, its attributes and what follows it at the next fitting offset.
-    fn place(&mut self, at: &mut u64) {
-        *at = at.next_multiple_of(NID_UNIT);
-        let head = INODE + self.xattrs.len() as u64;
-        let mut len = head;
-        match &mut self.data {
-            Data::Meta { tail, .. } if *tail > 0 => {
-                // A tail must lie within one block (`erofs_map_blocks`); one that no multiple of
-                // 32 can make fit goes into a block of its own.
-                if head % NID_UNIT + *tail > BLOCK {
-                    *tail = 0;
-                } else {
-                    while (*at + head) % BLOCK + *tail > BLOCK {
-                        *at += NID_UNIT;
-                    }
-                }
-                len += *tail;
-            }
-            Data::Chunks { file, bits, .. } => len += 4 * file.size.div_ceil(1 << *bits),
-            _ => {}
-        }
-        self.offset = *at;
-        *at += len;
-    }
-
-    fn place_blocks(&mut self, at: &mut u64) {
-        if let Data::Meta { size, tail, blocks_offset, .. } = &mut self.data {
-            *blocks_offset = *at;
-            *at += (*size - *tail).next_multiple_of(BLOCK);
-        }
+            _ => (HEADER, base),
+        };
+        let start = self.end.checked_next_multiple_of(SLOT)?;
+        let fits = (start % BLOCK).checked_add(unsplit)? <= BLOCK;
+        let start = if fits {
+            start
+        } else {
+            start.checked_next_multiple_of(BLOCK)?
+        };
+        self.end = start
+            .checked_add(total)
+            .filter(|&end| end <= MAX_METADATA)?;
+        Some(start)
     }
 }
 
-fn check_name(name: &[u8]) -> Result<(), Error> {
-    let bad = name.is_empty() || name.len() > 255 || name == b"." || name == b"..";
-    if bad || name.contains(&b'/') || name.contains(&0) {
-        return Err(Error::Name { name: String::from_utf8_lossy(name).into_owned() });
+/// Refuses what has no place in the inode: a field's name and its value.
+fn check(inode: &Inode) -> Result<(), (&'static str, u64)> {
+    let metadata = &inode.metadata;
+    if metadata.mode > 0o7777 {
+        return Err(("mode bits", metadata.mode.into()));
     }
-    Ok(())
-}
-
-fn subdirectories(tree: &Tree, entries: &Directory) -> u32 {
-    let count = entries.values().filter(|id| tree.directory(**id).is_some()).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-fn data(content: &Content) -> Result<Data<'_>, Error> {
-    Ok(match content {
-        Content::Directory(entries) => {
-            let (dirents, last) = dirents::split(with_dots(entries).map(|(name, _)| name));
-            let full = dirents.len().saturating_sub(1) as u64 * BLOCK;
-            let tail = last as u64;
-            Data::Meta { size: full + tail, tail: tail % BLOCK, blocks_offset: 0, dirents }
+    if metadata.mtime_nsec >= 1_000_000_000 {
+        return Err(("mtime nanoseconds", metadata.mtime_nsec.into()));
+    }
+    match &inode.content {
+        Content::Symlink(target) if target.is_empty() || target.len() > MAX_TARGET => {
+            Err(("symlink target length", target.len() as u64))
         }
-        Content::Symlink(target) => {
-            if target.is_empty() || target.len() as u64 >= BLOCK {
-                return Err(Error::SymlinkTarget { bytes: target.len() });
-            }
-            let size = target.len() as u64;
-            Data::Meta { size, tail: size, blocks_offset: 0, dirents: Vec::new() }
+        Content::CharDevice { major, .. } | Content::BlockDevice { major, .. }
+            if *major > 0xfff =>
+        {
+            Err(("device major", (*major).into()))
         }
-        Content::Regular(file) => regular(file)?,
-        _ => Data::None,
-    })
-}
-
-/// A directory's names in byte order; `.` and `..` (as `None`s) sort among the rest.
-pub(super) fn with_dots(entries: &Directory) -> impl Iterator<Item = (&[u8], Option<InodeId>)> {
-    let range = |from, to| entries.range::<[u8], (Bound<&[u8]>, Bound<&[u8]>)>((from, to));
-    let (dot, dotdot) = (&b"."[..], &b".."[..]);
-    let before = range(Bound::Unbounded, Bound::Excluded(dot));
-    let between = range(Bound::Excluded(dot), Bound::Excluded(dotdot));
-    let after = range(Bound::Excluded(dotdot), Bound::Unbounded);
-    before
-        .map(|(name, id)| (&**name, Some(*id)))
-        .chain([(dot, None)])
-        .chain(between.map(|(name, id)| (&**name, Some(*id))))
-        .chain([(dotdot, None)])
-        .chain(after.map(|(name, id)| (&**name, Some(*id))))
-}
-
-fn regular(file: &FileData) -> Result<Data<'_>, Error> {
-    let runs = merged(file)?;
-    match runs.as_slice() {
-        [] if file.size == 0 => Ok(Data::Plain { size: 0, start_block: 0 }),
-        [one] if one.offset == 0 && one.len == file.size => {
-            Ok(Data::Plain { size: file.size, start_block: address(one.start_block)? })
+        Content::CharDevice { minor, .. } | Content::BlockDevice { minor, .. }
+            if *minor > 0xf_ffff =>
+        {
+            Err(("device minor", (*minor).into()))
         }
-        _ => {
-            let bits = chunk_bits(file.size, &runs);
-            Ok(Data::Chunks { file, runs, bits })
-        }
+        Content::Regular(file) if i64::try_from(file.size).is_err() => Err(("size", file.size)),
+        _ => Ok(()),
     }
 }
 
-/// The extents, with neighbours joined, checked.
-fn merged(file: &FileData) -> Result<Vec<FileExtent>, Error> {
-    let bad = || Error::Extents { size: file.size };
-    let mut runs: Vec<FileExtent> = Vec::new();
-    let mut end = 0;
-    for extent in &file.extents {
-        let after = extent.offset.checked_add(extent.len).ok_or_else(bad)?;
-        let whole = extent.len.is_multiple_of(BLOCK) || after == file.size;
-        let aligned = extent.offset.is_multiple_of(BLOCK) && whole && extent.len > 0;
-        if !aligned || extent.offset < end || after > file.size {
-            return Err(bad());
-        }
-        end = after;
-        address(extent.start_block.saturating_add(extent.len.div_ceil(BLOCK)))?;
-        match runs.last_mut() {
-            Some(last)
-                if last.offset + last.len == extent.offset
-                    && last.start_block + last.len / BLOCK == extent.start_block =>
-            {
-                last.len += extent.len;
-            }
-            _ => runs.push(*extent),
-        }
-    }
-    Ok(runs)
-}
-
-/// The largest chunk that no run starts or ends within, as `log2(bytes)`.
-fn chunk_bits(size: u64, runs: &[FileExtent]) -> u32 {
-    let ends = runs.iter().map(|run| run.offset + run.len).filter(|end| *end < size);
-    let edges = runs.iter().map(|run| run.offset).chain(ends);
-    let bits = edges.map(u64::trailing_zeros).min().unwrap_or(u64::BITS);
-    let needed = u64::BITS - size.saturating_sub(1).leading_zeros();
-    bits.min(needed.max(12)).min(MAX_CHUNK_BITS).min(12 + CHUNK_BITS_MASK)
-}
-
-/// A block address as 32 bits, of which the largest means a hole.
-pub(super) fn address(block: u64) -> Result<u32, Error> {
-    match u32::try_from(block) {
-        Ok(address) if address < u32::MAX => Ok(address),
-        _ => Err(Error::TooLarge { block }),
-    }
+/// The kernel's `new_encode_dev`.
+fn rdev(major: u32, minor: u32) -> u32 {
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
