@@ -6,6 +6,7 @@ mod boot;
 mod build;
 mod cli;
 mod floors;
+mod layer_convert;
 mod layers;
 mod manifest;
 mod readme;

@@ -1,8 +1,24 @@
 //! A layer, converted once: tar entries in order, and a data blob of slab-aligned extents.
+//!
+//! Knows nothing of registries or images: a reader and the digests that its bytes must have come
+//! in, a [`ConvertedLayer`] in the cache comes out.
+
+mod convert;
+mod entries;
+mod error;
+mod inflate;
+mod pack;
+mod path;
+mod slabs;
+mod stored;
+pub mod tar;
 
 use std::path::PathBuf;
 
 use i2kit_format::erofs::{FileData, Metadata};
+
+pub use convert::{ConvertOptions, LayerSpec, convert_into_cache};
+pub use error::{Error, Refusal};
 
 /// One tar entry, in the order of the tar. Order and duplicates matter: a path may run through a
 /// symlink of a lower layer, so only the merge can say which file it names.
@@ -47,7 +63,7 @@ pub enum EntryKind {
     Fifo,
 }
 
-/// A layer in the cache, converted: open files and what is known of them.
+/// A layer in the cache, converted: where its files lie and what is known of them.
 #[derive(Clone, Debug)]
 pub struct ConvertedLayer {
     /// The diffID, `sha256:…`.
@@ -60,4 +76,8 @@ pub struct ConvertedLayer {
     pub hash_blocks: PathBuf,
     /// The plain SHA-256 of each slab.
     pub slab_digests: Vec<[u8; 32]>,
+    /// Bytes of the uncompressed tar.
+    pub tar_len: u64,
+    /// True when the cache had it.
+    pub reused: bool,
 }

@@ -1,0 +1,390 @@
+//! One streaming pass over a layer: bytes → digest → inflate → diffID → tar → slabs.
+//!
+//! Three threads, joined by bounded channels: [`super::inflate`] reads, hashes and inflates;
+//! this one hashes the tar and parses it; [`super::slabs`] hashes and writes the data. Nothing
+//! becomes an entry of the cache before both digests are right.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use i2kit_format::erofs::{FileData, Metadata};
+use sha2::{Digest, Sha256};
+
+use super::inflate::{self, Chunks, Compressed};
+use super::pack::{Gone, HOLE, Packer};
+use super::tar::{Header, Kind, Reader};
+use super::{ConvertedLayer, Entry, EntryKind, Error, Refusal, path, slabs, stored};
+use crate::cache::Cache;
+
+/// Part of every key: raised whenever the same layer would be written otherwise.
+const WRITER_VERSION: u32 = 1;
+/// Entries of one layer.
+const MAX_ENTRIES: usize = 16 << 20;
+
+/// Which layer, and what its bytes must be.
+#[derive(Clone, Debug)]
+pub struct LayerSpec {
+    /// Digest of the compressed bytes, `sha256:…`.
+    pub digest: String,
+    /// Length of the compressed bytes.
+    pub size: u64,
+    /// As the manifest has it; layers are told apart by their first bytes.
+    pub media_type: String,
+    /// Digest of the uncompressed bytes, `sha256:…`.
+    pub diff_id: String,
+}
+
+/// How layers are converted.
+#[derive(Clone, Debug)]
+pub struct ConvertOptions {
+    /// Uncompressed bytes that a layer may have.
+    pub max_layer_size: u64,
+}
+
+impl Default for ConvertOptions {
+    fn default() -> Self {
+        Self { max_layer_size: 64 << 30 }
+    }
+}
+
+/// The cache's key of a layer: its diffID, the writer's version, the options that change bytes
+/// (none yet).
+fn key(spec: &LayerSpec) -> String {
+    let diff_id = spec.diff_id.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    format!("{diff_id}-w{WRITER_VERSION}")
+}
+
+/// The layer from the cache, converted now if it is not there. `open` is called only then.
+/// `progress` hears how many compressed bytes were read so far.
+///
+/// # Errors
+/// [`Error`]; the cache then holds nothing of the layer.
+pub fn convert_into_cache(
+    cache: &Cache,
+    spec: &LayerSpec,
+    open: impl FnOnce() -> io::Result<Box<dyn Read + Send>>,
+    options: &ConvertOptions,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ConvertedLayer, Error> {
+    let key = key(spec);
+    if let Some(layer) = find(cache, &key, spec)? {
+        return Ok(layer);
+    }
+    let _lock = cache.lock(&key)?;
+    if let Some(layer) = find(cache, &key, spec)? {
+        return Ok(layer);
+    }
+    let store = |operation| {
+        move |source| Error::Store { operation, layer: spec.digest.clone(), source }
+    };
+    let blob = open().map_err(|source| Error::Read { layer: spec.digest.clone(), source })?;
+    let draft = cache.draft(&key)?;
+    let conversion = Conversion { spec, options, progress };
+    let (hashed, entries, tar_len) = conversion.run(blob, draft.folder())?;
+    stored::write(draft.folder(), hashed, entries, tar_len).map_err(store("write"))?;
+    let folder = draft.commit()?;
+    let layer = stored::load(&folder, &spec.diff_id, false).map_err(store("read"))?;
+    layer.ok_or_else(|| store("read")(io::ErrorKind::InvalidData.into()))
+}
+
+/// A sound entry; a damaged one is removed.
+fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Option<ConvertedLayer>, Error> {
+    let Some(folder) = cache.find(key) else { return Ok(None) };
+    match stored::load(&folder, &spec.diff_id, true) {
+        Ok(Some(layer)) => Ok(Some(layer)),
+        _ => {
+            cache.evict(&folder)?;
+            Ok(None)
+        }
+    }
+}
+
+struct Conversion<'a> {
+    spec: &'a LayerSpec,
+    options: &'a ConvertOptions,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What stops the parser.
+enum Stop {
+    Error(Error),
+    /// The slab writer has failed.
+    Gone,
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+type Converted = (slabs::Hashed, Vec<Entry>, u64);
+
+impl Conversion<'_> {
+    fn run(&self, blob: Box<dyn Read + Send>, folder: &Path) -> Result<Converted, Error> {
+        let data = stored::data_path(folder);
+        let (chunk_sender, chunks) = inflate::channel();
+        let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
+        let limit = self.spec.size.saturating_add(1);
+        let (compressed, hashed, parsed) = std::thread::scope(|scope| {
+            let inflater = scope.spawn(move || {
+                inflate::run(blob, limit, &chunk_sender, self.progress)
+            });
+            let writer = scope.spawn(move || slabs::run(&data, &slab_receiver));
+            let parsed = self.parse(chunks, Packer::new(slab_sender));
+            (join(inflater), join(writer), parsed)
+        });
+        self.check(&compressed.map_err(|source| self.read_error(source))?)?;
+        let hashed = hashed.map_err(|source| Error::Store {
+            operation: "write",
+            layer: self.spec.digest.clone(),
+            source,
+        })?;
+        match parsed {
+            Ok((entries, tar_len)) => Ok((hashed, entries, tar_len)),
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Gone) => Err(self.read_error(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn read_error(&self, source: io::Error) -> Error {
+        Error::Read { layer: self.spec.digest.clone(), source }
+    }
+
+    /// Wrong bytes are told before whatever they made the parser say.
+    fn check(&self, compressed: &Compressed) -> Result<(), Error> {
+        let layer = || self.spec.digest.clone();
+        if compressed.len != self.spec.size {
+            let (found, expected) = (compressed.len, self.spec.size);
+            return Err(Error::Size { layer: layer(), found, expected });
+        }
+        let found = format!("sha256:{}", hex::encode(compressed.digest));
+        if found != self.spec.digest {
+            return Err(Error::Digest { layer: layer(), found });
+        }
+        Ok(())
+    }
+
+    fn parse(&self, chunks: Chunks, mut packer: Packer) -> Result<(Vec<Entry>, u64), Stop> {
+        let stream = TarStream {
+            chunks,
+            chunk: Vec::new(),
+            used: 0,
+            hash: Sha256::new(),
+            len: 0,
+            limit: self.options.max_layer_size,
+            over: false,
+        };
+        let mut reader = Reader::new(stream);
+        let mut entries = Vec::new();
+        let result = self.entries(&mut reader, &mut packer, &mut entries);
+        let mut stream = reader.into_inner();
+        // The diffID covers what follows the archive's end too.
+        let drained = io::copy(&mut stream, &mut io::sink());
+        if stream.over {
+            let (layer, limit) = (self.spec.digest.clone(), stream.limit);
+            return Err(Stop::Error(Error::TooLarge { layer, limit }));
+        }
+        result?;
+        drained.map_err(|source| Stop::Error(self.read_error(source)))?;
+        packer.finish()?;
+        let found = format!("sha256:{}", hex::encode(stream.hash.finalize()));
+        if found != self.spec.diff_id {
+            let (layer, expected) = (self.spec.digest.clone(), self.spec.diff_id.clone());
+            return Err(Stop::Error(Error::DiffId { layer, found, expected }));
+        }
+        Ok((entries, stream.len))
+    }
+
+    fn entries(
+        &self,
+        reader: &mut Reader<TarStream>,
+        packer: &mut Packer,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Stop> {
+        let tar = |source| {
+            Stop::Error(Error::Tar { layer: self.spec.digest.clone(), source })
+        };
+        while let Some(header) = reader.next_entry().map_err(tar)? {
+            if entries.len() >= MAX_ENTRIES {
+                return Err(self.refused(&header, Refusal::TooMany));
+            }
+            let path = path::clean(&header.path).map_err(|why| self.refused(&header, why))?;
+            let kind = match header.kind {
+                Kind::Regular => {
+                    EntryKind::Regular(self.regular(&header, reader, packer)?)
+                }
+                _ => special(&header, &path).map_err(|why| self.refused(&header, why))?,
+            };
+            if path.is_empty() && kind != EntryKind::Directory {
+                return Err(self.refused(&header, Refusal::Root));
+            }
+            entries.push(Entry { path, metadata: metadata(header), kind });
+        }
+        Ok(())
+    }
+
+    fn refused(&self, header: &Header, reason: Refusal) -> Stop {
+        let path = String::from_utf8_lossy(&header.path).chars().take(300).collect();
+        Stop::Error(Error::Refused { layer: self.spec.digest.clone(), path, reason })
+    }
+
+    fn regular(
+        &self,
+        header: &Header,
+        reader: &mut Reader<TarStream>,
+        packer: &mut Packer,
+    ) -> Result<FileData, Stop> {
+        let read_error = |source: io::Error| {
+            Stop::Error(Error::Tar { layer: self.spec.digest.clone(), source: source.into() })
+        };
+        let mut window = Window::new(header);
+        let mut buffer = vec![0; HOLE];
+        let head = window.next(reader, &mut buffer).map_err(read_error)?;
+        let mut file = packer.file(header.size, buffer.get(..head.len).unwrap_or_default())?;
+        let mut now = head;
+        loop {
+            file.skip(now.hole);
+            file.append(buffer.get(..now.len).unwrap_or_default())?;
+            if window.at >= header.size {
+                return Ok(file.finish());
+            }
+            now = window.next(reader, &mut buffer).map_err(read_error)?;
+        }
+    }
+}
+
+fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn metadata(header: Header) -> Metadata {
+    let xattrs = header.xattrs.into_iter();
+    Metadata {
+        mode: header.mode,
+        uid: header.uid,
+        gid: header.gid,
+        mtime: header.mtime,
+        mtime_nsec: header.mtime_nsec,
+        xattrs: xattrs.map(|(name, value)| (name.into(), value.into())).collect(),
+    }
+}
+
+/// What is no regular file.
+fn special(header: &Header, path: &[u8]) -> Result<EntryKind, Refusal> {
+    let (major, minor) = header.device;
+    if matches!(header.kind, Kind::CharDevice | Kind::BlockDevice) {
+        // Overlay's own whiteouts are 0:0 devices, which would hide a file once mounted.
+        if path::file_name(path).starts_with(b".wh.") || (major, minor) == (0, 0) {
+            return Err(Refusal::WhiteoutDevice);
+        }
+        if major >= 1 << 12 || minor >= 1 << 20 {
+            return Err(Refusal::DeviceNumber);
+        }
+    }
+    Ok(match header.kind {
+        Kind::HardLink => EntryKind::HardLink(path::hard_link(&header.link)?),
+        Kind::Symlink => EntryKind::Symlink(path::symlink(&header.link)?),
+        Kind::CharDevice => EntryKind::CharDevice { major, minor },
+        Kind::BlockDevice => EntryKind::BlockDevice { major, minor },
+        Kind::Fifo => EntryKind::Fifo,
+        Kind::Directory | Kind::Regular => EntryKind::Directory,
+    })
+}
+
+/// Walks a file's contents in pieces of [`HOLE`] bytes, holes of a sparse file included.
+struct Window<'a> {
+    header: &'a Header,
+    at: u64,
+    segment: usize,
+}
+
+/// A hole, a multiple of [`HOLE`], and the bytes after it.
+struct Piece {
+    hole: u64,
+    len: usize,
+}
+
+impl<'a> Window<'a> {
+    fn new(header: &'a Header) -> Self {
+        Self { header, at: 0, segment: 0 }
+    }
+
+    fn next<R: Read>(&mut self, reader: &mut Reader<R>, buffer: &mut [u8]) -> io::Result<Piece> {
+        let unit = HOLE as u64;
+        let segments = self.header.segments.get(self.segment..).unwrap_or_default();
+        let stored = segments.first().map_or(self.header.size, |segment| segment.offset);
+        let hole = match self.header.size {
+            size if stored >= size => (size - self.at).next_multiple_of(unit),
+            _ => (stored - self.at.min(stored)) / unit * unit,
+        };
+        self.at += hole;
+        if self.at >= self.header.size {
+            return Ok(Piece { hole, len: 0 });
+        }
+        let end = self.header.size.min(self.at + unit);
+        let len = usize::try_from(end - self.at).unwrap_or(0);
+        let piece = buffer.get_mut(..len).unwrap_or_default();
+        piece.fill(0);
+        for segment in segments {
+            let (from, to) = (segment.offset.max(self.at), (segment.offset + segment.len).min(end));
+            if from < to {
+                let within = usize::try_from(from - self.at).unwrap_or(0);
+                let until = usize::try_from(to - self.at).unwrap_or(0);
+                fill(reader, piece.get_mut(within..until).unwrap_or_default())?;
+            }
+            if segment.offset + segment.len > end {
+                break;
+            }
+            self.segment += 1;
+        }
+        self.at = end;
+        Ok(Piece { hole, len })
+    }
+}
+
+fn fill<R: Read>(reader: &mut Reader<R>, mut buf: &mut [u8]) -> io::Result<()> {
+    while !buf.is_empty() {
+        let got = reader.read_data(buf)?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buf = buf.get_mut(got..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The uncompressed bytes as they come from the inflating thread, hashed as they pass.
+struct TarStream {
+    chunks: Chunks,
+    chunk: Vec<u8>,
+    used: usize,
+    hash: Sha256,
+    len: u64,
+    limit: u64,
+    over: bool,
+}
+
+impl Read for TarStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.chunk.len() {
+            // The sender hangs up after the last chunk.
+            let Ok(chunk) = self.chunks.recv() else { return Ok(0) };
+            self.chunk = chunk?;
+            self.used = 0;
+            self.hash.update(&self.chunk);
+            self.len += self.chunk.len() as u64;
+            if self.len > self.limit {
+                self.over = true;
+                return Err(io::Error::other("larger than allowed"));
+            }
+        }
+        let from = self.chunk.get(self.used..).unwrap_or_default();
+        let len = from.len().min(buf.len());
+        let (to, from) = (buf.get_mut(..len).unwrap_or_default(), from.get(..len).unwrap_or_default());
+        to.copy_from_slice(from);
+        self.used += len;
+        Ok(len)
+    }
+}

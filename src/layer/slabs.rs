@@ -1,0 +1,39 @@
+//! The last stage: slabs of the data blob are hashed twice and written, on a thread of their own.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use i2kit_format::{SLAB, verity};
+use sha2::{Digest, Sha256};
+
+/// Slabs in flight: what bounds this stage's memory.
+pub(super) const IN_FLIGHT: usize = 8;
+
+/// What is known of the blob once it is written.
+#[derive(Default)]
+pub(super) struct Hashed {
+    /// Plain SHA-256 of each slab, 32 bytes each.
+    pub(super) digests: Vec<u8>,
+    /// Level-0 verity hash block of each slab, 4 KiB each.
+    pub(super) hash_blocks: Vec<u8>,
+}
+
+/// Writes the slabs that come, in order, to the new file `data`.
+pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> {
+    let file = File::create_new(data)?;
+    let mut hashed = Hashed::default();
+    let mut offset = 0;
+    for slab in slabs {
+        hashed.digests.extend_from_slice(&Sha256::digest(&slab));
+        hashed.hash_blocks.extend_from_slice(&verity::hash_slab(&slab));
+        // What follows the last byte stays a hole.
+        let used = slab.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        file.write_all_at(slab.get(..used).unwrap_or_default(), offset)?;
+        offset += SLAB;
+    }
+    file.set_len(offset)?;
+    Ok(hashed)
+}
