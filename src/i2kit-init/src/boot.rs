@@ -427,9 +427,7 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
 /// The VM's memory in bytes.
 fn total_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::try_from(info.totalram)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 /// Prints the table of steps.

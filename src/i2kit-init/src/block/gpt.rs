@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_noticed() {
         let (path, file) = disk("flipped");
-        file.write_all_at(&[0xff], 1024 + 40).unwrap();
+        file.write_all_at(&[0x01], 1024 + 40).unwrap();
         assert_eq!(
             read_table(&file).unwrap_err().to_string(),
             Error::Entries.to_string()

@@ -59,7 +59,7 @@ impl LineSplitter {
 /// A log file that is rotated by size, as the kubelet does.
 pub struct LogFile {
     path: PathBuf,
-    file: Option<File>,
+    file: File,
     size: u64,
     limit: u64,
     keep: u8,
@@ -75,7 +75,7 @@ impl LogFile {
         let size = file.metadata()?.len();
         Ok(Self {
             path,
-            file: Some(file),
+            file,
             size,
             limit,
             keep,
@@ -92,10 +92,8 @@ impl LogFile {
         let mut record = format!("{} {stream} {tag} ", rfc3339(SystemTime::now())).into_bytes();
         record.extend_from_slice(line);
         record.push(b'\n');
-        if let Some(file) = &mut self.file {
-            if file.write_all(&record).is_ok() {
-                self.size = self.size.saturating_add(record.len() as u64);
-            }
+        if self.file.write_all(&record).is_ok() {
+            self.size = self.size.saturating_add(record.len() as u64);
         }
     }
 
@@ -105,7 +103,7 @@ impl LogFile {
             let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
         }
         fs::rename(&self.path, self.numbered(1))?;
-        self.file = Some(append(&self.path)?);
+        self.file = append(&self.path)?;
         self.size = 0;
         Ok(())
     }

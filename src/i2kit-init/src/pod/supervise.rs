@@ -260,10 +260,10 @@ impl Supervisor {
         };
         // The cgroup goes with the task.
         let oom_kills = cgroup::oom_kills(&self.container.name);
-        if ended.is_ok() {
-            if let Err(error) = client.remove(&id).await {
-                self.pod().console.say(Chain(&error));
-            }
+        if ended.is_ok()
+            && let Err(error) = client.remove(&id).await
+        {
+            self.pod().console.say(Chain(&error));
         }
         output.close().await;
         if let Err(error) = folders::discard(&Path::new(paths::UPPERS).join(&self.container.name)) {
