@@ -11,6 +11,7 @@ use std::{
 
 use i2kit_contract::{FailurePolicy, Status};
 use rustix::{
+    io::Errno,
     mount::{MountFlags, UnmountFlags},
     process::{Pid, Signal, WaitOptions},
     system::RebootCommand,
@@ -22,6 +23,9 @@ use crate::{console::Console, paths, report::Report, verity::watch};
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long processes have between SIGTERM and SIGKILL when the VM ends.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long scratch may stay busy when all other processes are gone.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How the VM ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +141,18 @@ fn reap_until_none(patience: Duration) {
 }
 
 fn release_scratch(console: &Console) {
-    if let Err(error) = rustix::mount::unmount(paths::VAR, UnmountFlags::empty()) {
-        // Busy or not there: read-only is as good for the file system.
-        if rustix::mount::mount_remount(paths::VAR, MountFlags::RDONLY, "").is_err() {
-            console.say(format_args!("unmount {}: {error}", paths::VAR));
+    let end = Instant::now() + UNMOUNT_PATIENCE;
+    while let Err(error) = rustix::mount::unmount(paths::VAR, UnmountFlags::empty()) {
+        // A thread may still be deleting a writable layer. Read-only is as good for the file system.
+        if rustix::mount::mount_remount(paths::VAR, MountFlags::RDONLY, "").is_ok() {
+            return;
         }
+        if error != Errno::BUSY || Instant::now() >= end {
+            // The journal makes up for it at the next boot.
+            console.say(format_args!("unmount {}: {error}", paths::VAR));
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

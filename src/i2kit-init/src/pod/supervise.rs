@@ -266,7 +266,11 @@ impl Supervisor {
             self.pod().console.say(Chain(&error));
         }
         output.close().await;
-        if let Err(error) = folders::discard(&Path::new(paths::UPPERS).join(&self.container.name)) {
+        // At the VM's end the next boot does it.
+        if !*self.stopped.borrow()
+            && let Err(error) =
+                folders::discard(&Path::new(paths::UPPERS).join(&self.container.name))
+        {
             self.pod().console.say(Chain(&error));
         }
         let exit_code = ended?;
