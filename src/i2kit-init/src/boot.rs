@@ -1,0 +1,458 @@
+//! The boot: a table of steps, run in order, each timed and reported.
+
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, Status};
+use tokio::runtime::Runtime;
+
+use crate::{
+    block::partition::{self, Partition},
+    cgroup,
+    cmdline::{Cmdline, RootHash},
+    console::{self, Console},
+    containerd::{client::Client, daemon},
+    fault::{Context, Fault},
+    modules, mounts,
+    net::{client as dhcp_client, dhcp::Lease, files, iface},
+    paths,
+    pod::{
+        folders,
+        supervise::{self, Outcome, Pod},
+    },
+    power::Fuse,
+    report::Report,
+    requests, scratch, uptime,
+    verity::{dm, superblock, watch},
+};
+
+/// How long the store's disk may take to appear.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long containerd may take to answer; software emulation of a CPU takes its time.
+const CONTAINERD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the Pod waits for an address before it starts without one.
+const LEASE_PATIENCE: Duration = Duration::from_secs(15);
+/// A container's log: the kubelet's 10 MiB and 5 files; less where logs live in memory.
+const LOGS_ON_DISK: (u64, u8) = (10 << 20, 4);
+const LOGS_IN_MEMORY: (u64, u8) = (1 << 20, 1);
+
+/// One step of the boot.
+pub struct Step {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// What it does, for people.
+    pub purpose: &'static str,
+    /// Does it.
+    pub run: fn(&mut Boot) -> Result<(), Error>,
+}
+
+/// The whole boot, in order.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "extra",
+        purpose: "delete /.extra, which comes unauthenticated from the ESP",
+        run: extra,
+    },
+    Step {
+        name: "mounts",
+        purpose: "mount /proc, /sys and /dev, open the consoles",
+        run: early_mounts,
+    },
+    Step {
+        name: "cmdline",
+        purpose: "read the root hash and the failure policy",
+        run: read_cmdline,
+    },
+    Step {
+        name: "modules",
+        purpose: "load the kernel modules of the target",
+        run: load_modules,
+    },
+    Step {
+        name: "disk",
+        purpose: "find the store's partitions by the root hash",
+        run: find_disk,
+    },
+    Step {
+        name: "verity",
+        purpose: "open the store through dm-verity",
+        run: open_verity,
+    },
+    Step {
+        name: "store",
+        purpose: "mount the store and read the contract",
+        run: mount_store,
+    },
+    Step {
+        name: "root",
+        purpose: "make the store's system/ the root",
+        run: switch_root,
+    },
+    Step {
+        name: "network",
+        purpose: "bring up loopback, start DHCP",
+        run: start_network,
+    },
+    Step {
+        name: "cgroup",
+        purpose: "mount cgroup v2 and what containers share",
+        run: prepare_cgroup,
+    },
+    Step {
+        name: "containerd",
+        purpose: "start containerd",
+        run: start_containerd,
+    },
+    Step {
+        name: "scratch",
+        purpose: "make, format and mount the scratch partition",
+        run: mount_scratch,
+    },
+    Step {
+        name: "api",
+        purpose: "connect to containerd",
+        run: connect,
+    },
+    Step {
+        name: "lease",
+        purpose: "wait for an address",
+        run: await_lease,
+    },
+    Step {
+        name: "pod",
+        purpose: "run the Pod's containers until they end",
+        run: run_pod,
+    },
+];
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system operation.
+    #[error(transparent)]
+    System(#[from] Fault),
+    /// The command line makes no sense.
+    #[error(transparent)]
+    Cmdline(#[from] crate::cmdline::Error),
+    /// The command line has no root hash.
+    #[error(
+        "the kernel command line has no {}=",
+        i2kit_contract::CMDLINE_ROOT_HASH
+    )]
+    NoRootHash,
+    /// A partition is missing.
+    #[error(transparent)]
+    Partition(#[from] partition::Missing),
+    /// The hash partition is none.
+    #[error("read {device}")]
+    Superblock {
+        /// The hash partition's node.
+        device: String,
+        /// Why.
+        source: superblock::Error,
+    },
+    /// The contract cannot be used.
+    #[error(transparent)]
+    Contract(#[from] i2kit_contract::Error),
+    /// Scratch cannot be used.
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    /// containerd cannot be used.
+    #[error(transparent)]
+    Containerd(#[from] crate::containerd::client::Error),
+    /// The table's order is wrong.
+    #[error("needs {0}, which no step before it has set")]
+    Order(&'static str),
+}
+
+/// What the steps have found out so far.
+pub struct Boot {
+    console: Console,
+    report: Report,
+    fuse: Fuse,
+    begun: Instant,
+    times: Vec<(&'static str, Duration)>,
+    cmdline: Cmdline,
+    disk: Option<Disk>,
+    mapped: Option<PathBuf>,
+    contract: Option<Contract>,
+    lease: Option<mpsc::Receiver<Lease>>,
+    lease_deadline: Option<Instant>,
+    runtime: Option<Runtime>,
+    client: Option<Client>,
+    containerd: u32,
+    scratch: String,
+    outcome: Option<Outcome>,
+}
+
+struct Disk {
+    data: Partition,
+    hash: Partition,
+    root_hash: RootHash,
+}
+
+impl Boot {
+    /// Nothing done yet.
+    pub fn new(console: Console, report: Report, fuse: Fuse) -> Self {
+        Self {
+            console,
+            report,
+            fuse,
+            begun: Instant::now(),
+            times: Vec::new(),
+            cmdline: Cmdline::default(),
+            disk: None,
+            mapped: None,
+            contract: None,
+            lease: None,
+            lease_deadline: None,
+            runtime: None,
+            client: None,
+            containerd: 0,
+            scratch: String::new(),
+            outcome: None,
+        }
+    }
+
+    /// Runs every step. The last one returns when the Pod has ended.
+    ///
+    /// # Errors
+    /// The first step that failed: its name and why.
+    pub fn run(mut self) -> Result<Outcome, (&'static str, Error)> {
+        for step in STEPS {
+            self.report.send(&Status::Stage {
+                name: step.name.into(),
+                at_ms: uptime::milliseconds(),
+            });
+            let begun = Instant::now();
+            (step.run)(&mut self).map_err(|error| (step.name, error))?;
+            self.times.push((step.name, begun.elapsed()));
+        }
+        self.outcome.ok_or(("pod", Error::Order("outcome")))
+    }
+
+    fn contract(&self) -> Result<&Contract, Error> {
+        self.contract.as_ref().ok_or(Error::Order("contract"))
+    }
+
+    fn disk(&self) -> Result<&Disk, Error> {
+        self.disk.as_ref().ok_or(Error::Order("disk"))
+    }
+
+    fn runtime(&self) -> Result<&Runtime, Error> {
+        self.runtime.as_ref().ok_or(Error::Order("runtime"))
+    }
+
+    /// One line with the time of each stage so far.
+    fn summary(&self) -> String {
+        let stages: Vec<String> = self
+            .times
+            .iter()
+            .map(|(name, time)| format!("{name} {}", time.as_millis()))
+            .collect();
+        stages.join(", ")
+    }
+}
+
+fn extra(_: &mut Boot) -> Result<(), Error> {
+    Ok(mounts::delete_extra()?)
+}
+
+fn early_mounts(boot: &mut Boot) -> Result<(), Error> {
+    mounts::mount_early()?;
+    boot.console.attach(console::active_terminals());
+    boot.console
+        .say(concat!("version ", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+fn read_cmdline(boot: &mut Boot) -> Result<(), Error> {
+    let text = fs::read_to_string("/proc/cmdline").context("read", "/proc/cmdline")?;
+    boot.cmdline = Cmdline::parse(&text)?;
+    boot.fuse.set_policy(boot.cmdline.on_failure);
+    Ok(())
+}
+
+fn load_modules(_: &mut Boot) -> Result<(), Error> {
+    modules::load_all(&Path::new("/").join(MODULES_LIST))?;
+    Ok(())
+}
+
+fn find_disk(boot: &mut Boot) -> Result<(), Error> {
+    let root_hash = boot.cmdline.root_hash.ok_or(Error::NoRootHash)?;
+    boot.disk = Some(Disk {
+        data: partition::wait_for("store", &root_hash.data_partuuid(), DISK_PATIENCE)?,
+        hash: partition::wait_for("store-verity", &root_hash.hash_partuuid(), DISK_PATIENCE)?,
+        root_hash,
+    });
+    Ok(())
+}
+
+fn open_verity(boot: &mut Boot) -> Result<(), Error> {
+    let Disk {
+        data,
+        hash,
+        root_hash,
+    } = boot.disk()?;
+    let device = hash.device.display().to_string();
+    let mut bytes = [0; superblock::SIZE];
+    fs::File::open(&hash.device)
+        .and_then(|file| file.read_exact_at(&mut bytes, 0))
+        .context("read", &device)?;
+    let superblock = superblock::Superblock::parse(&bytes)
+        .map_err(|source| Error::Superblock { device, source })?;
+    let table = dm::Table::verity(&data.device, &hash.device, &superblock, *root_hash);
+    watch::start(&boot.fuse).context("watch", "/dev/kmsg")?;
+    boot.mapped = Some(dm::create("store", &table)?);
+    Ok(())
+}
+
+fn mount_store(boot: &mut Boot) -> Result<(), Error> {
+    let mapped = boot.mapped.as_ref().ok_or(Error::Order("mapped device"))?;
+    mounts::mount_store(mapped)?;
+    let path = Path::new(paths::INITRAMFS_STORE).join(POD_JSON);
+    let json = fs::read(&path).context("read", path.display())?;
+    let contract = Contract::from_json(&json)?;
+    boot.fuse.set_policy(contract.on_failure);
+    boot.console.say(format_args!("Pod {}", contract.name));
+    boot.contract = Some(contract);
+    Ok(())
+}
+
+fn switch_root(_: &mut Boot) -> Result<(), Error> {
+    Ok(mounts::switch_root()?)
+}
+
+fn start_network(boot: &mut Boot) -> Result<(), Error> {
+    let hostname = boot.contract()?.hostname.clone();
+    rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
+    files::write_initial(&hostname)?;
+    iface::bring_up("lo")?;
+    // What containerd grants every Pod: low ports and ping without privileges.
+    for (path, value) in [
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+        ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        fs::write(path, value).context("write", path)?;
+    }
+    boot.lease_deadline = Some(Instant::now() + LEASE_PATIENCE);
+    boot.lease =
+        Some(dhcp_client::start(&hostname, &boot.console).context("start", "the DHCP client")?);
+    Ok(())
+}
+
+fn prepare_cgroup(_: &mut Boot) -> Result<(), Error> {
+    mounts::mount_late()?;
+    Ok(cgroup::prepare()?)
+}
+
+fn start_containerd(boot: &mut Boot) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start", "the event loop")?;
+    let pid = daemon::spawn(&boot.console)?;
+    boot.runtime = Some(runtime);
+    boot.containerd = pid;
+    Ok(())
+}
+
+fn mount_scratch(boot: &mut Boot) -> Result<(), Error> {
+    let kind = scratch::mount(&boot.disk()?.data.disk, &boot.console)?;
+    boot.console.say(format_args!("scratch: {kind}"));
+    boot.scratch = kind;
+    Ok(folders::prepare_pod(boot.contract()?)?)
+}
+
+fn connect(boot: &mut Boot) -> Result<(), Error> {
+    let runtime = boot.runtime()?;
+    let _entered = runtime.enter();
+    // From here on children are reaped here alone: no step after this one waits for its own.
+    requests::reap(boot.containerd, &boot.fuse).context("handle", "SIGCHLD")?;
+    let client = runtime.block_on(Client::connect(CONTAINERD_PATIENCE))?;
+    boot.client = Some(client);
+    Ok(())
+}
+
+fn await_lease(boot: &mut Boot) -> Result<(), Error> {
+    let (Some(lease), Some(deadline)) = (boot.lease.take(), boot.lease_deadline) else {
+        return Err(Error::Order("DHCP client"));
+    };
+    if lease
+        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        .is_err()
+    {
+        boot.console
+            .say("network: no lease yet; starting the Pod without");
+    }
+    Ok(())
+}
+
+fn run_pod(boot: &mut Boot) -> Result<(), Error> {
+    let (console, summary) = (boot.console.clone(), boot.summary());
+    let (begun, pod_begun) = (boot.begun, Instant::now());
+    let memory = total_memory();
+    let pod = Pod {
+        contract: boot.contract.take().ok_or(Error::Order("contract"))?,
+        client: boot.client.take().ok_or(Error::Order("client"))?,
+        console: boot.console.clone(),
+        report: boot.report.clone(),
+        memory,
+        logs: if boot.scratch == "tmpfs" {
+            LOGS_IN_MEMORY
+        } else {
+            LOGS_ON_DISK
+        },
+        on_started: Box::new(move || {
+            console.say(format_args!(
+                "started in {} ms: {summary}, pod {} (ms)",
+                begun.elapsed().as_millis(),
+                pod_begun.elapsed().as_millis()
+            ));
+        }),
+    };
+    let runtime = boot.runtime()?;
+    let _entered = runtime.enter();
+    let requests = requests::listen(&boot.console).context("listen to", "signals")?;
+    let outcome = runtime.block_on(supervise::run(pod, requests));
+    boot.outcome = Some(outcome);
+    Ok(())
+}
+
+/// The VM's memory in bytes.
+fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+/// Prints the table of steps.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn print_steps(mut out: impl io::Write) -> io::Result<()> {
+    STEPS
+        .iter()
+        .try_for_each(|step| writeln!(out, "{:<12}{}", step.name, step.purpose))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_can_be_printed_and_names_are_unique() {
+        let mut out = Vec::new();
+        print_steps(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("extra       delete /.extra"), "{text}");
+        let mut names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+}

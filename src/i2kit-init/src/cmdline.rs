@@ -1,0 +1,143 @@
+//! The kernel command line.
+
+use i2kit_contract::{CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy};
+
+/// What PID 1 reads from `/proc/cmdline`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cmdline {
+    /// dm-verity root hash of the store.
+    pub root_hash: Option<RootHash>,
+    /// What to do on failure before the contract is known.
+    pub on_failure: FailurePolicy,
+}
+
+/// A command line that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not 64 hex digits.
+    #[error("parse kernel command line: {CMDLINE_ROOT_HASH} is {0:?}, not 64 hex digits")]
+    RootHash(String),
+    /// Neither `power-off` nor `reboot`.
+    #[error(
+        "parse kernel command line: {CMDLINE_ON_FAILURE} is {0:?}, neither power-off nor reboot"
+    )]
+    OnFailure(String),
+}
+
+/// A SHA-256 dm-verity root hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootHash([u8; 32]);
+
+impl RootHash {
+    /// Parses 64 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut hash = [0u8; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        digits
+            .iter()
+            .all(u8::is_ascii_hexdigit)
+            .then_some(Self(hash))
+    }
+
+    /// 64 lower-case hex digits.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// PARTUUID of the partition with the data: the first 128 bits (Discoverable Partitions
+    /// Specification, "root-verity").
+    pub fn data_partuuid(&self) -> String {
+        dashed(self.hex().get(..32).unwrap_or_default())
+    }
+
+    /// PARTUUID of the partition with the hashes: the last 128 bits.
+    pub fn hash_partuuid(&self) -> String {
+        dashed(self.hex().get(32..).unwrap_or_default())
+    }
+}
+
+fn dashed(hex: &str) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, digit) in hex.chars().enumerate() {
+        if matches!(index, 8 | 12 | 16 | 20) {
+            text.push('-');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+impl Cmdline {
+    /// Parses `/proc/cmdline`; the last of several equal words wins, as in the kernel.
+    ///
+    /// # Errors
+    /// [`Error`] when a word of ours has a value that makes no sense.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut cmdline = Self::default();
+        for (key, value) in text
+            .split_ascii_whitespace()
+            .filter_map(|word| word.split_once('='))
+        {
+            if key == CMDLINE_ROOT_HASH {
+                let hash =
+                    RootHash::parse(value).ok_or_else(|| Error::RootHash(value.to_owned()))?;
+                cmdline.root_hash = Some(hash);
+            } else if key == CMDLINE_ON_FAILURE {
+                cmdline.on_failure = match value {
+                    "power-off" => FailurePolicy::PowerOff,
+                    "reboot" => FailurePolicy::Reboot,
+                    _ => return Err(Error::OnFailure(value.to_owned())),
+                };
+            }
+        }
+        Ok(cmdline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HASH: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    #[test]
+    fn the_words_of_ours_are_found_among_the_others() {
+        let line = format!("console=ttyS0 roothash={HASH} quiet i2kit.on_failure=reboot\n");
+        let cmdline = Cmdline::parse(&line).unwrap();
+        assert_eq!(cmdline.on_failure, FailurePolicy::Reboot);
+        let hash = cmdline.root_hash.unwrap();
+        assert_eq!(hash.hex(), HASH);
+        assert_eq!(hash.data_partuuid(), "00010203-0405-0607-0809-0a0b0c0d0e0f");
+        assert_eq!(hash.hash_partuuid(), "10111213-1415-1617-1819-1a1b1c1d1e1f");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!(
+            Cmdline::parse("roothash=12"),
+            Err(Error::RootHash("12".into()))
+        );
+        let signs = format!("roothash={}", "+1".repeat(32));
+        assert!(matches!(Cmdline::parse(&signs), Err(Error::RootHash(_))));
+        assert_eq!(
+            Cmdline::parse("i2kit.on_failure=panic"),
+            Err(Error::OnFailure("panic".into()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(text in ".*") {
+            let _ = Cmdline::parse(&text);
+            let _ = RootHash::parse(&text);
+        }
+    }
+}

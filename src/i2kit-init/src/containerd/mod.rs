@@ -1,0 +1,5 @@
+//! containerd: its process, its API, and the OCI runtime specification handed to it.
+
+pub mod client;
+pub mod daemon;
+pub mod spec;

@@ -1,0 +1,175 @@
+//! The end of the VM: power-off or reboot, and the failures that lead there.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use i2kit_contract::{FailurePolicy, Status};
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, UnmountFlags},
+    process::{Pid, Signal, WaitOptions},
+    system::RebootCommand,
+};
+
+use crate::{console::Console, paths, report::Report, verity::watch};
+
+/// How long the console may take to print what is queued before the power goes.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long processes have between SIGTERM and SIGKILL when the VM ends.
+const TERM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long scratch may stay busy when all other processes are gone.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How the VM ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Power off.
+    PowerOff,
+    /// Reboot.
+    Reboot,
+}
+
+impl From<FailurePolicy> for Ending {
+    fn from(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::PowerOff => Self::PowerOff,
+            FailurePolicy::Reboot => Self::Reboot,
+        }
+    }
+}
+
+impl Ending {
+    /// What the console says about it.
+    pub fn present_participle(self) -> &'static str {
+        match self {
+            Self::PowerOff => "powering off",
+            Self::Reboot => "rebooting",
+        }
+    }
+}
+
+/// Ends the VM when something cannot go on. Any thread may hold a clone; the first to fail wins.
+#[derive(Clone)]
+pub struct Fuse {
+    console: Console,
+    report: Report,
+    policy: Arc<Mutex<FailurePolicy>>,
+    blown: Arc<AtomicBool>,
+}
+
+impl Fuse {
+    /// A fuse with the default policy.
+    pub fn new(console: Console, report: Report) -> Self {
+        Self {
+            console,
+            report,
+            policy: Arc::default(),
+            blown: Arc::default(),
+        }
+    }
+
+    /// Sets what a failure leads to from now on.
+    pub fn set_policy(&self, policy: FailurePolicy) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    fn ending(&self) -> Ending {
+        (*self.policy.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+
+    /// Reports the failure and ends the VM by policy, at once: nothing on disk is worth a wait
+    /// when what runs can no longer be trusted. If the kernel has logged a block that failed
+    /// verification, that is the reason reported, since it explains whatever failed after it.
+    pub fn blow(&self, reason: &str) -> ! {
+        if self.blown.swap(true, Ordering::SeqCst) {
+            idle();
+        }
+        let ending = self.ending();
+        let reason = match watch::logged_corruption() {
+            Some(corruption) => {
+                self.console.say(reason);
+                corruption.to_string()
+            }
+            None => reason.to_owned(),
+        };
+        self.console
+            .say(format_args!("{reason}: {}", ending.present_participle()));
+        self.report.send_last(&Status::Failed { reason });
+        self.console.flush(LAST_WORDS);
+        stop(ending, &self.console)
+    }
+
+    /// The VM's orderly end: processes are ended, the scratch partition unmounted.
+    pub fn end(&self, ending: Ending) -> ! {
+        if self.blown.swap(true, Ordering::SeqCst) {
+            idle();
+        }
+        self.console.say(ending.present_participle());
+        end_processes();
+        rustix::fs::sync();
+        release_scratch(&self.console);
+        self.console.flush(LAST_WORDS);
+        stop(ending, &self.console)
+    }
+}
+
+fn end_processes() {
+    // "Process group 1" is kill(-1, …), which from PID 1 means every process but itself
+    // (kill(2)); ESRCH says there is none.
+    let _ = rustix::process::kill_process_group(Pid::INIT, Signal::TERM);
+    reap_until_none(TERM_PATIENCE);
+    let _ = rustix::process::kill_process_group(Pid::INIT, Signal::KILL);
+    reap_until_none(TERM_PATIENCE);
+}
+
+fn reap_until_none(patience: Duration) {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => thread::sleep(Duration::from_millis(10)),
+            Err(_) => return,
+        }
+    }
+}
+
+fn release_scratch(console: &Console) {
+    let end = Instant::now() + UNMOUNT_PATIENCE;
+    while let Err(error) = rustix::mount::unmount(paths::VAR, UnmountFlags::empty()) {
+        // A thread may still be deleting a writable layer. Read-only is as good for the file system.
+        if rustix::mount::mount_remount(paths::VAR, MountFlags::RDONLY, "").is_ok() {
+            return;
+        }
+        if error != Errno::BUSY || Instant::now() >= end {
+            // The journal makes up for it at the next boot.
+            console.say(format_args!("unmount {}: {error}", paths::VAR));
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn stop(ending: Ending, console: &Console) -> ! {
+    let command = match ending {
+        Ending::PowerOff => RebootCommand::PowerOff,
+        Ending::Reboot => RebootCommand::Restart,
+    };
+    if let Err(error) = rustix::system::reboot(command) {
+        console.say(format_args!("{}: {error}", ending.present_participle()));
+    }
+    idle()
+}
+
+/// PID 1 never exits: the kernel would panic.
+fn idle() -> ! {
+    loop {
+        thread::park();
+    }
+}
