@@ -1,3 +1,7 @@
-//! The `i2kit` command.
+//! The `i2kit` command: parse, run, print the error, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    i2kit::cli::main()
+}

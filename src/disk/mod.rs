@@ -5,6 +5,7 @@
 
 mod blob;
 mod builder;
+mod file;
 
 use std::io;
 use std::path::Path;
@@ -13,6 +14,7 @@ use i2kit_format::{ReadAt, SLAB};
 
 pub use blob::{Blob, BlobError};
 pub use builder::{Builder, OverlapError};
+pub use file::{FileDisk, OpenError};
 
 /// SHA-256 of 512 KiB.
 pub type SlabDigest = [u8; 32];

@@ -1,1 +1,189 @@
-//! inspect.
+//! What is on a disk: partitions, UKI, contract, records, files.
+
+mod list;
+
+use std::io;
+
+use i2kit_contract::{Contract, INPUTS_JSON, LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY, POD_JSON};
+use i2kit_format::erofs::{ReadError, Reader};
+use i2kit_format::read_at::Window;
+use i2kit_format::{ReadAt, fat, gpt, uki, verity};
+use serde::Serialize;
+
+pub use list::{Listed, list};
+
+/// The command line and small records are read up to this size.
+const MAX_RECORD: u64 = 64 << 20;
+/// Where the UKI lies in the ESP.
+const UKI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
+
+/// Why a disk cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("read partition table: {0}")]
+    Gpt(#[from] gpt::Error),
+    #[error("find partition {0}: the disk has none of that name")]
+    NoPartition(String),
+    #[error("read partition {0}: it runs past the disk's end")]
+    Short(String),
+    #[error("read ESP: {0}")]
+    Fat(#[from] fat::Error),
+    #[error("read UKI: {0}")]
+    Uki(#[from] uki::Error),
+    #[error("read UKI: the ESP has no {UKI_PATH} in one piece")]
+    NoUki,
+    #[error("read {what}: {source}")]
+    Read { what: String, source: io::Error },
+    #[error("read store: {0}")]
+    Store(#[from] ReadError),
+    #[error("find {0}: not there")]
+    NoFile(String),
+    #[error("read {name}: {size} bytes are too many")]
+    TooLarge { name: String, size: u64 },
+    #[error(transparent)]
+    Contract(#[from] i2kit_contract::Error),
+    #[error("parse inputs record: {0}")]
+    Inputs(#[from] serde_json::Error),
+    #[error("the command line has no root hash of 64 hex digits")]
+    NoRootHash,
+    #[error(transparent)]
+    Verity(#[from] verity::Error),
+}
+
+/// Everything there is to say.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Bytes of the disk.
+    pub size: u64,
+    /// The partitions in their order.
+    pub partitions: Vec<Partition>,
+    /// The UKI's sections.
+    pub uki: Vec<Section>,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// dm-verity root hash of the store, hex.
+    pub root_hash: Option<String>,
+    /// What the guest runs.
+    pub contract: Contract,
+    /// What the disk was made of.
+    pub inputs: serde_json::Value,
+    /// True when every block was checked.
+    pub verified: bool,
+}
+
+/// A partition.
+#[derive(Debug, Serialize)]
+pub struct Partition {
+    /// Its label.
+    pub name: String,
+    /// Its type GUID.
+    pub type_guid: String,
+    /// Its own GUID.
+    pub partuuid: String,
+    /// Where it starts, bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A PE section.
+#[derive(Debug, Serialize)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Reads a disk's facts; `verify` also checks the whole store.
+///
+/// # Errors
+/// [`Error`] naming the part that cannot be read.
+pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
+    let table = gpt::read(disk)?;
+    let esp = window(disk, &table, LABEL_ESP)?;
+    let volume = fat::read(&esp)?;
+    let entry = volume.entry(UKI_PATH).ok_or(Error::NoUki)?;
+    let [extent] = entry.extents.as_slice() else { return Err(Error::NoUki) };
+    let file = Window::new(&esp, extent.offset, entry.size).ok_or(Error::NoUki)?;
+    let image = uki::read(&file)?;
+    let cmdline = section(&file, &image, ".cmdline")?;
+    let root_hash = root_hash(&cmdline);
+    if verify {
+        let root = root_hash.as_deref().ok_or(Error::NoRootHash)?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(root, &mut bytes).map_err(|_| Error::NoRootHash)?;
+        let hash = window(disk, &table, LABEL_STORE_VERITY)?;
+        verity::verify(&window(disk, &table, LABEL_STORE)?, &hash, &bytes)?;
+    }
+    let store = window(disk, &table, LABEL_STORE)?;
+    Ok(Report {
+        size: disk.len(),
+        partitions: table.partitions.iter().map(partition).collect(),
+        uki: image.sections.iter().map(|one| Section { name: one.name.clone(), size: one.size }).collect(),
+        cmdline,
+        root_hash,
+        contract: Contract::from_json(&record(&store, POD_JSON)?)?,
+        inputs: serde_json::from_slice(&record(&store, INPUTS_JSON)?)?,
+        verified: verify,
+    })
+}
+
+/// The contract alone.
+///
+/// # Errors
+/// [`Error`] when the disk has none.
+pub fn contract(disk: &dyn ReadAt) -> Result<Contract, Error> {
+    let table = gpt::read(disk)?;
+    let store = window(disk, &table, LABEL_STORE)?;
+    Ok(Contract::from_json(&record(&store, POD_JSON)?)?)
+}
+
+fn window<'a>(
+    disk: &'a dyn ReadAt,
+    table: &gpt::Table,
+    name: &str,
+) -> Result<Window<'a, dyn ReadAt + 'a>, Error> {
+    let found = table.partitions.iter().find(|one| one.name == name);
+    let found = found.ok_or_else(|| Error::NoPartition(name.to_owned()))?;
+    Window::new(disk, found.offset(), found.size()).ok_or_else(|| Error::Short(name.to_owned()))
+}
+
+fn partition(one: &gpt::Partition) -> Partition {
+    Partition {
+        name: one.name.clone(),
+        type_guid: one.type_guid.to_string(),
+        partuuid: one.unique_guid.to_string(),
+        offset: one.offset(),
+        size: one.size(),
+    }
+}
+
+fn section(file: &dyn ReadAt, image: &uki::Image, name: &str) -> Result<String, Error> {
+    let missing = || Error::NoFile(name.to_owned());
+    let found = image.section(name).ok_or_else(missing)?;
+    let len = usize::try_from(found.size).ok().filter(|len| *len < 1 << 16).ok_or_else(missing)?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, found.offset)
+        .map_err(|source| Error::Read { what: name.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.trim_end_matches(['\0', '\n']).to_owned())
+}
+
+fn root_hash(cmdline: &str) -> Option<String> {
+    let prefix = format!("{}=", i2kit_contract::CMDLINE_ROOT_HASH);
+    cmdline.split_whitespace().find_map(|word| word.strip_prefix(&prefix)).map(str::to_owned)
+}
+
+/// A small file in the store's root.
+fn record(store: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
+    let reader = Reader::open(store)?;
+    let inode = reader.lookup(name.as_bytes())?.ok_or_else(|| Error::NoFile(name.to_owned()))?;
+    if inode.size > MAX_RECORD {
+        return Err(Error::TooLarge { name: name.to_owned(), size: inode.size });
+    }
+    let mut bytes = vec![0; usize::try_from(inode.size).unwrap_or(0)];
+    reader.read_file_at(&inode, &mut bytes, 0)?;
+    Ok(bytes)
+}

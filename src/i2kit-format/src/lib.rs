@@ -4,10 +4,18 @@
 //! bytes out, so that every format can be tested against another project's tool and is the same
 //! on every run. `clippy.toml` beside this package bans the rest.
 
+pub mod cpio;
 pub mod erofs;
+pub mod fat;
+pub mod gpt;
+pub mod guid;
+pub mod layout;
 pub mod read_at;
+pub mod uki;
 pub mod verity;
 
+pub use guid::Guid;
+pub use layout::Layout;
 pub use read_at::ReadAt;
 
 /// One EBS block, one dm-verity level-0 hash block's worth of data: 512 KiB.

@@ -1,0 +1,86 @@
+//! `i2kit run`: a Pod, an image or a disk in a local virtual machine.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use i2kit_contract::{Port, Status};
+
+use super::args::{Bus, Run};
+use super::error::Error;
+use super::plan::{Origin, plan};
+use crate::run::{self, DiskBus, Ending, Event, Options};
+use crate::{disk::FileDisk, inspect};
+
+/// Exit code when no machine was started.
+pub const EXIT_NOT_RUN: u8 = 125;
+
+/// `i2kit run`; answers the Pod's exit code.
+pub fn run(arguments: &Run) -> Result<u8, Error> {
+    let (disk, ports) = disk(arguments)?;
+    let mut options = Options::new(disk);
+    options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
+    options.memory_mib = u32::try_from(arguments.memory >> 20).unwrap_or(u32::MAX);
+    options.cpus = arguments.cpus;
+    options.timeout = arguments.timeout;
+    options.disk_bus = match arguments.disk_bus {
+        Bus::Virtio => DiskBus::Virtio,
+        Bus::Nvme => DiskBus::Nvme,
+        Bus::Scsi => DiskBus::Scsi,
+    };
+    let quiet = arguments.pod.quiet;
+    let outcome = run::run(&options, &mut |event| show(&event, quiet))?;
+    match &outcome.ending {
+        Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
+        Ending::TimedOut => super::say("error: run the Pod: the time is up"),
+        Ending::Ended(_) | Ending::Stopped(_) => {}
+    }
+    Ok(outcome.exit_code())
+}
+
+/// The disk to boot, built now unless it was named, and the ports of its Pod.
+fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
+    let origin = match &arguments.what {
+        Some(what) if Path::new(what).is_file() => {
+            let ports = inspect::contract(&FileDisk::open(Path::new(what))?)?.containers;
+            let ports = ports.into_iter().flat_map(|container| container.ports).collect();
+            return Ok((PathBuf::from(what), ports));
+        }
+        Some(reference) => Origin::Image { reference, args: &arguments.args },
+        None => Origin::Manifests,
+    };
+    let start = Instant::now();
+    let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let folder = plan.cache.join("run");
+    let context = |source| Error::Read { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(context)?;
+    let path = folder.join(format!("{}.raw", plan.pod.name));
+    let summary = super::build::disk(&plan, &path, arguments.pod.quiet, start)?;
+    if !arguments.pod.quiet {
+        super::say(&summary.render());
+    }
+    Ok((path, summary.ports))
+}
+
+fn show(event: &Event<'_>, quiet: bool) {
+    match event {
+        Event::Starting { accelerator, forwards } if !quiet => {
+            super::say(&format!("starting the machine ({accelerator})"));
+            for forward in *forwards {
+                super::say(&format!("  forward {forward}"));
+            }
+        }
+        Event::Console(text) => {
+            let mut out = std::io::stdout().lock();
+            // Nobody to show it to is no reason to stop the machine.
+            let _ = out.write_all(text).and_then(|()| out.flush());
+        }
+        Event::Status(Status::Exited { container, exit_code, oom_killed, .. }) if !quiet => {
+            let why = if *oom_killed { ", out of memory" } else { "" };
+            super::say(&format!("container {container} ended: {exit_code}{why}"));
+        }
+        Event::Stopping if !quiet => super::say("stopping; Ctrl-C again ends the machine at once"),
+        Event::Warning(warning) => super::say(&format!("warning: {warning}")),
+        _ => {}
+    }
+}

@@ -1,0 +1,77 @@
+//! What a build tells at its end.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What was built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub disk: PathBuf,
+    pub size: u64,
+    /// Bytes that are not holes.
+    pub data_bytes: u64,
+    pub root_hash: String,
+    /// The disk was already there.
+    pub unchanged: bool,
+    pub partitions: Vec<Partition>,
+    pub layers: Vec<Layer>,
+    /// Bytes of the store's metadata.
+    pub metadata: u64,
+    pub ports: Vec<i2kit_contract::Port>,
+    pub stages: Vec<Stage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Partition {
+    pub name: String,
+    pub offset: u64,
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    pub diff_id: String,
+    pub size: u64,
+    pub reused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    pub seconds: f64,
+}
+
+impl Stage {
+    pub fn new(name: &str, duration: Duration) -> Self {
+        Self { name: name.to_owned(), seconds: duration.as_secs_f64() }
+    }
+}
+
+impl Summary {
+    /// For a person, without a line end.
+    pub fn render(&self) -> String {
+        let mut out = format!(
+            "{}: {}{}",
+            self.disk.display(),
+            bytes(self.data_bytes),
+            if self.unchanged { ", unchanged" } else { "" },
+        );
+        for partition in &self.partitions {
+            let _ = write!(out, "\n  {:<14}{:>11}", partition.name, bytes(partition.size));
+        }
+        let reused = self.layers.iter().filter(|layer| layer.reused).count();
+        let _ = write!(out, "\n  layers: {}, {reused} from the cache", self.layers.len());
+        let stages = self.stages.iter().map(|stage| format!("{} {:.2} s", stage.name, stage.seconds));
+        let _ = write!(out, "\n  time: {}", stages.collect::<Vec<_>>().join(", "));
+        let _ = write!(out, "\n  root hash: {}", self.root_hash);
+        out
+    }
+}
+
+/// A size as people read it.
+pub fn bytes(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}

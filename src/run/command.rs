@@ -1,0 +1,174 @@
+//! The QEMU command line of a run.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use i2kit_contract::STATUS_PORT;
+
+use super::forward::transport;
+use super::{DiskBus, Firmware, Forward};
+
+/// A virtualisation that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The kernel's, through `/dev/kvm`.
+    Kvm,
+    /// QEMU's translator: works everywhere, many times slower.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG",
+        })
+    }
+}
+
+/// Descriptor numbers that QEMU inherits.
+pub(super) struct Descriptors {
+    pub(super) disk: i32,
+    pub(super) console: i32,
+    pub(super) status: i32,
+    pub(super) monitor: i32,
+}
+
+/// What the virtual machine is made of.
+pub(super) struct Machine<'a> {
+    pub(super) accelerator: Accelerator,
+    pub(super) firmware: &'a Firmware,
+    pub(super) memory_mib: u32,
+    pub(super) cpus: u32,
+    pub(super) disk_bus: DiskBus,
+    pub(super) forwards: &'a [Forward],
+    pub(super) descriptors: Descriptors,
+}
+
+impl Machine<'_> {
+    /// QEMU's arguments. The disk comes as a descriptor that was opened for reading, so nothing
+    /// QEMU does can reach the file; writes go to an overlay that QEMU makes in `$TMPDIR` (else
+    /// `/var/tmp`) and unlinks at once.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut args = Arguments::default();
+        self.platform(&mut args);
+        self.firmware(&mut args);
+        self.disk(&mut args);
+        self.network(&mut args);
+        self.channels(&mut args);
+        args.0
+    }
+
+    fn platform(&self, args: &mut Arguments) {
+        args.flag("-nodefaults");
+        args.flag("-no-user-config");
+        args.flag("-no-reboot");
+        args.option("-display", "none");
+        args.option("-vga", "none");
+        args.option("-machine", "q35,smm=off");
+        match self.accelerator {
+            Accelerator::Kvm => {
+                args.option("-accel", "kvm");
+                args.option("-cpu", "host");
+            }
+            Accelerator::Tcg => {
+                args.option("-accel", "tcg,thread=multi");
+                // Four levels of page tables: a fifth only makes each translated access dearer.
+                args.option("-cpu", "max,la57=off");
+            }
+        }
+        args.option("-m", self.memory_mib.to_string());
+        args.option("-smp", self.cpus.to_string());
+        args.option("-object", "rng-random,id=rng,filename=/dev/urandom");
+        args.option("-device", "virtio-rng-pci,rng=rng");
+    }
+
+    /// The variable store is a template: what the firmware writes goes to an overlay as well.
+    fn firmware(&self, args: &mut Arguments) {
+        match &self.firmware.vars {
+            None => args.option_os("-bios", self.firmware.code.as_os_str().to_owned()),
+            Some(vars) => {
+                args.option_os("-drive", flash(0, "readonly=on", &self.firmware.code));
+                args.option_os("-drive", flash(1, "snapshot=on", vars));
+            }
+        }
+    }
+
+    fn disk(&self, args: &mut Arguments) {
+        args.option("-add-fd", format!("fd={},set=1", self.descriptors.disk));
+        args.option(
+            "-drive",
+            "if=none,id=disk,format=raw,snapshot=on,discard=unmap,file=/dev/fdset/1",
+        );
+        match self.disk_bus {
+            DiskBus::Virtio => args.option("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+            DiskBus::Nvme => args.option("-device", "nvme,drive=disk,serial=i2kit,bootindex=0"),
+            DiskBus::Scsi => {
+                args.option("-device", "virtio-scsi-pci,id=scsi");
+                args.option("-device", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0");
+            }
+        }
+    }
+
+    fn network(&self, args: &mut Arguments) {
+        let mut netdev = String::from("user,id=net");
+        for Forward {
+            host_ip,
+            host_port,
+            guest_port,
+            protocol,
+        } in self.forwards
+        {
+            let transport = transport(*protocol);
+            netdev.push_str(&format!(
+                ",hostfwd={transport}:{host_ip}:{host_port}-:{guest_port}"
+            ));
+        }
+        args.option("-netdev", netdev);
+        // No option ROM: nothing boots from the network.
+        args.option("-device", "virtio-net-pci,netdev=net,romfile=");
+    }
+
+    fn channels(&self, args: &mut Arguments) {
+        let Descriptors {
+            console,
+            status,
+            monitor,
+            ..
+        } = self.descriptors;
+        args.option("-chardev", format!("socket,id=console,fd={console}"));
+        args.option("-serial", "chardev:console");
+        args.option("-chardev", format!("socket,id=status,fd={status}"));
+        args.option("-device", "virtio-serial-pci");
+        args.option(
+            "-device",
+            format!("virtserialport,chardev=status,name={STATUS_PORT}"),
+        );
+        args.option("-chardev", format!("socket,id=monitor,fd={monitor}"));
+        args.option("-mon", "chardev=monitor,mode=control");
+    }
+}
+
+fn flash(unit: u8, mode: &str, file: &Path) -> OsString {
+    let mut value = OsString::from(format!("if=pflash,unit={unit},format=raw,{mode},file="));
+    value.push(file);
+    value
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<String>) {
+        self.option_os(name, value.into().into());
+    }
+
+    fn option_os(&mut self, name: &str, value: OsString) {
+        self.0.push(name.into());
+        self.0.push(value);
+    }
+}

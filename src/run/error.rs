@@ -1,0 +1,103 @@
+//! What keeps a Pod from running here.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::PortError;
+
+/// A run that failed before the Pod ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No QEMU.
+    #[error("start a virtual machine: {name} is not in PATH")]
+    QemuMissing {
+        /// The program's name.
+        name: String,
+    },
+    /// No UEFI firmware where distributions keep it.
+    #[error("start a virtual machine: no UEFI firmware for x86-64 found")]
+    FirmwareMissing,
+    /// The disk image cannot be read.
+    #[error("open disk image {}: {source}", path.display())]
+    Disk {
+        /// The disk image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not a disk image at all.
+    #[error("open disk image {}: not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A host port cannot be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The process could not be started or watched.
+    #[error("{operation} {}: {source}", program.display())]
+    Process {
+        /// What was tried.
+        operation: &'static str,
+        /// QEMU.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("watch for SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
+    /// QEMU gave up.
+    #[error("QEMU ended by itself ({how}){}", after_colon(words))]
+    Qemu {
+        /// Exit code or signal.
+        how: String,
+        /// What it said.
+        words: String,
+    },
+    /// KVM was demanded and doesn't work.
+    #[error("KVM does not work on this machine: {reason}")]
+    Kvm {
+        /// What was seen.
+        reason: String,
+    },
+    /// The VM is gone and nobody knows how the Pod ended.
+    #[error("the VM ended ({cause}) before the Pod reported its end")]
+    NoStatus {
+        /// QMP's `ShutdownCause`.
+        cause: String,
+    },
+}
+
+fn after_colon(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
+}
+
+impl Error {
+    /// The cure, where it is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::QemuMissing { .. } => {
+                packages("qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86")
+            }
+            Self::FirmwareMissing => packages("ovmf", "edk2-ovmf", "edk2-ovmf"),
+            Self::Port(error) => return error.hint(),
+            Self::Kvm { .. } => {
+                "leave out --accel kvm to fall back to TCG, QEMU's slower translator".into()
+            }
+            Self::NoStatus { .. } => "the console's last lines say why".into(),
+            _ => return None,
+        })
+    }
+}
+
+fn packages(debian: &str, fedora: &str, arch: &str) -> String {
+    format!(
+        "install it: apt-get install {debian} (Debian, Ubuntu), dnf install {fedora} (Fedora), pacman -S {arch} (Arch)"
+    )
+}
