@@ -15,8 +15,8 @@ need() { # TOOL...
   done
 }
 
-# Folders of administrators' tools (depmod, debugfs, veritysetup) that a user's PATH leaves out.
-export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# A toolchain of rustup, and the folders of tools (depmod, veritysetup) that a user's PATH leaves out.
+export PATH="$PATH:$HOME/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 # Where i2kit keeps what it can make again.
 # shellcheck disable=SC2034 # for who sources this
