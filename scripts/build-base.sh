@@ -4,30 +4,42 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
-  cat <<EOF
+  cat <<HELP
 Usage: scripts/build-base.sh [--locked | --update] [--target LIST] [-o DIR]
 
 Downloads the Debian 12 packages that scripts/base.lock pins and writes the base image, an OCI
-layout, to DIR (default: \$XDG_CACHE_HOME/i2kit/base). Needs no root; the host's apt
-configuration is read for its mirrors and left alone.
+layout, to DIR (default: \$XDG_CACHE_HOME/i2kit/base). Needs no root. The host's apt is read for
+its mirrors and left alone; where all packages lie in the cache, nothing is fetched.
 
   --locked       fail when the mirror has dropped a pinned version (default: warn, take the
                  current one, record the drift in boot/record.json)
   --update       take the current versions and renew scripts/base.lock
-  --target LIST  which drivers to carry, comma-separated: virtio, ec2 (default: both)
-  -o DIR         where the layout goes
+  --target LIST  whose drivers to carry, comma-separated: virtio, ec2 (default: both)
+  -o DIR         where the layout goes; an old one there is replaced when the new one is whole
 
-What the image holds:
+Environment: I2KIT_APT_SOURCES, a sources.list to use in place of the host's sources;
+I2KIT_BASE_LOCK, another lock file.
+
+What the image holds, in two layers:
   boot/vmlinuz            kernel (bzImage)
   boot/stub.efi           systemd's EFI stub
-  boot/kernel.release     its release
-  boot/config             its configuration
+  boot/kernel.release     the kernel's release
+  boot/config             the kernel's configuration
   boot/modules.json       {"TARGET": ["kernel/....ko", ...]}: modules in load order
-  boot/modules/           those modules, uncompressed
-  boot/record.json        packages with versions and SHA-256; compression that EROFS knows; drift
+  boot/modules/           those modules, uncompressed, as signed by Debian
+  boot/record.json        packages with versions and SHA-256, consoles, compression that the
+                          kernel's EROFS reads, drift
   system/                 the guest's root: containerd, runc, mkfs.ext4, their libraries, CAs
-EOF
+HELP
 }
+
+# Modules of every target: the store's devices and file systems, and the power button.
+# A name that is built into the kernel costs nothing.
+common='dm-mod dm-verity sha256_generic sha256_ssse3 crc32c_generic erofs overlay ext4 af_packet button evdev'
+declare -A drivers=(
+  [virtio]='virtio_pci virtio_blk virtio_net virtio_scsi sd_mod virtio_console virtio_rng vmw_vsock_virtio_transport nvme'
+  [ec2]='ena nvme'
+)
 
 mode='' targets=virtio,ec2 out='' lock="${I2KIT_BASE_LOCK:-$here/base.lock}"
 while [ $# -gt 0 ]; do
@@ -44,61 +56,51 @@ done
 # shellcheck source=scripts/lib/debian.sh
 . "$here/lib/debian.sh"
 out="${out:-$cache/base}"
-need apt-get dpkg-deb xz depmod modinfo readelf
+for target in ${targets//,/ }; do
+  [ -n "${drivers[$target]:-}" ] || fail "no such target: $target; hint: virtio and ec2 are"
+done
+need dpkg-deb xz depmod modinfo readelf flock
+take_turn
 
-# Modules of every target: the store's devices and file systems, and the power button.
-common='dm-mod dm-verity sha256_generic sha256_ssse3 erofs overlay ext4 button evdev'
-modules_virtio='virtio_pci virtio_blk virtio_net virtio_scsi sd_mod virtio_console virtio_rng vmw_vsock_virtio_transport nvme'
-modules_ec2='ena nvme'
-
-work=$(mktemp -d "$cache/.base-XXXXXX")
+mkdir -p "$(dirname "$out")"
+work=$(mktemp -d "$(dirname "$out")/.base-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 resolve_lock "$lock" "$work/drift" "$mode" >"$work/packages"
 if [ "$mode" = update ]; then
-  { grep '^#' "$lock"; cat "$work/packages"; } >"$work/lock"
-  cp "$work/lock" "$lock"
+  { grep '^#' "$lock" || true; cat "$work/packages"; } >"$work/lock"
+  cat "$work/lock" >"$lock"
   : >"$work/drift"
 fi
-key=$(cat "$work/packages" "$work/drift" "$0" "$here/lib/debian.sh" - <<<"$targets" | sha256sum | cut -d' ' -f1)
+key=$(cat "$work/packages" "$work/drift" "$here/build-base.sh" "$here/lib/debian.sh" - <<<"$targets" | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
   say "base image is up to date: $out"
   exit 0
 fi
 
-while read -r name version sha256; do
-  download "$name" "$version" "$sha256"
-  mkdir -p "$work/unpacked/$name"
-  unpack "$sha256" "$work/unpacked/$name"
-done <"$work/packages"
+download "$work/packages"
 unpacked="$work/unpacked"
+while read -r name version sha256; do
+  mkdir -p "$unpacked/$name"
+  unpack "$sha256" "$unpacked/$name"
+done <"$work/packages"
 kernel=$(basename "$(echo "$unpacked"/linux-image-*)")
 release=${kernel#linux-image-}
 boot="$work/boot-layer/boot" system="$work/system-layer/system"
 install -d -m 755 "$boot/modules" "$system"
 
 build_boot() {
+  local tree="$unpacked/$kernel" modules
+  [ -d "$tree/lib/modules" ] || tree="$tree/usr"
+  modules="$tree/lib/modules/$release"
+  [ -d "$modules" ] || fail "package $kernel has no lib/modules/$release"
   install -m 644 "$unpacked/$kernel/boot/vmlinuz-$release" "$boot/vmlinuz"
   install -m 644 "$unpacked/$kernel/boot/config-$release" "$boot/config"
   install -m 644 "$unpacked/systemd-boot-efi/usr/lib/systemd/boot/efi/linuxx64.efi.stub" "$boot/stub.efi"
   printf '%s\n' "$release" >"$boot/kernel.release"
-  local tree="$unpacked/$kernel" modules="$unpacked/$kernel/lib/modules/$release" target first=1
-  [ -d "$modules" ] || modules="$unpacked/$kernel/usr/lib/modules/$release"
-  if [ "$modules" != "$tree/lib/modules/$release" ]; then tree="$tree/usr"; fi
   depmod -b "$tree" "$release"
-  {
-    printf '{'
-    for target in ${targets//,/ }; do
-      local wanted="modules_$target"
-      [ -n "${!wanted:-}" ] || fail "no such target: $target"
-      [ "$first" = 1 ] || printf ','
-      first=0
-      printf '\n  "%s": [' "$target"
-      # shellcheck disable=SC2086 # lists of names
-      in_load_order "$modules" $common ${!wanted} | awk '{printf "%s\n    \"%s\"", (NR > 1 ? "," : ""), $0}'
-      printf '\n  ]'
-    done
-    printf '\n}\n'
-  } >"$boot/modules.json"
+  write_modules "$modules" >"$boot/modules.json"
+  # Not stripped: that would drop Debian's signature, and a kernel under Secure Boot's lockdown
+  # loads no module without one.
   grep -o 'kernel/[^"]*' "$boot/modules.json" | sort -u | while read -r module; do
     install -d -m 755 "$boot/modules/$(dirname "$module")"
     xz -dc "$modules/$module.xz" >"$boot/modules/$module"
@@ -106,10 +108,23 @@ build_boot() {
   write_record >"$boot/record.json"
 }
 
-# The files of the named modules with all they need, dependencies first; what is built in is left
-# out, a name that is neither is an error.
+write_modules() { # FOLDER
+  local target comma=''
+  printf '{'
+  for target in ${targets//,/ }; do
+    printf '%s\n  "%s": [' "$comma" "$target"
+    # shellcheck disable=SC2086 # lists of names
+    in_load_order "$1" $common ${drivers[$target]} | awk '{printf "%s\n    \"%s\"", (NR > 1 ? "," : ""), $0}'
+    printf '\n  ]'
+    comma=,
+  done
+  printf '\n}\n'
+}
+
+# The files of the named modules with all they need, dependencies first, each once; what is built
+# in is left out, a name that is neither is an error.
 in_load_order() { # FOLDER NAME...
-  local folder="$1" name path
+  local folder="$1" name path dependency
   shift
   for name in "$@"; do
     path=$(sed -n "s#^\(kernel/[^:]*/${name//[-_]/[-_]}\.ko\.xz\):.*#\1#p" "$folder/modules.dep")
@@ -117,56 +132,49 @@ in_load_order() { # FOLDER NAME...
       grep -q "/${name//[-_]/[-_]}\.ko$" "$folder/modules.builtin" || fail "kernel $release has no module $name"
       continue
     fi
-    for dependency in $(modinfo -b "${folder%/lib/modules/*}" -k "$release" -F softdep "$name" | grep -o 'pre:.*' | sed 's/pre://; s/post:.*//'); do
+    for dependency in $(modinfo -b "${folder%/lib/modules/*}" -k "$release" -F softdep "$name" | sed -n 's/.*pre: *//p' | sed 's/post:.*//'); do
       if grep -q "/${dependency//[-_]/[-_]}\.ko\.xz:" "$folder/modules.dep"; then
-        in_load_order "$folder" "$dependency"
+        in_load_order "$folder" "$dependency" | sed 's/$/.xz/'
       fi
     done
+    # depmod lists what is needed most last.
     sed -n "s#^$path: *##p" "$folder/modules.dep" | tr ' ' '\n' | grep . | tac || true
     printf '%s\n' "$path"
   done | sed 's/\.xz$//' | awk '!seen[$0]++'
 }
 
 write_record() {
-  printf '{\n  "kernel": "%s",\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": [' "$release"
   grep -o '^CONFIG_EROFS_FS_ZIP[A-Z0-9_]*=y' "$boot/config" | sed 's/CONFIG_EROFS_FS_//; s/=y//; s/^ZIP$/LZ4/; s/^ZIP_//' |
-    tr '[:upper:]' '[:lower:]' | awk '{printf "%s\"%s\"", (NR > 1 ? ", " : ""), $0}'
-  printf '],\n  "packages": [\n'
-  awk '{printf "%s    {\"name\": \"%s\", \"version\": \"%s\", \"sha256\": \"%s\"}", (NR > 1 ? ",\n" : ""), $1, $2, $3}' "$work/packages"
-  printf '\n  ],\n  "drift": ['
-  awk '{printf "%s\"%s\"", (NR > 1 ? ", " : ""), $0}' "$work/drift"
-  printf ']\n}\n'
+    grep -xE 'LZ4|LZMA|DEFLATE|ZSTD' | tr '[:upper:]' '[:lower:]' >"$work/compression"
+  printf '{\n  "kernel": "%s",\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": %s,\n' "$release" "$(json_lines "$work/compression")"
+  printf '  "packages": %s,\n  "drift": %s\n}\n' "$(json_packages "$work/packages")" "$(json_lines "$work/drift")"
 }
 
 # Copies a file of a package and, for a program or library, what it is linked with.
-take() { # PATH-IN-PACKAGE
-  local path="$1" source library
-  local target="$system/usr/${path#usr/}"
+take() { # PATH-IN-PACKAGE MODE
+  local path="$1" mode="$2" source target library
+  target="$system/usr/${path#usr/}"
   [ ! -e "$target" ] || return 0
   source=$(find_file "$path")
-  install -D -m "$(stat -c %a "$source")" "$source" "$target"
-  while read -r library; do
-    take "$(library_path "$library")"
-  done < <(readelf -d "$source" 2>/dev/null | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+  install -D -m "$mode" "$source" "$target"
+  for library in $(readelf -d "$source" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+    case "$library" in
+      ld-linux-x86-64.so.2) take "usr/lib64/$library" 755 ;;
+      *) take "usr/lib/x86_64-linux-gnu/$library" 644 ;;
+    esac
+  done
 }
 
 # A path under usr/ in whichever package has it, there or in / (packages differ in that).
-find_file() {
-  local path="$1" found
-  for found in "$unpacked"/*/"$path" "$unpacked"/*/"${path#usr/}"; do
+find_file() { # PATH
+  local found
+  for found in "$unpacked"/*/"$1" "$unpacked"/*/"${1#usr/}"; do
     if [ -e "$found" ]; then
       printf '%s\n' "$found"
       return
     fi
   done
-  fail "no pinned package has $path; hint: add its package to $lock"
-}
-
-library_path() {
-  case "$1" in
-    ld-linux-x86-64.so.2) printf 'usr/lib64/%s\n' "$1" ;;
-    *) printf 'usr/lib/x86_64-linux-gnu/%s\n' "$1" ;;
-  esac
+  fail "no pinned package has $1; hint: add the package that has it to $lock"
 }
 
 build_system() {
@@ -175,30 +183,51 @@ build_system() {
     install -d -m 755 "$system/usr/$folder"
     ln -s "usr/$folder" "$system/$folder"
   done
-  for folder in proc sys dev run tmp var mnt root etc/ssl/certs; do
-    install -d -m 755 "$system/$folder"
-  done
-  take usr/bin/containerd
-  take usr/bin/containerd-shim-runc-v2
-  take usr/sbin/runc
-  take usr/sbin/mke2fs
+  install -d -m 755 "$system"/{proc,sys,dev,run,var,mnt} "$system/etc/ssl/certs"
+  install -d -m 700 "$system/root"
+  install -d -m 1777 "$system/tmp"
+  take usr/bin/containerd 755
+  take usr/bin/containerd-shim-runc-v2 755
+  take usr/sbin/runc 755
+  take usr/sbin/mke2fs 755
   ln -s mke2fs "$system/usr/sbin/mkfs.ext4"
   install -m 644 "$unpacked/e2fsprogs/etc/mke2fs.conf" "$system/etc/mke2fs.conf"
-  find "$unpacked/ca-certificates/usr/share/ca-certificates" -name '*.crt' | sort |
-    xargs cat >"$system/etc/ssl/certs/ca-certificates.crt"
+  # As update-ca-certificates does: one file, each certificate ending with a newline.
+  find "$unpacked/ca-certificates/usr/share/ca-certificates" -name '*.crt' -print0 | sort -z |
+    xargs -0 awk 1 >"$system/etc/ssl/certs/ca-certificates.crt"
   printf 'root:x:0:0:root:/root:/usr/sbin/nologin\n' >"$system/etc/passwd"
   printf 'root:x:0:\n' >"$system/etc/group"
   ln -s /run/i2kit/resolv.conf "$system/etc/resolv.conf"
-  printf '127.0.0.1 localhost\n::1 localhost\n' >"$system/etc/hosts"
+  printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$system/etc/hosts"
+}
+
+# That no library is missing shows here, not in the guest.
+check_system() {
+  [ "$(uname -m)" = x86_64 ] || return 0
+  run_inside usr/bin/containerd --version
+  run_inside usr/bin/containerd-shim-runc-v2 -v
+  run_inside usr/sbin/runc --version
+  run_inside usr/sbin/mke2fs -V
+}
+
+run_inside() { # PROGRAM ARG...
+  local program="$1"
+  shift
+  "$system/usr/lib64/ld-linux-x86-64.so.2" --library-path "$system/usr/lib/x86_64-linux-gnu" \
+    "$system/$program" "$@" >"$work/output" 2>&1 || {
+    cat "$work/output" >&2
+    fail "$program of the base image does not run with its own libraries"
+  }
 }
 
 build_boot
 build_system
+check_system
 mkdir -p "$work/layout/blobs/sha256"
 layers="$(layer "$work/boot-layer" "$work/layout")
 $(layer "$work/system-layer" "$work/layout")"
 layout "$work/layout" base '{}' "$layers"
 cp "$boot/record.json" "$work/layout/record.json"
 printf '%s\n' "$key" >"$work/layout/i2kit-key"
-say "base image: kernel $release, $(du -sh "$work/boot-layer" | cut -f1) boot, $(du -sh "$work/system-layer" | cut -f1) system -> $out"
 replace "$work/layout" "$out"
+say "base image: kernel $release, boot $(mib "$(du -sb "$boot" | cut -f1)"), system $(mib "$(du -sb "$system" | cut -f1)") -> $out"

@@ -4,22 +4,28 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
-  cat <<EOF
-Usage: scripts/build-sample.sh [--update]
+  cat <<HELP
+Usage: scripts/build-sample.sh [--locked | --update]
 
 Builds two sample container images as OCI layouts in \$XDG_CACHE_HOME/i2kit/samples, from the
-Debian 12 packages that scripts/samples.lock pins. Needs no root and no container engine.
+Debian 12 packages that scripts/samples.lock pins. Needs no root and no container engine; an
+image is built anew only when a package or this script changed.
 
-  nginx   Debian's nginx with a page, in three layers, serving port 80
-  tiny    busybox, static, one layer
+  nginx   Debian's required packages, its nginx and a page, in three layers; serves port 80
+  tiny    busybox, static, in one layer
 
+  --locked  fail when the mirror has dropped a pinned version (default: warn, take the current
+            one, record the drift in the layout's record.json)
   --update  take the current versions and renew scripts/samples.lock
-EOF
+
+Environment: I2KIT_APT_SOURCES, a sources.list to use in place of the host's sources.
+HELP
 }
 
-mode='' lock="$here/samples.lock"
+mode='' lock="${I2KIT_SAMPLES_LOCK:-$here/samples.lock}"
 while [ $# -gt 0 ]; do
   case "$1" in
+    --locked) mode=locked ;;
     --update) mode=update ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -28,90 +34,127 @@ while [ $# -gt 0 ]; do
 done
 # shellcheck source=scripts/lib/debian.sh
 . "$here/lib/debian.sh"
-need apt-get dpkg-deb
+need dpkg-deb flock
+take_turn
 out="$cache/samples"
-work=$(mktemp -d "$cache/.samples-XXXXXX")
+mkdir -p "$out"
+work=$(mktemp -d "$out/.new-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# What Debian calls required, and what nginx needs besides, as apt resolves it on an empty system.
-closure() {
+# What Debian calls required, with the named packages, as apt resolves it on an empty system.
+closure() { # NAME...
   local required
   required=$(apt-cache dumpavail | awk '/^Package:/ {n=$2} /^Priority: required/ {print n}' | sort -u)
   # shellcheck disable=SC2086 # a list of names
-  apt-get install -s -qq --no-install-recommends $required $1 | awk '$1 == "Inst" {print $2}' | sort
+  apt-get install -s -qq --no-install-recommends $required "$@" | awk '$1 == "Inst" {print $2}' | sort -u
 }
 
+# The lock's sections are the images' layers.
 renew_lock() {
-  local name
   apt_setup
+  closure >"$work/required"
+  closure nginx | comm -13 "$work/required" - >"$work/nginx-needs"
   {
     printf '# NAME VERSION SHA256 of every package in the sample images. scripts/build-sample.sh --update renews it.\n'
-    for name in $(closure '') busybox-static; do printf '%s\n' "$(current "$name")"; done
-    printf '# nginx and what it needs besides\n'
-    comm -13 <(closure '') <(closure 'nginx-full perl python3-minimal') | while read -r name; do current "$name"; done
+    printf '# tiny\n'
+    current busybox-static
+    printf '# nginx: what Debian requires\n'
+    mapfile -t names <"$work/required"
+    current "${names[@]}"
+    printf '# nginx: the server and what it needs besides\n'
+    mapfile -t names <"$work/nginx-needs"
+    current "${names[@]}"
   } >"$work/lock"
-  cp "$work/lock" "$lock"
+  cat "$work/lock" >"$lock"
 }
 
-[ "$mode" != update ] || renew_lock
-resolve_lock "$lock" "$work/drift" '' >"$work/packages"
-key=$(cat "$work/packages" "$0" "$here/lib/debian.sh" | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
-  say "sample images are up to date: $out"
-  exit 0
-fi
-while read -r name version sha256; do download "$name" "$version" "$sha256"; done <"$work/packages"
-# The packages of a lock's two parts; drift keeps the order.
-first=$(sed '/^# nginx/,$d' "$lock" | grep -vc '^#')
+if [ "$mode" = update ]; then renew_lock; fi
+resolve_lock "$lock" "$work/drift" "${mode/update/}" >"$work/packages"
+# The sections as files; a package that replaces another keeps its line.
+awk '/^# tiny/ {s = "tiny"} /^# nginx: what/ {s = "base"} /^# nginx: the/ {s = "server"} !/^#/ && NF {print s}' "$lock" |
+  paste -d ' ' - "$work/packages" >"$work/sections"
+
+section() { # NAME
+  awk -v name="$1" '$1 == name {print $2, $3, $4}' "$work/sections"
+}
+
+unpack_section() { # NAME FOLDER
+  local sha256
+  section "$1" | cut -d' ' -f3 | while read -r sha256; do unpack "$sha256" "$2"; done
+}
+
+# Where bin is a link to usr/bin, packages that know only /bin fall in place.
+merged_usr() { # FOLDER
+  local folder
+  for folder in bin sbin lib lib64; do
+    mkdir -p "$1/usr/$folder"
+    ln -s "usr/$folder" "$1/$folder"
+  done
+}
 
 nginx() {
-  local base="$work/nginx-base" server="$work/nginx-server" page="$work/nginx-page" folder layers
-  mkdir -p "$base" "$server/usr"/{bin,sbin,lib,lib64} "$page"
-  for folder in bin sbin lib lib64; do
-    mkdir -p "$base/usr/$folder"
-    ln -s "usr/$folder" "$base/$folder"
-    ln -s "usr/$folder" "$server/$folder"
-  done
-  head -n "$first" "$work/packages" | grep -v '^busybox-static' | while read -r _ _ sha256; do unpack "$sha256" "$base"; done
-  tail -n "+$((first + 1))" "$work/packages" | while read -r _ _ sha256; do unpack "$sha256" "$server"; done
+  local base="$work/nginx-base" server="$work/nginx-server" page="$work/nginx-page" layers
+  mkdir -p "$base" "$server" "$page/var/www/html" "$page/etc/nginx/conf.d" "$page/var/log/nginx" "$work/nginx/blobs/sha256"
+  merged_usr "$base"
+  unpack_section base "$base"
   # What the packages' scripts would have done.
   cp "$base/usr/share/base-passwd/passwd.master" "$base/etc/passwd"
   cp "$base/usr/share/base-passwd/group.master" "$base/etc/group"
+  ln -s mawk "$base/usr/bin/awk"
+  merged_usr "$server"
+  unpack_section server "$server"
+  # The links belong to the layer below, and so do folders that got nothing.
   rm "$server"/{bin,sbin,lib,lib64}
-  mkdir -p "$page/var/www/html" "$page/etc/nginx/conf.d"
-  printf '<!doctype html>\n<title>i2kit</title>\n<h1>This page comes from a virtual machine made of one Pod.</h1>\n' >"$page/var/www/html/index.html"
-  cat >"$page/etc/nginx/conf.d/default.conf" <<'EOF'
+  rmdir --ignore-fail-on-non-empty "$server"/usr/{bin,sbin,lib,lib64}
+  cat >"$page/var/www/html/index.html" <<'PAGE'
+<!doctype html>
+<title>i2kit</title>
+<h1>This page comes from a virtual machine made of one Pod.</h1>
+PAGE
+  cat >"$page/etc/nginx/conf.d/default.conf" <<'CONF'
 server {
   listen 80 default_server;
   root /var/www/html;
 }
-EOF
-  chmod -R a+rX "$page"
-  mkdir -p "$work/nginx/blobs/sha256"
+CONF
+  # Its logs are the container's, as in nginx's own image.
+  ln -s /dev/stdout "$page/var/log/nginx/access.log"
+  ln -s /dev/stderr "$page/var/log/nginx/error.log"
   layers="$(layer "$base" "$work/nginx")
 $(layer "$server" "$work/nginx")
 $(layer "$page" "$work/nginx")"
-  layout "$work/nginx" latest '{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["nginx","-g","daemon off;"],"ExposedPorts":{"80/tcp":{}},"StopSignal":"SIGQUIT"}' "$layers"
+  layout "$work/nginx" latest '{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Entrypoint":["nginx"],"Cmd":["-g","daemon off;"],"ExposedPorts":{"80/tcp":{}},"StopSignal":"SIGQUIT"}' "$layers"
+  { section base; section server; } >"$work/nginx-packages"
 }
 
 tiny() {
   local root="$work/tiny-root" applet
   mkdir -p "$work/busybox" "$root"/{bin,etc,data} "$work/tiny/blobs/sha256"
-  unpack "$(awk '$1 == "busybox-static" {print $3}' "$work/packages")" "$work/busybox"
-  install -m 755 "$(find "$work/busybox" -name busybox -type f | head -n 1)" "$root/bin/busybox"
-  for applet in sh cat ls echo sleep id env pwd wget httpd nc dd df mount touch test rm mkdir stat kill hostname true false head tail grep printf awk seq; do
+  unpack_section tiny "$work/busybox"
+  install -m 755 "$work/busybox/bin/busybox" "$root/bin/busybox"
+  for applet in awk cat chmod chown cp cut date dd df dmesg echo env expr false find free grep halt \
+    head hostname httpd id ip kill ln ls mkdir mkfifo mktemp mount mv nc nslookup od pidof ping \
+    printf ps pwd readlink rm sed seq sh sha256sum sleep sort stat stty sync tail tar test top touch \
+    tr true tty umount uname uniq wc wget which xargs yes; do
     ln -s busybox "$root/bin/$applet"
   done
-  printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\napp:x:1000:1000::/data:/bin/sh\n' >"$root/etc/passwd"
-  printf 'root:x:0:\nnogroup:x:65534:\napp:x:1000:\nextra:x:2000:app\n' >"$root/etc/group"
+  printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/data:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
+  printf 'root:x:0:\napp:x:1000:\nextra:x:2000:app\nnogroup:x:65534:\n' >"$root/etc/group"
   printf 'seed\n' >"$root/data/seed"
   layout "$work/tiny" latest '{"Env":["PATH=/bin"],"Cmd":["sh","-c","echo hello from tiny"],"WorkingDir":"/data","Volumes":{"/data":{}}}' "$(layer "$root" "$work/tiny")"
+  section tiny >"$work/tiny-packages"
 }
 
-nginx
-tiny
-printf '%s\n' "$key" >"$work/i2kit-key"
-say "sample images: nginx $(du -sh "$work/nginx-base" | cut -f1) + $(du -sh "$work/nginx-server" | cut -f1), tiny -> $out"
-replace "$work/nginx" "$out/nginx"
-replace "$work/tiny" "$out/tiny"
-mv "$work/i2kit-key" "$out/i2kit-key"
+for image in nginx tiny; do
+  key=$(cat "$work/sections" "$work/drift" "$here/build-sample.sh" "$here/lib/debian.sh" | sha256sum | cut -d' ' -f1)
+  if [ "$(cat "$out/$image/i2kit-key" 2>/dev/null)" = "$key" ]; then
+    say "sample image is up to date: $out/$image"
+    continue
+  fi
+  download "$work/packages"
+  "$image"
+  printf '{\n  "packages": %s,\n  "drift": %s\n}\n' "$(json_packages "$work/$image-packages")" "$(json_lines "$work/drift")" >"$work/$image/record.json"
+  printf '%s\n' "$key" >"$work/$image/i2kit-key"
+  replace "$work/$image" "$out/$image"
+  say "sample image: $image, $(mib "$(du -sb "$out/$image" | cut -f1)") compressed -> $out/$image"
+done
