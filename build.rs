@@ -11,7 +11,12 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=I2KIT_INIT");
-    for path in ["src/i2kit-init", "src/i2kit-contract", "Cargo.lock", "Cargo.toml"] {
+    for path in [
+        "src/i2kit-init",
+        "src/i2kit-contract",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={path}");
     }
     let init = match env::var_os("I2KIT_INIT") {
@@ -25,10 +30,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn build() -> Result<PathBuf, Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // OUT_DIR is TARGET/PROFILE/build/i2kit-HASH/out.
-    let target = out.ancestors().nth(4).ok_or("OUT_DIR is not in a target folder")?;
+    let target = out
+        .ancestors()
+        .nth(4)
+        .ok_or("OUT_DIR is not in a target folder")?;
     let folder = target.join("i2kit-init");
     let mut cargo = Command::new(env::var("CARGO")?);
-    let arguments = ["build", "--locked", "-p", "i2kit-init", "--profile", "init", "--target", TARGET];
+    let arguments = [
+        "build",
+        "--locked",
+        "-p",
+        "i2kit-init",
+        "--profile",
+        "init",
+        "--target",
+        TARGET,
+    ];
     cargo.args(arguments).arg("--target-dir").arg(&folder);
     // What the outer cargo tells this script is not meant for another cargo.
     for (name, _) in env::vars().filter(|(name, _)| foreign(name)) {
@@ -37,13 +54,30 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     let status = cargo.status()?;
     if !status.success() {
-        return Err(format!("building i2kit-init failed ({status}); hint: it needs protoc (protobuf-compiler)").into());
+        return Err(format!(
+            "building i2kit-init failed ({status}); hint: it needs protoc (protobuf-compiler)"
+        )
+        .into());
     }
-    Ok(Path::new(&folder).join(TARGET).join("init").join("i2kit-init"))
+    Ok(Path::new(&folder)
+        .join(TARGET)
+        .join("init")
+        .join("i2kit-init"))
 }
 
 fn foreign(name: &str) -> bool {
     let kept = ["CARGO_HOME", "CARGO_NET_OFFLINE"];
     let cargos = name.starts_with("CARGO_") && !kept.contains(&name);
-    cargos || matches!(name, "RUSTFLAGS" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC_WRAPPER" | "OUT_DIR" | "TARGET" | "PROFILE" | "OPT_LEVEL" | "DEBUG")
+    cargos
+        || matches!(
+            name,
+            "RUSTFLAGS"
+                | "RUSTC_WORKSPACE_WRAPPER"
+                | "RUSTC_WRAPPER"
+                | "OUT_DIR"
+                | "TARGET"
+                | "PROFILE"
+                | "OPT_LEVEL"
+                | "DEBUG"
+        )
 }

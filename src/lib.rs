@@ -3,14 +3,14 @@
 //! The modules are the floors of the house, top to bottom; imports point down only (a test
 //! refuses the rest).
 
-pub mod cli;
-pub mod output;
-pub mod run;
-pub mod inspect;
 pub mod assemble;
-pub mod pipeline;
-pub mod oci;
+pub mod cache;
+pub mod cli;
+pub mod disk;
+pub mod inspect;
 pub mod layer;
 pub mod manifest;
-pub mod disk;
-pub mod cache;
+pub mod oci;
+pub mod output;
+pub mod pipeline;
+pub mod run;

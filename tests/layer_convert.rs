@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use i2kit::cache::Cache;
-use i2kit::layer::{ConvertOptions, ConvertedLayer, EntryKind, Error, LayerSpec, convert_into_cache};
+use i2kit::layer::{
+    ConvertOptions, ConvertedLayer, EntryKind, Error, LayerSpec, convert_into_cache,
+};
 use sha2::{Digest, Sha256};
 
 fn digest(bytes: &[u8]) -> String {
@@ -33,14 +35,20 @@ fn convert(folder: &Path, tar: &[u8]) -> Result<ConvertedLayer, Error> {
 }
 
 fn contents(layer: &ConvertedLayer, path: &str) -> Vec<u8> {
-    let entry = layer.entries.iter().rfind(|entry| &*entry.path == path.as_bytes());
+    let entry = layer
+        .entries
+        .iter()
+        .rfind(|entry| &*entry.path == path.as_bytes());
     let EntryKind::Regular(file) = &entry.unwrap_or_else(|| panic!("{path}")).kind else {
         panic!("{path} is no regular file")
     };
     let data = std::fs::read(&layer.data).unwrap();
     let mut out = vec![0; usize::try_from(file.size).unwrap()];
     for extent in &file.extents {
-        let (to, len) = (usize::try_from(extent.offset).unwrap(), usize::try_from(extent.len).unwrap());
+        let (to, len) = (
+            usize::try_from(extent.offset).unwrap(),
+            usize::try_from(extent.len).unwrap(),
+        );
         let from = usize::try_from(extent.start_block).unwrap() * 4096;
         out[to..to + len].copy_from_slice(&data[from..from + len]);
     }
@@ -68,7 +76,10 @@ fn simple_tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 fn every_compression_gives_the_same_layer() {
     let tar = simple_tar(&[("a", b"one"), ("b/c", &[7; 10_000])]);
     let members = [gzip(&tar[..700]), gzip(&tar[700..]), vec![0; 600]].concat();
-    let frames = [zstd::encode_all(&tar[..99], 1).unwrap(), zstd::encode_all(&tar[99..], 1).unwrap()];
+    let frames = [
+        zstd::encode_all(&tar[..99], 1).unwrap(),
+        zstd::encode_all(&tar[99..], 1).unwrap(),
+    ];
     for blob in [tar.clone(), gzip(&tar), members, frames.concat()] {
         let folder = tempfile::tempdir().unwrap();
         let layer = convert_as(folder.path(), &blob, &spec(&blob, &tar)).unwrap();
@@ -83,12 +94,17 @@ fn every_compression_gives_the_same_layer() {
 #[test]
 fn hashes_are_those_of_the_data() {
     let folder = tempfile::tempdir().unwrap();
-    let big: Vec<u8> = (0..3_000_000u32).flat_map(|number| number.to_le_bytes()).collect();
+    let big: Vec<u8> = (0..3_000_000u32)
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
     let layer = convert(folder.path(), &simple_tar(&[("big", &big), ("x", b"x")])).unwrap();
     let data = std::fs::read(&layer.data).unwrap();
     assert_eq!(data.len() % (512 * 1024), 0);
     let slabs = data.chunks(512 * 1024);
-    let digests: Vec<[u8; 32]> = slabs.clone().map(|slab| Sha256::digest(slab).into()).collect();
+    let digests: Vec<[u8; 32]> = slabs
+        .clone()
+        .map(|slab| Sha256::digest(slab).into())
+        .collect();
     assert_eq!(layer.slab_digests, digests);
     let blocks: Vec<u8> = slabs.flat_map(i2kit_format::verity::hash_slab).collect();
     assert!(std::fs::read(&layer.hash_blocks).unwrap() == blocks);
@@ -102,20 +118,42 @@ fn damaged_blobs_are_told_apart_and_leave_nothing() {
     let good = spec(&blob, &tar);
     let mut flipped = blob.clone();
     flipped[30] ^= 1;
-    let wrong_diff_id = LayerSpec { diff_id: digest(b""), ..good.clone() };
+    let wrong_diff_id = LayerSpec {
+        diff_id: digest(b""),
+        ..good.clone()
+    };
     let cases: [(&[u8], &LayerSpec, &str); 5] = [
-        (&blob[..blob.len() - 9], &good, "bytes where the manifest says"),
-        (&[&blob[..], b"x"].concat(), &good, "bytes where the manifest says"),
+        (
+            &blob[..blob.len() - 9],
+            &good,
+            "bytes where the manifest says",
+        ),
+        (
+            &[&blob[..], b"x"].concat(),
+            &good,
+            "bytes where the manifest says",
+        ),
         (&flipped, &good, "its bytes are"),
         (&blob, &wrong_diff_id, "its diffID is"),
-        (b"no tar at all, but long enough".repeat(40).leak(), &spec(&b"no tar at all, but long enough".repeat(40), b""), "not a tar header"),
+        (
+            b"no tar at all, but long enough".repeat(40).leak(),
+            &spec(&b"no tar at all, but long enough".repeat(40), b""),
+            "not a tar header",
+        ),
     ];
     for (blob, spec, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
-        let error = convert_as(folder.path(), blob, spec).unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains(&spec.digest), "{error}");
+        let error = convert_as(folder.path(), blob, spec)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(expected) && error.contains(&spec.digest),
+            "{error}"
+        );
         for name in ["layers", "tmp"] {
-            let left = std::fs::read_dir(folder.path().join("v1").join(name)).unwrap().count();
+            let left = std::fs::read_dir(folder.path().join("v1").join(name))
+                .unwrap()
+                .count();
             assert_eq!(left, 0, "{name} after {error}");
         }
     }
@@ -127,9 +165,13 @@ fn a_bomb_is_stopped() {
     let blob = gzip(&tar);
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(folder.path()).unwrap();
-    let options = ConvertOptions { max_layer_size: 1 << 20 };
-    let open = || -> std::io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(blob.clone()))) };
-    let error = convert_into_cache(&cache, &spec(&blob, &tar), open, &options, &|_| {}).unwrap_err();
+    let options = ConvertOptions {
+        max_layer_size: 1 << 20,
+    };
+    let open =
+        || -> std::io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(blob.clone()))) };
+    let error =
+        convert_into_cache(&cache, &spec(&blob, &tar), open, &options, &|_| {}).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
     assert!(error.hint().unwrap().contains("--max-layer-size"));
 }
@@ -151,9 +193,18 @@ fn a_damaged_entry_is_made_again() {
 
 /// Builds with GNU tar, so that its formats are read as it writes them.
 fn gnu_tar(folder: &Path, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new("tar").current_dir(folder).args(["-c", "-f-", "--sort=name"]).args(arguments).arg(".").output();
+    let output = Command::new("tar")
+        .current_dir(folder)
+        .args(["-c", "-f-", "--sort=name"])
+        .args(arguments)
+        .arg(".")
+        .output();
     let output = output.expect("GNU tar runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -166,12 +217,16 @@ fn gnu_tars_formats_and_sparse_files() {
     let sparse = std::fs::File::create(path.join("sparse")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, &[5; 70_000], 300_000).unwrap();
     for index in 0..30u64 {
-        std::os::unix::fs::FileExt::write_all_at(&sparse, &[6; 5000], 2_000_000 + index * 100_000).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&sparse, &[6; 5000], 2_000_000 + index * 100_000)
+            .unwrap();
     }
     sparse.set_len(9_000_000).unwrap();
     let expected = std::fs::read(path.join("sparse")).unwrap();
     let formats: [&[&str]; 8] = [
-        &["--format=v7"], &["--format=ustar"], &["--format=gnu"], &["--format=pax"],
+        &["--format=v7"],
+        &["--format=ustar"],
+        &["--format=gnu"],
+        &["--format=pax"],
         &["--format=gnu", "-S"],
         &["--format=pax", "-S", "--sparse-version=0.0"],
         &["--format=pax", "-S", "--sparse-version=0.1"],
@@ -184,10 +239,14 @@ fn gnu_tars_formats_and_sparse_files() {
             std::fs::write(path.join(&long), "long").unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let layer = convert(folder.path(), &gnu_tar(path, arguments)).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        let layer = convert(folder.path(), &gnu_tar(path, arguments))
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
         assert_eq!(contents(&layer, "short"), b"short", "{arguments:?}");
         assert!(contents(&layer, "sparse") == expected, "{arguments:?}");
-        assert!(!has_long || contents(&layer, &long) == b"long", "{arguments:?}");
+        assert!(
+            !has_long || contents(&layer, &long) == b"long",
+            "{arguments:?}"
+        );
         let data = std::fs::metadata(&layer.data).unwrap().len();
         assert!(data < 5_000_000, "{arguments:?}: holes take room: {data}");
     }
@@ -200,8 +259,14 @@ fn an_enormous_sparse_file_costs_nothing() {
     file.set_len(8 << 40).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"end", 5 << 40).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let layer = convert(folder.path(), &gnu_tar(source.path(), &["--format=pax", "-S"])).unwrap();
-    let EntryKind::Regular(file) = &layer.entries.last().unwrap().kind else { panic!() };
+    let layer = convert(
+        folder.path(),
+        &gnu_tar(source.path(), &["--format=pax", "-S"]),
+    )
+    .unwrap();
+    let EntryKind::Regular(file) = &layer.entries.last().unwrap().kind else {
+        panic!()
+    };
     assert_eq!((file.size, file.extents.len()), (8 << 40, 1));
     assert_eq!(file.extents[0].offset, 5 << 40);
 }
@@ -230,20 +295,47 @@ fn hostile_entries_are_refused_by_name() {
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (raw(b"../evil", nothing), ".. component"),
         (raw(b"a/../../evil", nothing), ".. component"),
-        (raw(b"evil", kind(tar::EntryType::Link, b"../../etc/passwd")), "link target"),
-        (raw(b"evil", kind(tar::EntryType::Link, b"")), "without a target"),
-        (raw(b"a/.wh.evil", kind(tar::EntryType::Char, b"")), "whiteout"),
+        (
+            raw(b"evil", kind(tar::EntryType::Link, b"../../etc/passwd")),
+            "link target",
+        ),
+        (
+            raw(b"evil", kind(tar::EntryType::Link, b"")),
+            "without a target",
+        ),
+        (
+            raw(b"a/.wh.evil", kind(tar::EntryType::Char, b"")),
+            "whiteout",
+        ),
         (raw(b"evil", kind(tar::EntryType::Char, b"")), "whiteout"),
         (raw(b"evil", |header| header.set_size(5000)), "ends within"),
-        (raw(b"evil", |header| header.as_mut_bytes()[124..136].copy_from_slice(&[0xff; 12])), "negative"),
-        (raw(b"evil", |header| header.set_entry_type(tar::EntryType::new(b'D'))), "type 'D'"),
-        (raw(b"./", nothing).into_iter().take(700).collect(), "within a tar header"),
+        (
+            raw(b"evil", |header| {
+                header.as_mut_bytes()[124..136].copy_from_slice(&[0xff; 12])
+            }),
+            "negative",
+        ),
+        (
+            raw(b"evil", |header| {
+                header.set_entry_type(tar::EntryType::new(b'D'))
+            }),
+            "type 'D'",
+        ),
+        (
+            raw(b"./", nothing).into_iter().take(700).collect(),
+            "within a tar header",
+        ),
     ];
     for (tar, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
         let error = convert(folder.path(), &tar).unwrap_err().to_string();
         assert!(error.contains(expected), "{error} lacks {expected:?}");
-        assert_eq!(std::fs::read_dir(folder.path().join("v1/layers")).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("v1/layers"))
+                .unwrap()
+                .count(),
+            0
+        );
     }
 }
 
@@ -259,17 +351,27 @@ fn a_file_that_grows_shifts_its_own_run_only() {
                 files.push(("grows".to_owned(), vec![1; grown]));
             }
         }
-        let files: Vec<_> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+            .collect();
         let folder = tempfile::tempdir().unwrap();
         let layer = convert(folder.path(), &simple_tar(&files)).unwrap();
         layer.slab_digests
     };
     let (before, after) = (build(1000), build(9000));
-    let kept = after.iter().filter(|digest| before.contains(digest)).count();
+    let kept = after
+        .iter()
+        .filter(|digest| before.contains(digest))
+        .count();
     let changed = after.len() - kept;
     let used = 2048 * 64 / 512;
     assert!(changed <= 64, "{changed} of {} slabs changed", after.len());
-    assert!(before.len() * 100 <= used * 104, "{} slabs for {used} slabs of data", before.len());
+    assert!(
+        before.len() * 100 <= used * 104,
+        "{} slabs for {used} slabs of data",
+        before.len()
+    );
 }
 
 proptest::proptest! {

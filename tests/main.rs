@@ -1,5 +1,10 @@
 //! The integration tests: one binary, one module per subject.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 #![allow(missing_docs)]
 
 mod boot;

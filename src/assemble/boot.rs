@@ -87,7 +87,9 @@ pub struct Base<'a> {
 impl Base<'_> {
     fn file(&self, path: &str) -> Result<Vec<u8>, Error> {
         let found = self.merged.read(self.root, path, MAX_FILE)?;
-        found.ok_or_else(|| Error::Missing { path: path.to_owned() })
+        found.ok_or_else(|| Error::Missing {
+            path: path.to_owned(),
+        })
     }
 
     /// `boot/record.json`, as it is.
@@ -108,7 +110,11 @@ impl Base<'_> {
                 target: target.clone(),
                 known: table.keys().cloned().collect(),
             })?;
-            let new: Vec<_> = modules.iter().filter(|one| !out.contains(one)).cloned().collect();
+            let new: Vec<_> = modules
+                .iter()
+                .filter(|one| !out.contains(one))
+                .cloned()
+                .collect();
             out.extend(new);
         }
         Ok(out)
@@ -164,7 +170,16 @@ pub fn cmdline(options: &Options<'_>) -> String {
 fn initramfs(base: &Base<'_>, targets: &[String]) -> Result<Vec<u8>, Error> {
     let modules = base.modules(targets)?;
     let mut archive = Archive::default();
-    for folder in ["dev", "etc", "etc/i2kit", "lib", "lib/modules", "proc", "run", "sys"] {
+    for folder in [
+        "dev",
+        "etc",
+        "etc/i2kit",
+        "lib",
+        "lib/modules",
+        "proc",
+        "run",
+        "sys",
+    ] {
         archive.add(folder.to_owned(), 0o755, cpio::Kind::Directory);
     }
     let console = cpio::Kind::CharDevice { major: 5, minor: 1 };
@@ -194,7 +209,10 @@ impl Archive {
     }
 
     fn file(&mut self, path: String, mode: u16, bytes: Vec<u8>) {
-        let kind = cpio::Kind::Regular { input: self.files.len(), size: bytes.len() as u64 };
+        let kind = cpio::Kind::Regular {
+            input: self.files.len(),
+            size: bytes.len() as u64,
+        };
         self.files.push(bytes);
         self.add(path, mode, kind);
     }
@@ -210,7 +228,14 @@ impl Archive {
 /// # Errors
 /// [`Error::Fat`] when the UKI does not fit.
 pub fn esp(uki_len: u64, volume_id: u32) -> Result<layout::Layout, Error> {
-    let files = [fat::NewFile { path: "EFI/BOOT/BOOTX64.EFI".to_owned(), size: uki_len }];
-    let options = fat::Options { volume_id, label: "ESP".to_owned(), min_size: 0 };
+    let files = [fat::NewFile {
+        path: "EFI/BOOT/BOOTX64.EFI".to_owned(),
+        size: uki_len,
+    }];
+    let options = fat::Options {
+        volume_id,
+        label: "ESP".to_owned(),
+        min_size: 0,
+    };
     Ok(fat::plan(&files, &options)?)
 }

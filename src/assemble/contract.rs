@@ -81,9 +81,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCommand { .. } => Some("set the container's command".to_owned()),
-            Self::NoSuchUser { .. } => {
-                Some("set securityContext.runAsUser to a number".to_owned())
-            }
+            Self::NoSuchUser { .. } => Some("set securityContext.runAsUser to a number".to_owned()),
             _ => None,
         }
     }
@@ -100,7 +98,9 @@ pub fn contract(
     on_failure: FailurePolicy,
 ) -> Result<Contract, Error> {
     let containers = pod.containers.iter().map(|one| {
-        let image = images.get(&one.name).ok_or_else(|| Error::NoConfig(one.name.clone()))?;
+        let image = images
+            .get(&one.name)
+            .ok_or_else(|| Error::NoConfig(one.name.clone()))?;
         container(one, &image.config().clone().unwrap_or_default(), read)
     });
     Ok(Contract {
@@ -112,7 +112,11 @@ pub fn contract(
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         on_failure,
-        volumes: pod.volumes.iter().map(|name| Volume { name: name.clone() }).collect(),
+        volumes: pod
+            .volumes
+            .iter()
+            .map(|name| Volume { name: name.clone() })
+            .collect(),
         containers: containers.collect::<Result<_, _>>()?,
     })
 }
@@ -133,10 +137,17 @@ fn container(
     let variables = expand::environment(&container.env);
     let args = arguments(container, image, &variables);
     if args.is_empty() {
-        return Err(Error::NoCommand { container: name.clone() });
+        return Err(Error::NoCommand {
+            container: name.clone(),
+        });
     }
-    let working_dir = container.working_dir.as_ref().or(image.working_dir().as_ref());
-    let working_dir = working_dir.filter(|path| !path.is_empty()).map_or("/", String::as_str);
+    let working_dir = container
+        .working_dir
+        .as_ref()
+        .or(image.working_dir().as_ref());
+    let working_dir = working_dir
+        .filter(|path| !path.is_empty())
+        .map_or("/", String::as_str);
     Ok(Container {
         name: name.clone(),
         args,
@@ -155,7 +166,11 @@ fn absolute(container: &str, what: &'static str, path: &str) -> Result<String, E
     if path.starts_with('/') && !path.split('/').any(|part| part == "..") {
         return Ok(path.to_owned());
     }
-    Err(Error::Relative { container: container.to_owned(), what, path: path.to_owned() })
+    Err(Error::Relative {
+        container: container.to_owned(),
+        what,
+        path: path.to_owned(),
+    })
 }
 
 /// Entrypoint and command as Kubernetes combines them: `command` replaces both of the image's,
@@ -167,7 +182,10 @@ fn arguments(
 ) -> Vec<String> {
     let of_image = |part: &Option<Vec<String>>| part.clone().unwrap_or_default();
     let expanded = |words: &[String]| -> Vec<String> {
-        words.iter().map(|word| expand::expand(word, variables)).collect()
+        words
+            .iter()
+            .map(|word| expand::expand(word, variables))
+            .collect()
     };
     match (container.command.as_slice(), container.args.as_slice()) {
         ([], []) => [of_image(image.entrypoint()), of_image(image.cmd())].concat(),
@@ -178,8 +196,16 @@ fn arguments(
 
 /// The image's environment with the manifest's over it, each name once, at its first place.
 fn environment(image: &Config, variables: &[(String, String)]) -> Vec<String> {
-    let of_image = image.env().iter().flatten().filter_map(|one| one.split_once('='));
-    let all = of_image.chain(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let of_image = image
+        .env()
+        .iter()
+        .flatten()
+        .filter_map(|one| one.split_once('='));
+    let all = of_image.chain(
+        variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
     let mut out: Vec<(&str, &str)> = Vec::new();
     for (name, value) in all {
         match out.iter_mut().find(|(known, _)| *known == name) {
@@ -190,7 +216,9 @@ fn environment(image: &Config, variables: &[(String, String)]) -> Vec<String> {
     if !out.iter().any(|(name, _)| *name == "PATH") {
         out.insert(0, ("PATH", DEFAULT_PATH));
     }
-    out.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    out.into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 /// The image's volumes that no mount of the Pod covers.
@@ -198,7 +226,8 @@ fn image_volumes(container: &manifest::Container, image: &Config) -> Result<Vec<
     let mut paths: Vec<String> = Vec::new();
     for path in image.volumes().iter().flatten() {
         let path = absolute(&container.name, "Volumes", path.trim_end_matches('/'))?;
-        let covered = |mount: &i2kit_contract::Mount| mount.mount_path.trim_end_matches('/') == path;
+        let covered =
+            |mount: &i2kit_contract::Mount| mount.mount_path.trim_end_matches('/') == path;
         if !container.mounts.iter().any(covered) {
             paths.push(path);
         }
@@ -234,7 +263,9 @@ mod tests {
         let read = |_: &str, path: &str| {
             Ok(match path {
                 "/etc/passwd" => Some(b"root:x:0:0::/:\napp:x:1000:1001::/:\n".to_vec()),
-                "/etc/group" => Some(b"app:x:1001:\nextra:x:2000:app,root\nwheel:x:10:root\n".to_vec()),
+                "/etc/group" => {
+                    Some(b"app:x:1001:\nextra:x:2000:app,root\nwheel:x:10:root\n".to_vec())
+                }
                 _ => None,
             })
         };
@@ -265,7 +296,11 @@ mod tests {
         assert_eq!(args("", "a"), "e a");
         assert_eq!(args("x", ""), "x");
         assert_eq!(args("x", "a b"), "x a b");
-        assert!(of(&pod(|_| {}), &serde_json::json!({})).unwrap_err().contains("what to run"));
+        assert!(
+            of(&pod(|_| {}), &serde_json::json!({}))
+                .unwrap_err()
+                .contains("what to run")
+        );
     }
 
     #[test]
@@ -273,12 +308,20 @@ mod tests {
         let config = serde_json::json!({"Cmd": ["c"], "Env": ["A=image", "B=image"]});
         let pod = pod(|one| {
             let pairs = [("B", "own"), ("C", "$(B)-$(A)-$$(B)-$(D)"), ("D", "$(C)")];
-            one.env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            one.env = pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec();
             one.args = words("$(C)");
         });
         let made = of(&pod, &config).unwrap();
         let path = format!("PATH={DEFAULT_PATH}");
-        let expected = [path.as_str(), "A=image", "B=own", "C=own-$(A)-$(B)-$(D)", "D=own-$(A)-$(B)-$(D)"];
+        let expected = [
+            path.as_str(),
+            "A=image",
+            "B=own",
+            "C=own-$(A)-$(B)-$(D)",
+            "D=own-$(A)-$(B)-$(D)",
+        ];
         assert_eq!(made.env, expected);
         assert_eq!(made.args, ["own-$(A)-$(B)-$(D)"]);
     }
@@ -298,8 +341,16 @@ mod tests {
         assert_eq!(user("5", None, None), Ok((5, 0, vec![])));
         assert_eq!(user("app", Some(5), None), Ok((5, 0, vec![])));
         assert_eq!(user("5", Some(1000), Some(9)), Ok((1000, 9, vec![2000])));
-        assert!(user("nobody", None, None).unwrap_err().contains("/etc/passwd"));
-        assert!(user("app:none", None, None).unwrap_err().contains("/etc/group"));
+        assert!(
+            user("nobody", None, None)
+                .unwrap_err()
+                .contains("/etc/passwd")
+        );
+        assert!(
+            user("app:none", None, None)
+                .unwrap_err()
+                .contains("/etc/group")
+        );
     }
 
     #[test]
@@ -312,7 +363,9 @@ mod tests {
         assert_eq!((made.stop_signal, made.working_dir.as_str()), (3, "/data"));
         assert_eq!(made.image_volumes, ["/cache", "/data"]);
         let mount = i2kit_contract::Mount {
-            volume: "v".to_owned(), mount_path: "/cache/".to_owned(), read_only: false,
+            volume: "v".to_owned(),
+            mount_path: "/cache/".to_owned(),
+            read_only: false,
         };
         let made = of(&pod(|one| one.mounts.push(mount)), &config).unwrap();
         assert_eq!(made.image_volumes, ["/data"]);

@@ -52,10 +52,18 @@ pub fn apply(
     entries: &[Entry],
     first_block: u64,
 ) -> Result<(), Error> {
-    let mut applier = Applier { tree, root, first_block, unpacked: HashSet::new() };
+    let mut applier = Applier {
+        tree,
+        root,
+        first_block,
+        unpacked: HashSet::new(),
+    };
     entries.iter().try_for_each(|entry| {
         applier.entry(entry).map_err(|reason| Error {
-            path: String::from_utf8_lossy(&entry.path).chars().take(300).collect(),
+            path: String::from_utf8_lossy(&entry.path)
+                .chars()
+                .take(300)
+                .collect(),
             reason,
         })
     })
@@ -110,7 +118,10 @@ impl Applier<'_> {
             }
             kind => {
                 let content = content(kind, self.first_block);
-                self.tree.add(Inode { metadata: entry.metadata.clone(), content })
+                self.tree.add(Inode {
+                    metadata: entry.metadata.clone(),
+                    content,
+                })
             }
         };
         self.name(parent, name, id);
@@ -119,7 +130,9 @@ impl Applier<'_> {
 
     /// Owner, mode, times and attributes over those that an inode has.
     fn update(&mut self, id: InodeId, metadata: &Metadata) {
-        let Some(inode) = self.tree.get_mut(id) else { return };
+        let Some(inode) = self.tree.get_mut(id) else {
+            return;
+        };
         let mut xattrs = std::mem::take(&mut inode.metadata.xattrs);
         if !matches!(inode.content, Content::Directory(_)) {
             // The chown of a hard link's entry strips these (kernel `fs/attr.c`, ATTR_KILL_PRIV).
@@ -130,15 +143,25 @@ impl Applier<'_> {
             _ => metadata.mode,
         };
         xattrs.extend(metadata.xattrs.clone());
-        inode.metadata = Metadata { mode, xattrs, ..metadata.clone() };
+        inode.metadata = Metadata {
+            mode,
+            xattrs,
+            ..metadata.clone()
+        };
     }
 
     fn link_target(&self, target: &[u8]) -> Result<InodeId, Reason> {
         let (parent, name) = split(target);
         let parent = self.resolve(parent)?;
-        let found = self.find(&parent).and_then(|parent| self.child(parent, name));
+        let found = self
+            .find(&parent)
+            .and_then(|parent| self.child(parent, name));
         let id = found.ok_or(Reason::NoTarget)?;
-        if self.tree.directory(id).is_some() { Err(Reason::DirectoryTarget) } else { Ok(id) }
+        if self.tree.directory(id).is_some() {
+            Err(Reason::DirectoryTarget)
+        } else {
+            Ok(id)
+        }
     }
 
     /// The path without symlinks, as far as it exists. Targets are cleaned as text, as Go's
@@ -192,7 +215,8 @@ impl Applier<'_> {
     }
 
     fn find(&self, path: &[Name]) -> Option<InodeId> {
-        path.iter().try_fold(self.root, |here, name| self.child(here, name))
+        path.iter()
+            .try_fold(self.root, |here, name| self.child(here, name))
     }
 
     fn child(&self, parent: InodeId, name: &[u8]) -> Option<InodeId> {
@@ -216,7 +240,9 @@ impl Applier<'_> {
         let mut stack = vec![(directory, path.join(&b'/'))];
         while let Some((id, path)) = stack.pop() {
             let unpacked = &self.unpacked;
-            let Some(entries) = self.tree.directory_mut(id) else { continue };
+            let Some(entries) = self.tree.directory_mut(id) else {
+                continue;
+            };
             entries.retain(|name, _| unpacked.contains(&*join(&path, name)));
             let kept = entries.iter().map(|(name, id)| (*id, join(&path, name)));
             stack.extend(kept);
@@ -230,19 +256,23 @@ fn content(kind: &EntryKind, first_block: u64) -> Content {
         EntryKind::Directory | EntryKind::HardLink(_) => Content::Directory(Directory::new()),
         EntryKind::Regular(file) => Content::Regular(shifted(file, first_block)),
         EntryKind::Symlink(target) => Content::Symlink(target.clone()),
-        EntryKind::CharDevice { major, minor } => {
-            Content::CharDevice { major: *major, minor: *minor }
-        }
-        EntryKind::BlockDevice { major, minor } => {
-            Content::BlockDevice { major: *major, minor: *minor }
-        }
+        EntryKind::CharDevice { major, minor } => Content::CharDevice {
+            major: *major,
+            minor: *minor,
+        },
+        EntryKind::BlockDevice { major, minor } => Content::BlockDevice {
+            major: *major,
+            minor: *minor,
+        },
         EntryKind::Fifo => Content::Fifo,
     }
 }
 
 fn shifted(file: &FileData, first_block: u64) -> FileData {
     let mut file = file.clone();
-    file.extents.iter_mut().for_each(|extent| extent.start_block += first_block);
+    file.extents
+        .iter_mut()
+        .for_each(|extent| extent.start_block += first_block);
     file
 }
 
@@ -273,7 +303,11 @@ fn joined(parent: &[Name], name: &[u8]) -> Box<[u8]> {
 }
 
 fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, b"/", name].concat()
+    }
 }
 
 #[cfg(test)]
@@ -281,12 +315,26 @@ mod tests {
     use super::*;
 
     fn entry(path: &str, kind: EntryKind) -> Entry {
-        let metadata = Metadata { mode: 0o644, mtime: 7, ..Metadata::default() };
-        Entry { path: path.as_bytes().into(), metadata, kind }
+        let metadata = Metadata {
+            mode: 0o644,
+            mtime: 7,
+            ..Metadata::default()
+        };
+        Entry {
+            path: path.as_bytes().into(),
+            metadata,
+            kind,
+        }
     }
 
     fn file(path: &str, size: u64) -> Entry {
-        entry(path, EntryKind::Regular(FileData { size, extents: Vec::new() }))
+        entry(
+            path,
+            EntryKind::Regular(FileData {
+                size,
+                extents: Vec::new(),
+            }),
+        )
     }
 
     fn directory(path: &str) -> Entry {
@@ -333,27 +381,57 @@ mod tests {
 
     #[test]
     fn whiteouts_and_opaque_directories() {
-        let lower = [directory("a"), file("a/x", 1), file("a/y", 1), directory("a/d"), file("a/d/z", 1)];
-        assert_eq!(list(&[&lower, &[file("a/.wh.x", 0)]]).unwrap(), "/a/ /a/d/ /a/d/z=1 /a/y=1");
-        assert_eq!(list(&[&lower, &[file("a/.wh.d", 0)]]).unwrap(), "/a/ /a/x=1 /a/y=1");
+        let lower = [
+            directory("a"),
+            file("a/x", 1),
+            file("a/y", 1),
+            directory("a/d"),
+            file("a/d/z", 1),
+        ];
+        assert_eq!(
+            list(&[&lower, &[file("a/.wh.x", 0)]]).unwrap(),
+            "/a/ /a/d/ /a/d/z=1 /a/y=1"
+        );
+        assert_eq!(
+            list(&[&lower, &[file("a/.wh.d", 0)]]).unwrap(),
+            "/a/ /a/x=1 /a/y=1"
+        );
         // What the layer itself has unpacked survives, before and after the marker.
-        let opaque = [file("a/new", 2), file("a/.wh..wh..opq", 0), file("a/late", 3)];
+        let opaque = [
+            file("a/new", 2),
+            file("a/.wh..wh..opq", 0),
+            file("a/late", 3),
+        ];
         assert_eq!(list(&[&lower, &opaque]).unwrap(), "/a/ /a/late=3 /a/new=2");
         // A parent that was only made, not unpacked, does not.
         let opaque = [file("a/d/new", 2), file("a/.wh..wh..opq", 0)];
         assert_eq!(list(&[&lower, &opaque]).unwrap(), "/a/");
         // A plain whiteout removes even what its own layer has made.
         assert_eq!(list(&[&[file("b", 1), file(".wh.b", 0)]]).unwrap(), "");
-        assert!(list(&[&[file(".wh.", 0)]]).unwrap_err().contains("whiteout"));
-        assert!(list(&[&[file(".wh...", 0)]]).unwrap_err().contains("whiteout"));
+        assert!(
+            list(&[&[file(".wh.", 0)]])
+                .unwrap_err()
+                .contains("whiteout")
+        );
+        assert!(
+            list(&[&[file(".wh...", 0)]])
+                .unwrap_err()
+                .contains("whiteout")
+        );
     }
 
     #[test]
     fn types_replace_each_other() {
         let lower = [directory("a"), file("a/x", 1), file("f", 1)];
         assert_eq!(list(&[&lower, &[file("a", 2)]]).unwrap(), "/a=2 /f=1");
-        assert_eq!(list(&[&lower, &[directory("a"), directory("f")]]).unwrap(), "/a/ /a/x=1 /f/");
-        assert_eq!(list(&[&lower, &[file("f", 2), file("f", 3)]]).unwrap(), "/a/ /a/x=1 /f=3");
+        assert_eq!(
+            list(&[&lower, &[directory("a"), directory("f")]]).unwrap(),
+            "/a/ /a/x=1 /f/"
+        );
+        assert_eq!(
+            list(&[&lower, &[file("f", 2), file("f", 3)]]).unwrap(),
+            "/a/ /a/x=1 /f=3"
+        );
         // A directory over a symlink to one replaces the symlink.
         let layers: [&[Entry]; 2] = [&[directory("d"), symlink("s", "d")], &[directory("s")]];
         assert_eq!(list(&layers).unwrap(), "/d/ /s/");
@@ -361,24 +439,46 @@ mod tests {
 
     #[test]
     fn paths_run_through_symlinks_inside_the_root() {
-        let lower = [directory("usr"), directory("usr/lib"), symlink("lib", "usr/lib")];
-        assert_eq!(list(&[&lower, &[file("lib/x", 1)]]).unwrap(), "/lib@ /usr/ /usr/lib/ /usr/lib/x=1");
+        let lower = [
+            directory("usr"),
+            directory("usr/lib"),
+            symlink("lib", "usr/lib"),
+        ];
+        assert_eq!(
+            list(&[&lower, &[file("lib/x", 1)]]).unwrap(),
+            "/lib@ /usr/ /usr/lib/ /usr/lib/x=1"
+        );
         let escape = [symlink("e", "../../../etc"), file("e/passwd", 1)];
         assert_eq!(list(&[&escape]).unwrap(), "/e@ /etc/ /etc/passwd=1");
         let absolute = [symlink("e", "/x/./y"), file("e/z", 1), file("e/z", 2)];
         assert_eq!(list(&[&absolute]).unwrap(), "/e@ /x/ /x/y/ /x/y/z=2");
         let endless = [symlink("a", "b"), symlink("b", "a"), file("a/x", 1)];
         assert!(list(&[&endless]).unwrap_err().contains("too many symlinks"));
-        assert!(list(&[&[file("f", 1), file("f/x", 1)]]).unwrap_err().contains("not a directory"));
+        assert!(
+            list(&[&[file("f", 1), file("f/x", 1)]])
+                .unwrap_err()
+                .contains("not a directory")
+        );
         assert_eq!(list(&[&[file("m/n/o", 1)]]).unwrap(), "/m/ /m/n/ /m/n/o=1");
     }
 
     #[test]
     fn hard_links_share_an_inode_until_one_is_replaced() {
         let lower = [file("a", 1)];
-        assert_eq!(list(&[&lower, &[hard_link("b", "a"), file("a", 2)]]).unwrap(), "/a=2 /b=1");
-        assert!(list(&[&lower, &[hard_link("a", "a")]]).unwrap_err().contains("does not exist"));
-        assert!(list(&[&[directory("d"), hard_link("x", "d")]]).unwrap_err().contains("directory"));
+        assert_eq!(
+            list(&[&lower, &[hard_link("b", "a"), file("a", 2)]]).unwrap(),
+            "/a=2 /b=1"
+        );
+        assert!(
+            list(&[&lower, &[hard_link("a", "a")]])
+                .unwrap_err()
+                .contains("does not exist")
+        );
+        assert!(
+            list(&[&[directory("d"), hard_link("x", "d")]])
+                .unwrap_err()
+                .contains("directory")
+        );
         let mut tree = Tree::new(Metadata::default());
         let mut link = hard_link("b", "/a");
         link.metadata.uid = 9;
@@ -397,7 +497,13 @@ mod tests {
             entry
         };
         let mut tree = Tree::new(Metadata::default());
-        apply(&mut tree, Tree::ROOT, &[with(b"user.a", 0o755), with(b"user.b", 0o700)], 0).unwrap();
+        apply(
+            &mut tree,
+            Tree::ROOT,
+            &[with(b"user.a", 0o755), with(b"user.b", 0o700)],
+            0,
+        )
+        .unwrap();
         let id = tree.directory(Tree::ROOT).unwrap()[&b"d"[..]];
         let metadata = &tree.get(id).unwrap().metadata;
         assert_eq!((metadata.mode, metadata.xattrs.len()), (0o700, 2));

@@ -88,8 +88,14 @@ pub struct PlacedLayer {
 /// A directory that root owns, of no particular time.
 #[must_use]
 pub fn plain_directory() -> Inode {
-    let metadata = Metadata { mode: 0o755, ..Metadata::default() };
-    Inode { metadata, content: Content::Directory(Directory::new()) }
+    let metadata = Metadata {
+        mode: 0o755,
+        ..Metadata::default()
+    };
+    Inode {
+        metadata,
+        content: Content::Directory(Directory::new()),
+    }
 }
 
 impl Default for Merged {
@@ -102,7 +108,10 @@ impl Merged {
     /// An empty root.
     #[must_use]
     pub fn new() -> Self {
-        Self { tree: Tree::new(plain_directory().metadata), layers: Vec::new() }
+        Self {
+            tree: Tree::new(plain_directory().metadata),
+            layers: Vec::new(),
+        }
     }
 
     /// Replays `layers`, lowest first, into a new directory that nothing names yet.
@@ -113,20 +122,30 @@ impl Merged {
         let root = self.tree.add(plain_directory());
         for layer in layers {
             let first_block = (self.number(layer)? as u64) << LAYER_SHIFT;
-            merge::apply(&mut self.tree, root, &layer.entries, first_block)
-                .map_err(|source| Error::Merge { layer: layer.diff_id.clone(), source })?;
+            merge::apply(&mut self.tree, root, &layer.entries, first_block).map_err(|source| {
+                Error::Merge {
+                    layer: layer.diff_id.clone(),
+                    source,
+                }
+            })?;
         }
         Ok(root)
     }
 
     /// The layer's number; one that two containers share has one number and one place.
     fn number(&mut self, layer: &Arc<ConvertedLayer>) -> Result<usize, Error> {
-        let known = self.layers.iter().position(|one| one.layer.diff_id == layer.diff_id);
+        let known = self
+            .layers
+            .iter()
+            .position(|one| one.layer.diff_id == layer.diff_id);
         if let Some(number) = known {
             return Ok(number);
         }
         let blob = Blob::file(&layer.data, layer.slab_digests.clone())?;
-        self.layers.push(Placed { layer: Arc::clone(layer), blob });
+        self.layers.push(Placed {
+            layer: Arc::clone(layer),
+            blob,
+        });
         Ok(self.layers.len() - 1)
     }
 
@@ -169,18 +188,25 @@ impl Merged {
     /// # Errors
     /// [`Error`] when it is longer than `max` or its bytes cannot be had.
     pub fn read(&self, root: InodeId, path: &str, max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let inode = self.lookup(root, Path::new(path)).and_then(|id| self.tree.get(id));
+        let inode = self
+            .lookup(root, Path::new(path))
+            .and_then(|id| self.tree.get(id));
         match inode.map(|inode| &inode.content) {
-            Some(Content::Regular(file)) if file.size > max => {
-                Err(Error::TooLarge { path: path.to_owned(), size: file.size, max })
-            }
+            Some(Content::Regular(file)) if file.size > max => Err(Error::TooLarge {
+                path: path.to_owned(),
+                size: file.size,
+                max,
+            }),
             Some(Content::Regular(file)) => self.read_data(file, path).map(Some),
             _ => Ok(None),
         }
     }
 
     fn read_data(&self, file: &FileData, path: &str) -> Result<Vec<u8>, Error> {
-        let read = |source| Error::Read { path: path.to_owned(), source };
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
         let too_large = || read(std::io::ErrorKind::OutOfMemory.into());
         let mut out = vec![0; usize::try_from(file.size).map_err(|_| too_large())?];
         for extent in &file.extents {
@@ -205,10 +231,16 @@ impl Merged {
         while !rest.is_empty() {
             let index = at / SLAB;
             blob.read_exact_at(&mut slab, index * SLAB)
-                .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+                .map_err(|source| Error::Read {
+                    path: path.to_owned(),
+                    source,
+                })?;
             if blob.slab_digest(index) != Some(Sha256::digest(&slab).into()) {
                 let blob = blob.path().unwrap_or(Path::new("")).to_owned();
-                return Err(Error::Altered { path: path.to_owned(), blob });
+                return Err(Error::Altered {
+                    path: path.to_owned(),
+                    blob,
+                });
             }
             let within = usize::try_from(at % SLAB).unwrap_or(0);
             let from = slab.get(within..).unwrap_or_default();
@@ -248,10 +280,18 @@ impl Merged {
             *start = next;
             let (layer, data) = (Arc::clone(&one.layer), one.blob.clone());
             next += (data.len() / BLOCK).next_multiple_of(SLAB / BLOCK);
-            placed.push(PlacedLayer { layer, data, start_block: *start });
+            placed.push(PlacedLayer {
+                layer,
+                data,
+                start_block: *start,
+            });
         }
         for id in reachable {
-            if let Some(Inode { content: Content::Regular(file), .. }) = self.tree.get_mut(id) {
+            if let Some(Inode {
+                content: Content::Regular(file),
+                ..
+            }) = self.tree.get_mut(id)
+            {
                 for extent in &mut file.extents {
                     let (number, block) = split(extent.start_block);
                     extent.start_block = starts.get(number).copied().unwrap_or(0) + block;
@@ -266,7 +306,9 @@ impl Merged {
         let mut seen = BTreeSet::from([Tree::ROOT]);
         let mut stack = vec![Tree::ROOT];
         while let Some(id) = stack.pop() {
-            let Some(entries) = self.tree.directory(id) else { continue };
+            let Some(entries) = self.tree.directory(id) else {
+                continue;
+            };
             stack.extend(entries.values().copied().filter(|id| seen.insert(*id)));
         }
         seen
@@ -275,10 +317,16 @@ impl Merged {
 
 /// Layer number and block within it.
 fn split(block: u64) -> (usize, u64) {
-    (usize::try_from(block >> LAYER_SHIFT).unwrap_or(usize::MAX), block & ((1 << LAYER_SHIFT) - 1))
+    (
+        usize::try_from(block >> LAYER_SHIFT).unwrap_or(usize::MAX),
+        block & ((1 << LAYER_SHIFT) - 1),
+    )
 }
 
 /// The names of a path, the last first.
 fn components(path: &[u8]) -> Vec<Box<[u8]>> {
-    path.split(|byte| *byte == b'/').rev().map(Into::into).collect()
+    path.split(|byte| *byte == b'/')
+        .rev()
+        .map(Into::into)
+        .collect()
 }

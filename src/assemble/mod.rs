@@ -86,7 +86,10 @@ pub enum Error {
     #[error("base image: {0}")]
     Base(merged::Error),
     #[error("container {container}: {source}")]
-    Container { container: String, source: merged::Error },
+    Container {
+        container: String,
+        source: merged::Error,
+    },
     #[error(transparent)]
     Contract(#[from] contract::Error),
     #[error(transparent)]
@@ -117,7 +120,10 @@ impl Error {
     pub fn altered(&self) -> Option<&Path> {
         match self {
             Self::Base(merged::Error::Altered { blob, .. })
-            | Self::Container { source: merged::Error::Altered { blob, .. }, .. }
+            | Self::Container {
+                source: merged::Error::Altered { blob, .. },
+                ..
+            }
             | Self::Boot(boot::Error::Read(merged::Error::Altered { blob, .. })) => Some(blob),
             _ => None,
         }
@@ -133,7 +139,10 @@ pub fn assemble(inputs: Inputs<'_>) -> Result<Assembled, Error> {
     let base = merged.apply(&inputs.base).map_err(Error::Base)?;
     let roots = containers(&mut merged, &inputs.containers)?;
     let contract = contract(&inputs, &merged, &roots)?;
-    let (files, base_layers) = (build_files(&inputs, &contract, &merged, base)?, inputs.base.clone());
+    let (files, base_layers) = (
+        build_files(&inputs, &contract, &merged, base)?,
+        inputs.base.clone(),
+    );
     name_system(&mut merged, base)?;
     let store = store::build(merged, files)?;
     // The base is read from a tree of its own, whose extents are still the layers'.
@@ -144,7 +153,13 @@ pub fn assemble(inputs: Inputs<'_>) -> Result<Assembled, Error> {
         root_hash: &store.root_hash,
         on_failure: inputs.on_failure,
     };
-    let uki = boot::uki(&boot::Base { merged: &unplaced, root }, &options)?;
+    let uki = boot::uki(
+        &boot::Base {
+            merged: &unplaced,
+            root,
+        },
+        &options,
+    )?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
@@ -154,7 +169,14 @@ pub fn assemble(inputs: Inputs<'_>) -> Result<Assembled, Error> {
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
     let made = partitions::partition(store, uki, inputs.scratch)?;
     let (disk, partitions) = (made.disk, made.partitions);
-    Ok(Assembled { disk, root_hash, partitions, layers, metadata_len, contract })
+    Ok(Assembled {
+        disk,
+        root_hash,
+        partitions,
+        layers,
+        metadata_len,
+        contract,
+    })
 }
 
 /// Merges every container's layers at `containers/NAME`.
@@ -166,7 +188,10 @@ fn containers(
     store::name(&mut merged.tree, Tree::ROOT, CONTAINERS, folder);
     let mut roots = BTreeMap::new();
     for input in inputs {
-        let context = |source| Error::Container { container: input.name.clone(), source };
+        let context = |source| Error::Container {
+            container: input.name.clone(),
+            source,
+        };
         let root = merged.apply(&input.layers).map_err(context)?;
         store::name(&mut merged.tree, folder, &input.name, root);
         roots.insert(input.name.clone(), root);
@@ -179,13 +204,23 @@ fn contract(
     merged: &Merged,
     roots: &BTreeMap<String, InodeId>,
 ) -> Result<Contract, Error> {
-    let configs: BTreeMap<String, ImageConfiguration> =
-        inputs.containers.iter().map(|one| (one.name.clone(), one.config.clone())).collect();
+    let configs: BTreeMap<String, ImageConfiguration> = inputs
+        .containers
+        .iter()
+        .map(|one| (one.name.clone(), one.config.clone()))
+        .collect();
     let read = |container: &str, path: &str| match roots.get(container) {
-        Some(root) => merged.read(*root, path, MAX_USER_FILE).map_err(std::io::Error::other),
+        Some(root) => merged
+            .read(*root, path, MAX_USER_FILE)
+            .map_err(std::io::Error::other),
         None => Ok(None),
     };
-    Ok(contract::contract(inputs.pod, &configs, &read, inputs.on_failure)?)
+    Ok(contract::contract(
+        inputs.pod,
+        &configs,
+        &read,
+        inputs.on_failure,
+    )?)
 }
 
 /// `pod.json` and `inputs.json`.
@@ -196,18 +231,29 @@ fn build_files(
     base: InodeId,
 ) -> Result<Vec<store::BuildFile>, Error> {
     let mut record = inputs.record.clone();
-    record.insert("base_record".to_owned(), boot::Base { merged, root: base }.record()?);
+    record.insert(
+        "base_record".to_owned(),
+        boot::Base { merged, root: base }.record()?,
+    );
     let mut record = serde_json::to_vec_pretty(&record)?;
     record.push(b'\n');
     Ok(vec![
-        store::BuildFile { name: POD_JSON, bytes: contract.to_json()? },
-        store::BuildFile { name: INPUTS_JSON, bytes: record },
+        store::BuildFile {
+            name: POD_JSON,
+            bytes: contract.to_json()?,
+        },
+        store::BuildFile {
+            name: INPUTS_JSON,
+            bytes: record,
+        },
     ])
 }
 
 /// Gives the base's `system/` its name in the store; the rest of the base is not in it.
 fn name_system(merged: &mut Merged, base: InodeId) -> Result<(), Error> {
-    let missing = || boot::Error::Missing { path: SYSTEM.to_owned() };
+    let missing = || boot::Error::Missing {
+        path: SYSTEM.to_owned(),
+    };
     let system = merged.lookup(base, Path::new(SYSTEM)).ok_or_else(missing)?;
     merged.tree.directory(system).ok_or_else(missing)?;
     store::name(&mut merged.tree, Tree::ROOT, SYSTEM, system);
@@ -217,7 +263,9 @@ fn name_system(merged: &mut Merged, base: InodeId) -> Result<(), Error> {
 /// 16 bytes of a digest as a UUID of version 8 (RFC 9562): free content, marked as such.
 fn content_uuid(digest: &[u8]) -> [u8; 16] {
     let mut uuid = [0; 16];
-    uuid.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
+    uuid.iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = *from);
     uuid[6] = uuid[6] & 0x0f | 0x80;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     uuid

@@ -52,10 +52,18 @@ pub fn partition(store: Store, uki: Vec<u8>, scratch: u64) -> Result<Partitioned
     let [a, b, c, d] = *digest.first_chunk().unwrap_or(&[0; 4]);
     let esp = boot::esp(uki.len() as u64, u32::from_le_bytes([a, b, c, d]))?;
     let (store_guid, verity_guid) = Guid::root_hash_halves(&store.root_hash);
-    let mut plan = Plan { next: ALIGN, partitions: Vec::new() };
+    let mut plan = Plan {
+        next: ALIGN,
+        partitions: Vec::new(),
+    };
     let esp_at = plan.add(LABEL_ESP, types::ESP, derived(&digest, b"esp"), esp.size, 0);
-    let store_at =
-        plan.add(LABEL_STORE, types::ROOT_X86_64, store_guid, store.data_len, READ_ONLY);
+    let store_at = plan.add(
+        LABEL_STORE,
+        types::ROOT_X86_64,
+        store_guid,
+        store.data_len,
+        READ_ONLY,
+    );
     let verity_at = plan.add(
         LABEL_STORE_VERITY,
         types::ROOT_X86_64_VERITY,
@@ -71,7 +79,10 @@ pub fn partition(store: Store, uki: Vec<u8>, scratch: u64) -> Result<Partitioned
     store::place(store.data, store_at, &mut disk)?;
     store::place(store.hash, verity_at, &mut disk)?;
     disk.place(len - table.backup.len() as u64, Blob::bytes(table.backup))?;
-    Ok(Partitioned { disk: disk.finish(len), partitions: plan.partitions })
+    Ok(Partitioned {
+        disk: disk.finish(len),
+        partitions: plan.partitions,
+    })
 }
 
 struct Plan {
@@ -97,7 +108,11 @@ impl Plan {
 }
 
 fn derived(digest: &[u8; 32], what: &[u8]) -> Guid {
-    let hash: [u8; 32] = Sha256::new().chain_update(digest).chain_update(what).finalize().into();
+    let hash: [u8; 32] = Sha256::new()
+        .chain_update(digest)
+        .chain_update(what)
+        .finalize()
+        .into();
     Guid::from_digest(hash.first_chunk().unwrap_or(&[0; 16]))
 }
 

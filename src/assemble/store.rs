@@ -82,7 +82,14 @@ pub fn build(mut merged: Merged, files: Vec<BuildFile>) -> Result<Store, Error> 
     let mut tail = built;
     tail.extend(image.metadata);
     pad(&mut tail);
-    Assembly { first: own(first), tail: own(tail), tail_at: next * BLOCK, layers, metadata_len }.finish()
+    Assembly {
+        first: own(first),
+        tail: own(tail),
+        tail_at: next * BLOCK,
+        layers,
+        metadata_len,
+    }
+    .finish()
 }
 
 /// Bytes of this build, with the digests of their slabs.
@@ -93,9 +100,15 @@ struct Own {
 
 fn own(bytes: Vec<u8>) -> Own {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
-    let digests: Vec<SlabDigest> = bytes.chunks(slab).map(|one| Sha256::digest(one).into()).collect();
+    let digests: Vec<SlabDigest> = bytes
+        .chunks(slab)
+        .map(|one| Sha256::digest(one).into())
+        .collect();
     let hash_blocks = bytes.chunks(slab).map(verity::hash_slab).collect();
-    Own { blob: Blob::bytes_with_digests(bytes, digests), hash_blocks }
+    Own {
+        blob: Blob::bytes_with_digests(bytes, digests),
+        hash_blocks,
+    }
 }
 
 fn pad(bytes: &mut Vec<u8>) {
@@ -109,10 +122,20 @@ fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8
     let mut data = Vec::new();
     for file in files {
         let size = file.bytes.len() as u64;
-        let extent = FileExtent { offset: 0, len: size, start_block: start_block + data.len() as u64 / BLOCK };
+        let extent = FileExtent {
+            offset: 0,
+            len: size,
+            start_block: start_block + data.len() as u64 / BLOCK,
+        };
         let extents = if size == 0 { Vec::new() } else { vec![extent] };
-        let metadata = Metadata { mode: 0o644, ..Metadata::default() };
-        let id = tree.add(Inode { metadata, content: Content::Regular(FileData { size, extents }) });
+        let metadata = Metadata {
+            mode: 0o644,
+            ..Metadata::default()
+        };
+        let id = tree.add(Inode {
+            metadata,
+            content: Content::Regular(FileData { size, extents }),
+        });
         name(tree, Tree::ROOT, file.name, id);
         data.extend(file.bytes);
         data.resize(data.len().next_multiple_of(4096), 0);
@@ -132,7 +155,9 @@ pub fn name(tree: &mut Tree, directory: InodeId, name: &str, id: InodeId) {
 fn uuid(layers: &[PlacedLayer], built: &[u8]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(b"i2kit store\0");
-    layers.iter().for_each(|placed| hash.update(placed.layer.diff_id.as_bytes()));
+    layers
+        .iter()
+        .for_each(|placed| hash.update(placed.layer.diff_id.as_bytes()));
     hash.update(Sha256::digest(built));
     super::content_uuid(hash.finalize().as_slice())
 }
@@ -159,7 +184,11 @@ impl Assembly {
         push_own(&mut tree, &mut level0, &self.tail);
         let upper = tree.finish();
         let mut data = vec![(0, self.first.blob)];
-        data.extend(self.layers.iter().map(|one| (one.start_block * BLOCK, one.data.clone())));
+        data.extend(
+            self.layers
+                .iter()
+                .map(|one| (one.start_block * BLOCK, one.data.clone())),
+        );
         data.push((self.tail_at, self.tail.blob));
         let mut start = Superblock::new(super::content_uuid(&upper.root_hash), data_len / BLOCK)
             .to_block()
@@ -192,14 +221,18 @@ fn push_own(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, own: &Own) {
 /// Pushes a layer's cached hash blocks, one for each of its slabs.
 fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer, blob: &Blob) -> Result<(), Error> {
     use i2kit_format::ReadAt;
-    let error = |reason: String| Error::HashBlocks { layer: placed.layer.diff_id.clone(), reason };
+    let error = |reason: String| Error::HashBlocks {
+        layer: placed.layer.diff_id.clone(),
+        reason,
+    };
     let slabs = placed.data.len().div_ceil(SLAB);
     if blob.len() != slabs * BLOCK {
         return Err(error(format!("{} bytes for {slabs} slabs", blob.len())));
     }
     let mut block: HashBlock = [0; verity::HASH_BLOCK];
     for slab in 0..slabs {
-        blob.read_exact_at(&mut block, slab * BLOCK).map_err(|source| error(source.to_string()))?;
+        blob.read_exact_at(&mut block, slab * BLOCK)
+            .map_err(|source| error(source.to_string()))?;
         tree.push(&block);
     }
     Ok(())
@@ -214,5 +247,7 @@ pub fn place(
     partition: u64,
     disk: &mut disk::Builder,
 ) -> Result<(), disk::OverlapError> {
-    pieces.into_iter().try_for_each(|(offset, blob)| disk.place(partition + offset, blob))
+    pieces
+        .into_iter()
+        .try_for_each(|(offset, blob)| disk.place(partition + offset, blob))
 }

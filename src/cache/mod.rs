@@ -43,7 +43,11 @@ impl Error {
 }
 
 fn context(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error { operation, path: path.to_owned(), source }
+    move |source| Error {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A cache folder, open.
@@ -72,7 +76,9 @@ impl Cache {
     /// # Errors
     /// [`Error`] when the folder cannot be made or read.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let cache = Self { root: folder.join(FORMAT) };
+        let cache = Self {
+            root: folder.join(FORMAT),
+        };
         for name in ["layers", "tmp", "locks"] {
             let path = cache.root.join(name);
             fs::create_dir_all(&path).map_err(context("open", &path))?;
@@ -87,7 +93,9 @@ impl Cache {
         let entries = fs::read_dir(&tmp).map_err(context("read", &tmp))?;
         for entry in entries.filter_map(Result::ok) {
             let path = entry.path();
-            let Ok(lock) = File::open(path.join("lock")) else { continue };
+            let Ok(lock) = File::open(path.join("lock")) else {
+                continue;
+            };
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 // Another process may sweep too; what it removed first is no fault.
                 let _ = fs::remove_dir_all(&path);
@@ -112,7 +120,11 @@ impl Cache {
     /// [`Error`] when the lock file cannot be opened or locked.
     pub fn lock(&self, key: &str) -> Result<Lock, Error> {
         let path = self.root.join("locks").join(key);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = file.map_err(context("lock", &path))?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| context("lock", &path)(error.into()))?;
@@ -126,14 +138,21 @@ impl Cache {
     pub fn draft(&self, key: &str) -> Result<Draft, Error> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let folder = self.root.join("tmp").join(format!("{number}-{}", std::process::id()));
+        let folder = self
+            .root
+            .join("tmp")
+            .join(format!("{number}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).map_err(context("write to", &folder))?;
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(context("write to", &path))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)
             .map_err(|error| context("lock", &path)(error.into()))?;
-        Ok(Draft { folder, target: self.entry(key), _lock: lock })
+        Ok(Draft {
+            folder,
+            target: self.entry(key),
+            _lock: lock,
+        })
     }
 
     /// Removes the entry that `path` is or lies in, so that it is made again.
@@ -142,7 +161,10 @@ impl Cache {
     /// [`Error`] when the entry is there and cannot be removed.
     pub fn evict(&self, path: &Path) -> Result<(), Error> {
         let layers = self.root.join("layers");
-        let name = path.strip_prefix(&layers).ok().and_then(|rest| rest.components().next());
+        let name = path
+            .strip_prefix(&layers)
+            .ok()
+            .and_then(|rest| rest.components().next());
         let Some(name) = name else { return Ok(()) };
         let entry = layers.join(name);
         match fs::remove_dir_all(&entry) {
@@ -196,7 +218,10 @@ mod tests {
         fs::write(draft.folder().join("data"), "x").unwrap();
         assert_eq!(cache.find("k"), None);
         drop(draft);
-        assert_eq!(fs::read_dir(folder.path().join("v1/tmp")).unwrap().count(), 0);
+        assert_eq!(
+            fs::read_dir(folder.path().join("v1/tmp")).unwrap().count(),
+            0
+        );
         let draft = cache.draft("k").unwrap();
         fs::write(draft.folder().join("data"), "x").unwrap();
         let entry = draft.commit().unwrap();

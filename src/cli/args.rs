@@ -63,7 +63,12 @@ pub struct PodArgs {
     #[arg(long, value_name = "SOURCE")]
     pub base: Option<String>,
     /// Whose drivers the disk carries
-    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "virtio,ec2")]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        value_delimiter = ',',
+        default_value = "virtio,ec2"
+    )]
     pub target: Vec<String>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
@@ -106,7 +111,11 @@ pub struct Build {
 #[derive(Debug, Args)]
 pub struct Run {
     /// A disk, or an image to run without a manifest
-    #[arg(value_name = "DISK|IMAGE", conflicts_with = "files", required_unless_present = "files")]
+    #[arg(
+        value_name = "DISK|IMAGE",
+        conflicts_with = "files",
+        required_unless_present = "files"
+    )]
     pub what: Option<String>,
     /// Arguments for the image instead of its own
     #[arg(last = true, requires = "what")]
@@ -186,7 +195,9 @@ fn forward(text: &str) -> Result<Forward, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
+    let seconds: u64 = text
+        .parse()
+        .map_err(|_| "not a whole number of seconds".to_owned())?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -197,7 +208,9 @@ fn scratch(text: &str) -> Result<u64, String> {
 /// A number of bytes with an optional unit: K, M, G, T (powers of 1024), or KiB … and kB ….
 fn size(text: &str) -> Result<u64, String> {
     const BAD: &str = "not a size such as 512MiB";
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| BAD)?;
     let factor: u64 = match unit {

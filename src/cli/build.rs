@@ -23,16 +23,27 @@ type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLayer>
 /// `i2kit build`.
 pub fn build(arguments: &Build) -> Result<(), Error> {
     let origin = match &arguments.from {
-        Some(reference) => Origin::Image { reference, args: &[] },
+        Some(reference) => Origin::Image {
+            reference,
+            args: &[],
+        },
         None if arguments.pod.files.is_empty() => {
             let reason = "name a manifest with -f or an image with --from";
-            return Err(Error::Argument { argument: "build".to_owned(), reason });
+            return Err(Error::Argument {
+                argument: "build".to_owned(),
+                reason,
+            });
         }
         None => Origin::Manifests,
     };
     let start = Instant::now();
     let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
-    let summary = disk(&plan, &arguments.output, arguments.pod.quiet || arguments.json, start)?;
+    let summary = disk(
+        &plan,
+        &arguments.output,
+        arguments.pod.quiet || arguments.json,
+        start,
+    )?;
     if arguments.json {
         let mut json = serde_json::to_vec_pretty(&summary)?;
         json.push(b'\n');
@@ -88,8 +99,12 @@ fn attempt(
         lap = Instant::now();
     };
     let progress = Terminal::new(quiet);
-    let requests: Vec<_> =
-        plan.images.values().chain([&plan.base]).flat_map(Resolved::requests).collect();
+    let requests: Vec<_> = plan
+        .images
+        .values()
+        .chain([&plan.base])
+        .flat_map(Resolved::requests)
+        .collect();
     let layers = pipeline::convert(cache, &requests, &plan.convert, plan.jobs, &progress)?;
     stage("convert");
     let assembled = assemble::assemble(inputs(plan, &layers))?;
@@ -100,11 +115,22 @@ fn attempt(
     progress.clear();
     stage("write");
     let summary = summary(path, &assembled, written.data_bytes, stages);
-    let slabs = written.slabs.iter().map(|(slab, digest)| (*slab, hex::encode(digest))).collect();
+    let slabs = written
+        .slabs
+        .iter()
+        .map(|(slab, digest)| (*slab, hex::encode(digest)))
+        .collect();
     let digest = disk_digest(&written.slabs);
     let root_hash = hex::encode(assembled.root_hash);
-    OutputsRecord::new(path, plan.key.clone(), root_hash, digest, slabs, summary.clone())?
-        .write(path)?;
+    OutputsRecord::new(
+        path,
+        plan.key.clone(),
+        root_hash,
+        digest,
+        slabs,
+        summary.clone(),
+    )?
+    .write(path)?;
     Ok(summary)
 }
 
@@ -120,7 +146,9 @@ fn disk_digest(slabs: &[(u64, [u8; 32])]) -> String {
 fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
     let of = |resolved: &Resolved| -> Vec<Arc<ConvertedLayer>> {
         let wanted = resolved.image.layers.iter();
-        wanted.filter_map(|layer| layers.get(&layer.diff_id).cloned()).collect()
+        wanted
+            .filter_map(|layer| layers.get(&layer.diff_id).cloned())
+            .collect()
     };
     let containers = plan.pod.containers.iter().filter_map(|container| {
         let resolved = plan.images.get(&container.image)?;
@@ -151,10 +179,18 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
         root_hash: hex::encode(assembled.root_hash),
         unchanged: false,
         partitions: partitions
-            .map(|one| Partition { name: one.name.clone(), offset: one.offset(), size: one.size() })
+            .map(|one| Partition {
+                name: one.name.clone(),
+                offset: one.offset(),
+                size: one.size(),
+            })
             .collect(),
         layers: layers
-            .map(|one| Layer { diff_id: one.diff_id.clone(), size: one.len, reused: one.reused })
+            .map(|one| Layer {
+                diff_id: one.diff_id.clone(),
+                size: one.len,
+                reused: one.reused,
+            })
             .collect(),
         metadata: assembled.metadata_len,
         ports: ports(&assembled.contract),
@@ -163,5 +199,9 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
 }
 
 fn ports(contract: &Contract) -> Vec<i2kit_contract::Port> {
-    contract.containers.iter().flat_map(|container| container.ports.clone()).collect()
+    contract
+        .containers
+        .iter()
+        .flat_map(|container| container.ports.clone())
+        .collect()
 }

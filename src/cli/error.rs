@@ -16,7 +16,10 @@ pub enum Error {
     #[error("find image {image:?}: not given")]
     ImageNotGiven { image: String },
     #[error("parse {argument:?}: {reason}")]
-    Argument { argument: String, reason: &'static str },
+    Argument {
+        argument: String,
+        reason: &'static str,
+    },
     #[error("find the base image: there is none at {path}")]
     NoBase { path: PathBuf },
     #[error("find a cache folder: neither --cache-dir, XDG_CACHE_HOME nor HOME is set")]
@@ -52,12 +55,12 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::ImageNotGiven { image } => {
-                Some(format!("say where it is with --image {image}=oci:DIR[:TAG]"))
-            }
-            Self::NoBase { .. } => {
-                Some("make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned())
-            }
+            Self::ImageNotGiven { image } => Some(format!(
+                "say where it is with --image {image}=oci:DIR[:TAG]"
+            )),
+            Self::NoBase { .. } => Some(
+                "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
+            ),
             Self::Image { source, .. } => source.hint(),
             Self::Cache(error) => error.hint(),
             Self::Layer(error) => error.hint(),

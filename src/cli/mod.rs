@@ -29,7 +29,11 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             report(&error);
-            ExitCode::from(if is_run { run::EXIT_NOT_RUN } else { EXIT_FAILURE })
+            ExitCode::from(if is_run {
+                run::EXIT_NOT_RUN
+            } else {
+                EXIT_FAILURE
+            })
         }
     }
 }
@@ -47,7 +51,9 @@ fn command(command: Command) -> Result<u8, Error> {
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Error::Print)?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(Error::Print)?;
             print(&page).map(|()| 0)
         }
     }

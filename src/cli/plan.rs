@@ -25,7 +25,10 @@ pub struct Resolved {
 impl Resolved {
     pub fn requests(&self) -> impl Iterator<Item = Request> + '_ {
         let layers = self.image.layers.iter();
-        layers.map(|layer| Request { layer: layer.clone(), source: Arc::clone(&self.source) })
+        layers.map(|layer| Request {
+            layer: layer.clone(),
+            source: Arc::clone(&self.source),
+        })
     }
 }
 
@@ -50,7 +53,10 @@ pub struct Plan {
 /// The Pod itself: from manifests, or from an image alone.
 pub enum Origin<'a> {
     Manifests,
-    Image { reference: &'a str, args: &'a [String] },
+    Image {
+        reference: &'a str,
+        args: &'a [String],
+    },
 }
 
 /// Reads manifests and images' documents, no layer.
@@ -82,7 +88,9 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         scratch,
         cache,
         jobs: arguments.jobs.unwrap_or(threads).max(1),
-        convert: ConvertOptions { max_layer_size: arguments.max_layer_size },
+        convert: ConvertOptions {
+            max_layer_size: arguments.max_layer_size,
+        },
         record,
         key,
     })
@@ -94,7 +102,8 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error>
     let pod = match origin {
         Origin::Image { reference, args } => {
             hash.update(reference.as_bytes());
-            args.iter().for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));
+            args.iter()
+                .for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));
             manifest::from_image(reference, args)
         }
         Origin::Manifests => {
@@ -105,7 +114,9 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error>
             }
             let (pod, notes) = manifest::load(&inputs, arguments.name.as_deref())?;
             if !arguments.quiet {
-                notes.iter().for_each(|note| super::say(&format!("note: {note}")));
+                notes
+                    .iter()
+                    .for_each(|note| super::say(&format!("note: {note}")));
             }
             pod
         }
@@ -114,23 +125,36 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error>
 }
 
 fn read(path: &PathBuf) -> Result<Input, Error> {
-    let context = |source| Error::Read { path: path.clone(), source };
+    let context = |source| Error::Read {
+        path: path.clone(),
+        source,
+    };
     let is_stdin = path.as_os_str() == "-";
     let bytes = if is_stdin {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(context)?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(context)?;
         bytes
     } else {
         std::fs::read(path).map_err(context)?
     };
-    let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+    let name = if is_stdin {
+        "<stdin>".to_owned()
+    } else {
+        path.display().to_string()
+    };
     Ok(Input { name, bytes })
 }
 
 fn given_images(arguments: &[String]) -> Result<BTreeMap<&str, &str>, Error> {
     let mut given = BTreeMap::new();
     for argument in arguments {
-        let bad = |reason| Error::Argument { argument: argument.clone(), reason };
+        let bad = |reason| Error::Argument {
+            argument: argument.clone(),
+            reason,
+        };
         let (name, source) = argument.split_once('=').ok_or(bad("not NAME=SOURCE"))?;
         if given.insert(name, source).is_some() {
             return Err(bad("this image was given before"));
@@ -144,7 +168,9 @@ fn source(image: &str, given: &BTreeMap<&str, &str>) -> Result<Arc<dyn Source>, 
     match (given.get(image), image.starts_with("oci:")) {
         (Some(source), _) => transport(source),
         (None, true) => transport(image),
-        (None, false) => Err(Error::ImageNotGiven { image: image.to_owned() }),
+        (None, false) => Err(Error::ImageNotGiven {
+            image: image.to_owned(),
+        }),
     }
 }
 
@@ -152,21 +178,36 @@ fn source(image: &str, given: &BTreeMap<&str, &str>) -> Result<Arc<dyn Source>, 
 fn transport(text: &str) -> Result<Arc<dyn Source>, Error> {
     let Some(reference) = text.strip_prefix("oci:") else {
         let reason = "only oci:DIR[:TAG] is supported yet";
-        return Err(Error::Argument { argument: text.to_owned(), reason });
+        return Err(Error::Argument {
+            argument: text.to_owned(),
+            reason,
+        });
     };
-    let image = |source| Error::Image { image: text.to_owned(), source };
-    Ok(Arc::new(LayoutSource::new(reference.parse().map_err(image)?)))
+    let image = |source| Error::Image {
+        image: text.to_owned(),
+        source,
+    };
+    Ok(Arc::new(LayoutSource::new(
+        reference.parse().map_err(image)?,
+    )))
 }
 
 fn resolve(name: &str, source: Arc<dyn Source>) -> Result<Resolved, Error> {
     let image = source
         .image(&Platform::default())
-        .map_err(|source| Error::Image { image: name.to_owned(), source })?;
+        .map_err(|source| Error::Image {
+            image: name.to_owned(),
+            source,
+        })?;
     Ok(Resolved { source, image })
 }
 
 fn cache_folder(arguments: &PodArgs) -> Result<PathBuf, Error> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     arguments
         .cache_dir
         .clone()
@@ -180,8 +221,13 @@ fn base(arguments: &PodArgs, cache: &std::path::Path) -> Result<Resolved, Error>
     if let Some(base) = &arguments.base {
         return resolve(base, transport(base)?);
     }
-    let default = PodArgs { cache_dir: None, ..arguments.clone() };
-    let path = cache_folder(&default).unwrap_or_else(|_| cache.to_owned()).join("base");
+    let default = PodArgs {
+        cache_dir: None,
+        ..arguments.clone()
+    };
+    let path = cache_folder(&default)
+        .unwrap_or_else(|_| cache.to_owned())
+        .join("base");
     if !path.exists() {
         return Err(Error::NoBase { path });
     }
@@ -207,7 +253,9 @@ fn record(
     let containers: Map<String, Value> = containers
         .filter_map(|one| {
             let mut value = image(images.get(&one.image)?);
-            value.as_object_mut()?.insert("image".to_owned(), one.image.clone().into());
+            value
+                .as_object_mut()?
+                .insert("image".to_owned(), one.image.clone().into());
             Some((one.name.clone(), value))
         })
         .collect();
@@ -228,6 +276,9 @@ fn record(
 }
 
 fn key(record: &Map<String, Value>, scratch: u64, on_failure: FailurePolicy) -> String {
-    let text = format!("{}\0{scratch}\0{on_failure:?}", Value::Object(record.clone()));
+    let text = format!(
+        "{}\0{scratch}\0{on_failure:?}",
+        Value::Object(record.clone())
+    );
     hex::encode(Sha256::digest(text))
 }

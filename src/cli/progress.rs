@@ -20,13 +20,20 @@ impl Terminal {
         let is_terminal = console_is_terminal();
         let bars = (is_terminal && !quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-        Self { bars, lines: !is_terminal && !quiet, open: Mutex::default() }
+        Self {
+            bars,
+            lines: !is_terminal && !quiet,
+            open: Mutex::default(),
+        }
     }
 
     fn bar(&self, what: String, total: u64) -> ProgressBar {
-        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        let Some(bars) = &self.bars else {
+            return ProgressBar::hidden();
+        };
         let bar = bars.add(ProgressBar::new(total)).with_message(what);
-        let template = "{msg:28} {bar:30} {binary_bytes:>11}/{binary_total_bytes:11} {binary_bytes_per_sec}";
+        let template =
+            "{msg:28} {bar:30} {binary_bytes:>11}/{binary_total_bytes:11} {binary_bytes_per_sec}";
         match ProgressStyle::with_template(template) {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,

@@ -43,16 +43,25 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     let origin = match &arguments.what {
         Some(what) if Path::new(what).is_file() => {
             let ports = inspect::contract(&FileDisk::open(Path::new(what))?)?.containers;
-            let ports = ports.into_iter().flat_map(|container| container.ports).collect();
+            let ports = ports
+                .into_iter()
+                .flat_map(|container| container.ports)
+                .collect();
             return Ok((PathBuf::from(what), ports));
         }
-        Some(reference) => Origin::Image { reference, args: &arguments.args },
+        Some(reference) => Origin::Image {
+            reference,
+            args: &arguments.args,
+        },
         None => Origin::Manifests,
     };
     let start = Instant::now();
     let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
     let folder = plan.cache.join("run");
-    let context = |source| Error::Read { path: folder.clone(), source };
+    let context = |source| Error::Read {
+        path: folder.clone(),
+        source,
+    };
     std::fs::create_dir_all(&folder).map_err(context)?;
     let path = folder.join(format!("{}.raw", plan.pod.name));
     let summary = super::build::disk(&plan, &path, arguments.pod.quiet, start)?;
@@ -64,7 +73,10 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
 
 fn show(event: &Event<'_>, quiet: bool) {
     match event {
-        Event::Starting { accelerator, forwards } if !quiet => {
+        Event::Starting {
+            accelerator,
+            forwards,
+        } if !quiet => {
             super::say(&format!("starting the machine ({accelerator})"));
             for forward in *forwards {
                 super::say(&format!("  forward {forward}"));
@@ -75,7 +87,12 @@ fn show(event: &Event<'_>, quiet: bool) {
             // Nobody to show it to is no reason to stop the machine.
             let _ = out.write_all(text).and_then(|()| out.flush());
         }
-        Event::Status(Status::Exited { container, exit_code, oom_killed, .. }) if !quiet => {
+        Event::Status(Status::Exited {
+            container,
+            exit_code,
+            oom_killed,
+            ..
+        }) if !quiet => {
             let why = if *oom_killed { ", out of memory" } else { "" };
             super::say(&format!("container {container} ended: {exit_code}{why}"));
         }

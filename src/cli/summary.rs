@@ -46,7 +46,10 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(name: &str, duration: Duration) -> Self {
-        Self { name: name.to_owned(), seconds: duration.as_secs_f64() }
+        Self {
+            name: name.to_owned(),
+            seconds: duration.as_secs_f64(),
+        }
     }
 }
 
@@ -60,11 +63,23 @@ impl Summary {
             if self.unchanged { ", unchanged" } else { "" },
         );
         for partition in &self.partitions {
-            let _ = write!(out, "\n  {:<14}{:>11}", partition.name, bytes(partition.size));
+            let _ = write!(
+                out,
+                "\n  {:<14}{:>11}",
+                partition.name,
+                bytes(partition.size)
+            );
         }
         let reused = self.layers.iter().filter(|layer| layer.reused).count();
-        let _ = write!(out, "\n  layers: {}, {reused} from the cache", self.layers.len());
-        let stages = self.stages.iter().map(|stage| format!("{} {:.2} s", stage.name, stage.seconds));
+        let _ = write!(
+            out,
+            "\n  layers: {}, {reused} from the cache",
+            self.layers.len()
+        );
+        let stages = self
+            .stages
+            .iter()
+            .map(|stage| format!("{} {:.2} s", stage.name, stage.seconds));
         let _ = write!(out, "\n  time: {}", stages.collect::<Vec<_>>().join(", "));
         let _ = write!(out, "\n  root hash: {}", self.root_hash);
         out

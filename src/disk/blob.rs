@@ -49,7 +49,11 @@ impl Blob {
     #[must_use]
     pub fn bytes_with_digests(bytes: impl Into<Arc<[u8]>>, digests: Vec<SlabDigest>) -> Self {
         let bytes = bytes.into();
-        Self { len: bytes.len() as u64, bytes: Bytes::Memory(bytes), digests: digests.into() }
+        Self {
+            len: bytes.len() as u64,
+            bytes: Bytes::Memory(bytes),
+            digests: digests.into(),
+        }
     }
 
     /// A file, whole, with the SHA-256 of each of its slabs (or none).
@@ -57,11 +61,21 @@ impl Blob {
     /// # Errors
     /// [`BlobError`] when the file cannot be opened.
     pub fn file(path: &Path, digests: Vec<SlabDigest>) -> Result<Self, BlobError> {
-        let context = |source| BlobError { path: path.to_owned(), source };
+        let context = |source| BlobError {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(context)?;
         let len = file.metadata().map_err(context)?.len();
-        let cached = CachedFile { file, path: path.to_owned() };
-        Ok(Self { bytes: Bytes::File(Arc::new(cached)), len, digests: digests.into() })
+        let cached = CachedFile {
+            file,
+            path: path.to_owned(),
+        };
+        Ok(Self {
+            bytes: Bytes::File(Arc::new(cached)),
+            len,
+            digests: digests.into(),
+        })
     }
 
     /// Length in bytes.

@@ -36,7 +36,12 @@ impl Builder {
         if offset < end || offset.checked_add(len).is_none() {
             return Err(OverlapError { offset, len });
         }
-        self.extents.push(Extent { offset, len, source, source_offset: 0 });
+        self.extents.push(Extent {
+            offset,
+            len,
+            source,
+            source_offset: 0,
+        });
         Ok(())
     }
 
@@ -44,6 +49,9 @@ impl Builder {
     #[must_use]
     pub fn finish(self, len: u64) -> Disk {
         let len = len.max(self.extents.last().map_or(0, Extent::end));
-        Disk { len, extents: self.extents }
+        Disk {
+            len,
+            extents: self.extents,
+        }
     }
 }

@@ -28,7 +28,10 @@ impl FileDisk {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let context = |source| OpenError { path: path.to_owned(), source };
+        let context = |source| OpenError {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(context)?;
         let len = file.metadata().map_err(context)?.len();
         Ok(Self { file, len })

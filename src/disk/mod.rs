@@ -103,12 +103,16 @@ impl Disk {
     #[must_use]
     pub fn file_at(&self, offset: u64) -> Option<&Path> {
         let extent = self.extents_from(offset).first()?;
-        (extent.offset <= offset).then(|| extent.source.path()).flatten()
+        (extent.offset <= offset)
+            .then(|| extent.source.path())
+            .flatten()
     }
 
     /// The extents that end after `offset`.
     fn extents_from(&self, offset: u64) -> &[Extent] {
-        let first = self.extents.partition_point(|extent| extent.end() <= offset);
+        let first = self
+            .extents
+            .partition_point(|extent| extent.end() <= offset);
         self.extents.get(first..).unwrap_or_default()
     }
 
@@ -157,7 +161,9 @@ mod tests {
         let mut builder = Builder::new();
         builder.place(10, Blob::bytes(vec![1; 5])).unwrap();
         builder.place(15, Blob::bytes(vec![2; 5])).unwrap();
-        builder.place(2 * SLAB - 1, Blob::bytes(vec![3; 2])).unwrap();
+        builder
+            .place(2 * SLAB - 1, Blob::bytes(vec![3; 2]))
+            .unwrap();
         builder.finish(3 * SLAB)
     }
 
@@ -194,7 +200,9 @@ mod tests {
         let digests = vec![[7; 32], [8; 32]];
         let data = vec![1; 2 * usize::try_from(SLAB).unwrap()];
         let mut builder = Builder::new();
-        builder.place(SLAB, Blob::bytes_with_digests(data, digests)).unwrap();
+        builder
+            .place(SLAB, Blob::bytes_with_digests(data, digests))
+            .unwrap();
         let disk = builder.finish(4 * SLAB);
         let known: Vec<_> = (0..4).map(|slab| disk.known_digest(slab)).collect();
         assert_eq!(known, [None, Some([7; 32]), Some([8; 32]), None]);

@@ -28,7 +28,11 @@ pub fn list(disk: &dyn ReadAt, path: &str, recursive: bool) -> Result<Vec<Listed
     let store = window(disk, &table, LABEL_STORE)?;
     let reader = Reader::open(&store)?;
     let path = path.trim_matches('/');
-    let found = if path.is_empty() { Some(reader.root()?) } else { reader.lookup(path.as_bytes())? };
+    let found = if path.is_empty() {
+        Some(reader.root()?)
+    } else {
+        reader.lookup(path.as_bytes())?
+    };
     let start = found.ok_or_else(|| Error::NoFile(format!("store/{path}")))?;
     if start.file_type != FileType::Directory {
         return Ok(vec![listed(&reader, path.as_bytes().to_vec(), start)?]);
@@ -62,7 +66,11 @@ fn listed<R: ReadAt + ?Sized>(
         FileType::Symlink => Some(reader.read_link(&inode)?),
         _ => None,
     };
-    Ok(Listed { path, target, inode })
+    Ok(Listed {
+        path,
+        target,
+        inode,
+    })
 }
 
 impl fmt::Display for Listed {
@@ -73,7 +81,11 @@ impl fmt::Display for Listed {
             None => inode.size.to_string(),
         };
         let (uid, gid, nlink) = (inode.uid, inode.gid, inode.nlink);
-        write!(out, "{} {nlink:>3} {uid:>5} {gid:>5} {size:>10} ", mode(inode))?;
+        write!(
+            out,
+            "{} {nlink:>3} {uid:>5} {gid:>5} {size:>10} ",
+            mode(inode)
+        )?;
         write!(out, "{:>10} {}", inode.mtime, self.path.escape_ascii())?;
         match &self.target {
             Some(target) => write!(out, " -> {}", target.escape_ascii()),
@@ -100,8 +112,25 @@ fn mode(inode: &ReadInode) -> String {
         (_, 0) => only,
         _ => both,
     };
-    let owner = [bit(0o400, 'r', '-'), bit(0o200, 'w', '-'), last(0o4000, 0o100, 's', 'S')];
-    let group = [bit(0o040, 'r', '-'), bit(0o020, 'w', '-'), last(0o2000, 0o010, 's', 'S')];
-    let other = [bit(0o004, 'r', '-'), bit(0o002, 'w', '-'), last(0o1000, 0o001, 't', 'T')];
-    [kind].into_iter().chain(owner).chain(group).chain(other).collect()
+    let owner = [
+        bit(0o400, 'r', '-'),
+        bit(0o200, 'w', '-'),
+        last(0o4000, 0o100, 's', 'S'),
+    ];
+    let group = [
+        bit(0o040, 'r', '-'),
+        bit(0o020, 'w', '-'),
+        last(0o2000, 0o010, 's', 'S'),
+    ];
+    let other = [
+        bit(0o004, 'r', '-'),
+        bit(0o002, 'w', '-'),
+        last(0o1000, 0o001, 't', 'T'),
+    ];
+    [kind]
+        .into_iter()
+        .chain(owner)
+        .chain(group)
+        .chain(other)
+        .collect()
 }

@@ -105,7 +105,9 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
     let esp = window(disk, &table, LABEL_ESP)?;
     let volume = fat::read(&esp)?;
     let entry = volume.entry(UKI_PATH).ok_or(Error::NoUki)?;
-    let [extent] = entry.extents.as_slice() else { return Err(Error::NoUki) };
+    let [extent] = entry.extents.as_slice() else {
+        return Err(Error::NoUki);
+    };
     let file = Window::new(&esp, extent.offset, entry.size).ok_or(Error::NoUki)?;
     let image = uki::read(&file)?;
     let cmdline = section(&file, &image, ".cmdline")?;
@@ -121,7 +123,14 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
     Ok(Report {
         size: disk.len(),
         partitions: table.partitions.iter().map(partition).collect(),
-        uki: image.sections.iter().map(|one| Section { name: one.name.clone(), size: one.size }).collect(),
+        uki: image
+            .sections
+            .iter()
+            .map(|one| Section {
+                name: one.name.clone(),
+                size: one.size,
+            })
+            .collect(),
         cmdline,
         root_hash,
         contract: Contract::from_json(&record(&store, POD_JSON)?)?,
@@ -163,25 +172,39 @@ fn partition(one: &gpt::Partition) -> Partition {
 fn section(file: &dyn ReadAt, image: &uki::Image, name: &str) -> Result<String, Error> {
     let missing = || Error::NoFile(name.to_owned());
     let found = image.section(name).ok_or_else(missing)?;
-    let len = usize::try_from(found.size).ok().filter(|len| *len < 1 << 16).ok_or_else(missing)?;
+    let len = usize::try_from(found.size)
+        .ok()
+        .filter(|len| *len < 1 << 16)
+        .ok_or_else(missing)?;
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, found.offset)
-        .map_err(|source| Error::Read { what: name.to_owned(), source })?;
+        .map_err(|source| Error::Read {
+            what: name.to_owned(),
+            source,
+        })?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.trim_end_matches(['\0', '\n']).to_owned())
 }
 
 fn root_hash(cmdline: &str) -> Option<String> {
     let prefix = format!("{}=", i2kit_contract::CMDLINE_ROOT_HASH);
-    cmdline.split_whitespace().find_map(|word| word.strip_prefix(&prefix)).map(str::to_owned)
+    cmdline
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(&prefix))
+        .map(str::to_owned)
 }
 
 /// A small file in the store's root.
 fn record(store: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
     let reader = Reader::open(store)?;
-    let inode = reader.lookup(name.as_bytes())?.ok_or_else(|| Error::NoFile(name.to_owned()))?;
+    let inode = reader
+        .lookup(name.as_bytes())?
+        .ok_or_else(|| Error::NoFile(name.to_owned()))?;
     if inode.size > MAX_RECORD {
-        return Err(Error::TooLarge { name: name.to_owned(), size: inode.size });
+        return Err(Error::TooLarge {
+            name: name.to_owned(),
+            size: inode.size,
+        });
     }
     let mut bytes = vec![0; usize::try_from(inode.size).unwrap_or(0)];
     reader.read_file_at(&inode, &mut bytes, 0)?;

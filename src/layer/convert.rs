@@ -44,14 +44,18 @@ pub struct ConvertOptions {
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self { max_layer_size: 64 << 30 }
+        Self {
+            max_layer_size: 64 << 30,
+        }
     }
 }
 
 /// The cache's key of a layer: its diffID, the writer's version, the options that change bytes
 /// (none yet).
 fn key(spec: &LayerSpec) -> String {
-    let diff_id = spec.diff_id.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let diff_id = spec
+        .diff_id
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     format!("{diff_id}-w{WRITER_VERSION}")
 }
 
@@ -76,11 +80,22 @@ pub fn convert_into_cache(
         return Ok(layer);
     }
     let store = |operation| {
-        move |source| Error::Store { operation, layer: spec.digest.clone(), source }
+        move |source| Error::Store {
+            operation,
+            layer: spec.digest.clone(),
+            source,
+        }
     };
-    let blob = open().map_err(|source| Error::Read { layer: spec.digest.clone(), source })?;
+    let blob = open().map_err(|source| Error::Read {
+        layer: spec.digest.clone(),
+        source,
+    })?;
     let draft = cache.draft(&key)?;
-    let conversion = Conversion { spec, options, progress };
+    let conversion = Conversion {
+        spec,
+        options,
+        progress,
+    };
     let (hashed, entries, tar_len) = conversion.run(blob, draft.folder())?;
     stored::write(draft.folder(), hashed, entries, tar_len).map_err(store("write"))?;
     let folder = draft.commit()?;
@@ -90,7 +105,9 @@ pub fn convert_into_cache(
 
 /// A sound entry; a damaged one is removed.
 fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Option<ConvertedLayer>, Error> {
-    let Some(folder) = cache.find(key) else { return Ok(None) };
+    let Some(folder) = cache.find(key) else {
+        return Ok(None);
+    };
     match stored::load(&folder, &spec.diff_id, true) {
         Ok(Some(layer)) => Ok(Some(layer)),
         _ => {
@@ -128,9 +145,8 @@ impl Conversion<'_> {
         let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
         let limit = self.spec.size.saturating_add(1);
         let (compressed, hashed, parsed) = std::thread::scope(|scope| {
-            let inflater = scope.spawn(move || {
-                inflate::run(blob, limit, &chunk_sender, self.progress)
-            });
+            let inflater =
+                scope.spawn(move || inflate::run(blob, limit, &chunk_sender, self.progress));
             let writer = scope.spawn(move || slabs::run(&data, &slab_receiver));
             let parsed = self.parse(chunks, Packer::new(slab_sender));
             (join(inflater), join(writer), parsed)
@@ -149,7 +165,10 @@ impl Conversion<'_> {
     }
 
     fn read_error(&self, source: io::Error) -> Error {
-        Error::Read { layer: self.spec.digest.clone(), source }
+        Error::Read {
+            layer: self.spec.digest.clone(),
+            source,
+        }
     }
 
     /// Wrong bytes are told before whatever they made the parser say.
@@ -157,11 +176,18 @@ impl Conversion<'_> {
         let layer = || self.spec.digest.clone();
         if compressed.len != self.spec.size {
             let (found, expected) = (compressed.len, self.spec.size);
-            return Err(Error::Size { layer: layer(), found, expected });
+            return Err(Error::Size {
+                layer: layer(),
+                found,
+                expected,
+            });
         }
         let found = format!("sha256:{}", hex::encode(compressed.digest));
         if found != self.spec.digest {
-            return Err(Error::Digest { layer: layer(), found });
+            return Err(Error::Digest {
+                layer: layer(),
+                found,
+            });
         }
         Ok(())
     }
@@ -192,7 +218,11 @@ impl Conversion<'_> {
         let found = format!("sha256:{}", hex::encode(stream.hash.finalize()));
         if found != self.spec.diff_id {
             let (layer, expected) = (self.spec.digest.clone(), self.spec.diff_id.clone());
-            return Err(Stop::Error(Error::DiffId { layer, found, expected }));
+            return Err(Stop::Error(Error::DiffId {
+                layer,
+                found,
+                expected,
+            }));
         }
         Ok((entries, stream.len))
     }
@@ -204,7 +234,10 @@ impl Conversion<'_> {
         entries: &mut Vec<Entry>,
     ) -> Result<(), Stop> {
         let tar = |source| {
-            Stop::Error(Error::Tar { layer: self.spec.digest.clone(), source })
+            Stop::Error(Error::Tar {
+                layer: self.spec.digest.clone(),
+                source,
+            })
         };
         while let Some(header) = reader.next_entry().map_err(tar)? {
             if entries.len() >= MAX_ENTRIES {
@@ -212,22 +245,31 @@ impl Conversion<'_> {
             }
             let path = path::clean(&header.path).map_err(|why| self.refused(&header, why))?;
             let kind = match header.kind {
-                Kind::Regular => {
-                    EntryKind::Regular(self.regular(&header, reader, packer)?)
-                }
+                Kind::Regular => EntryKind::Regular(self.regular(&header, reader, packer)?),
                 _ => special(&header, &path).map_err(|why| self.refused(&header, why))?,
             };
             if path.is_empty() && kind != EntryKind::Directory {
                 return Err(self.refused(&header, Refusal::Root));
             }
-            entries.push(Entry { path, metadata: metadata(header), kind });
+            entries.push(Entry {
+                path,
+                metadata: metadata(header),
+                kind,
+            });
         }
         Ok(())
     }
 
     fn refused(&self, header: &Header, reason: Refusal) -> Stop {
-        let path = String::from_utf8_lossy(&header.path).chars().take(300).collect();
-        Stop::Error(Error::Refused { layer: self.spec.digest.clone(), path, reason })
+        let path = String::from_utf8_lossy(&header.path)
+            .chars()
+            .take(300)
+            .collect();
+        Stop::Error(Error::Refused {
+            layer: self.spec.digest.clone(),
+            path,
+            reason,
+        })
     }
 
     fn regular(
@@ -237,7 +279,10 @@ impl Conversion<'_> {
         packer: &mut Packer,
     ) -> Result<FileData, Stop> {
         let read_error = |source: io::Error| {
-            Stop::Error(Error::Tar { layer: self.spec.digest.clone(), source: source.into() })
+            Stop::Error(Error::Tar {
+                layer: self.spec.digest.clone(),
+                source: source.into(),
+            })
         };
         let mut window = Window::new(header);
         let mut buffer = vec![0; HOLE];
@@ -256,7 +301,9 @@ impl Conversion<'_> {
 }
 
 fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    handle
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn metadata(header: Header) -> Metadata {
@@ -267,7 +314,9 @@ fn metadata(header: Header) -> Metadata {
         gid: header.gid,
         mtime: header.mtime,
         mtime_nsec: header.mtime_nsec,
-        xattrs: xattrs.map(|(name, value)| (name.into(), value.into())).collect(),
+        xattrs: xattrs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
     }
 }
 
@@ -308,13 +357,19 @@ struct Piece {
 
 impl<'a> Window<'a> {
     fn new(header: &'a Header) -> Self {
-        Self { header, at: 0, segment: 0 }
+        Self {
+            header,
+            at: 0,
+            segment: 0,
+        }
     }
 
     fn next<R: Read>(&mut self, reader: &mut Reader<R>, buffer: &mut [u8]) -> io::Result<Piece> {
         let unit = HOLE as u64;
         let segments = self.header.segments.get(self.segment..).unwrap_or_default();
-        let stored = segments.first().map_or(self.header.size, |segment| segment.offset);
+        let stored = segments
+            .first()
+            .map_or(self.header.size, |segment| segment.offset);
         let hole = match self.header.size {
             size if stored >= size => (size - self.at).next_multiple_of(unit),
             _ => (stored - self.at.min(stored)) / unit * unit,
@@ -328,7 +383,10 @@ impl<'a> Window<'a> {
         let piece = buffer.get_mut(..len).unwrap_or_default();
         piece.fill(0);
         for segment in segments {
-            let (from, to) = (segment.offset.max(self.at), (segment.offset + segment.len).min(end));
+            let (from, to) = (
+                segment.offset.max(self.at),
+                (segment.offset + segment.len).min(end),
+            );
             if from < to {
                 let within = usize::try_from(from - self.at).unwrap_or(0);
                 let until = usize::try_from(to - self.at).unwrap_or(0);
@@ -370,7 +428,9 @@ impl Read for TarStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.used == self.chunk.len() {
             // The sender hangs up after the last chunk.
-            let Ok(chunk) = self.chunks.recv() else { return Ok(0) };
+            let Ok(chunk) = self.chunks.recv() else {
+                return Ok(0);
+            };
             self.chunk = chunk?;
             self.used = 0;
             self.hash.update(&self.chunk);
@@ -382,7 +442,10 @@ impl Read for TarStream {
         }
         let from = self.chunk.get(self.used..).unwrap_or_default();
         let len = from.len().min(buf.len());
-        let (to, from) = (buf.get_mut(..len).unwrap_or_default(), from.get(..len).unwrap_or_default());
+        let (to, from) = (
+            buf.get_mut(..len).unwrap_or_default(),
+            from.get(..len).unwrap_or_default(),
+        );
         to.copy_from_slice(from);
         self.used += len;
         Ok(len)

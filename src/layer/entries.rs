@@ -57,7 +57,13 @@ impl Index {
         let slab_digests = input.bytes()?.to_vec();
         let count = input.number()?;
         let entries = (0..count).map(|_| input.entry()).collect::<Option<_>>()?;
-        Some(Self { tar_len, data_len, hash_blocks_checksum, slab_digests, entries })
+        Some(Self {
+            tar_len,
+            data_len,
+            hash_blocks_checksum,
+            slab_digests,
+            entries,
+        })
     }
 }
 
@@ -78,9 +84,22 @@ fn bytes(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 fn entry(out: &mut Vec<u8>, entry: &Entry) {
-    let Metadata { mode, uid, gid, mtime, mtime_nsec, xattrs } = &entry.metadata;
+    let Metadata {
+        mode,
+        uid,
+        gid,
+        mtime,
+        mtime_nsec,
+        xattrs,
+    } = &entry.metadata;
     bytes(out, &entry.path);
-    for value in [u64::from(*mode), (*uid).into(), (*gid).into(), mtime.cast_unsigned(), (*mtime_nsec).into()] {
+    for value in [
+        u64::from(*mode),
+        (*uid).into(),
+        (*gid).into(),
+        mtime.cast_unsigned(),
+        (*mtime_nsec).into(),
+    ] {
         number(out, value);
     }
     number(out, xattrs.len() as u64);
@@ -157,7 +176,14 @@ impl<'a> Input<'a> {
         let xattrs = (0..count)
             .map(|_| Some((self.bytes()?.into(), self.bytes()?.into())))
             .collect::<Option<_>>()?;
-        Some(Metadata { mode, uid, gid, mtime, mtime_nsec, xattrs })
+        Some(Metadata {
+            mode,
+            uid,
+            gid,
+            mtime,
+            mtime_nsec,
+            xattrs,
+        })
     }
 
     fn entry(&mut self) -> Option<Entry> {
@@ -169,11 +195,21 @@ impl<'a> Input<'a> {
             tag::REGULAR => EntryKind::Regular(self.file()?),
             tag::HARD_LINK => EntryKind::HardLink(self.bytes()?.into()),
             tag::SYMLINK => EntryKind::Symlink(self.bytes()?.into()),
-            tag::CHAR_DEVICE => EntryKind::CharDevice { major: self.small()?, minor: self.small()? },
-            tag::BLOCK_DEVICE => EntryKind::BlockDevice { major: self.small()?, minor: self.small()? },
+            tag::CHAR_DEVICE => EntryKind::CharDevice {
+                major: self.small()?,
+                minor: self.small()?,
+            },
+            tag::BLOCK_DEVICE => EntryKind::BlockDevice {
+                major: self.small()?,
+                minor: self.small()?,
+            },
             _ => return None,
         };
-        Some(Entry { path, metadata, kind })
+        Some(Entry {
+            path,
+            metadata,
+            kind,
+        })
     }
 
     fn file(&mut self) -> Option<FileData> {
@@ -182,7 +218,11 @@ impl<'a> Input<'a> {
         let extents = (0..count)
             .map(|_| {
                 let (offset, len) = (self.number()?, self.number()?);
-                Some(FileExtent { offset, len, start_block: self.number()? })
+                Some(FileExtent {
+                    offset,
+                    len,
+                    start_block: self.number()?,
+                })
             })
             .collect::<Option<_>>()?;
         Some(FileData { size, extents })
@@ -195,18 +235,33 @@ mod tests {
 
     #[test]
     fn any_altered_byte_is_noticed() {
-        let metadata = Metadata { mtime: -3, uid: u32::MAX, ..Metadata::default() };
-        let extents = vec![FileExtent { offset: 0, len: 5, start_block: 1 << 40 }];
+        let metadata = Metadata {
+            mtime: -3,
+            uid: u32::MAX,
+            ..Metadata::default()
+        };
+        let extents = vec![FileExtent {
+            offset: 0,
+            len: 5,
+            start_block: 1 << 40,
+        }];
         let kinds = [
             EntryKind::Directory,
             EntryKind::Fifo,
             EntryKind::Regular(FileData { size: 5, extents }),
             EntryKind::HardLink((*b"x").into()),
             EntryKind::Symlink((*b"\xff").into()),
-            EntryKind::CharDevice { major: 1, minor: 1 << 19 },
+            EntryKind::CharDevice {
+                major: 1,
+                minor: 1 << 19,
+            },
             EntryKind::BlockDevice { major: 8, minor: 0 },
         ];
-        let entries = kinds.map(|kind| Entry { path: (*b"a/b").into(), metadata: metadata.clone(), kind });
+        let entries = kinds.map(|kind| Entry {
+            path: (*b"a/b").into(),
+            metadata: metadata.clone(),
+            kind,
+        });
         let index = Index {
             tar_len: 512,
             data_len: 1 << 30,

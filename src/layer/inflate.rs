@@ -51,7 +51,12 @@ pub(super) fn run<R: Read>(
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> io::Result<Compressed> {
-    let hashing = Hashing { inner: blob.take(limit), hash: Sha256::new(), len: 0, progress };
+    let hashing = Hashing {
+        inner: blob.take(limit),
+        hash: Sha256::new(),
+        len: 0,
+        progress,
+    };
     let mut reader = BufReader::with_capacity(CHUNK, hashing);
     if let Err(error) = inflate(&mut reader, chunks) {
         // Nobody listens any more when the parser failed first.
@@ -59,13 +64,13 @@ pub(super) fn run<R: Read>(
     }
     io::copy(&mut reader, &mut io::sink())?;
     let hashing = reader.into_inner();
-    Ok(Compressed { digest: hashing.hash.finalize().into(), len: hashing.len })
+    Ok(Compressed {
+        digest: hashing.hash.finalize().into(),
+        len: hashing.len,
+    })
 }
 
-fn inflate<R: BufRead>(
-    reader: &mut R,
-    chunks: &SyncSender<io::Result<Vec<u8>>>,
-) -> io::Result<()> {
+fn inflate<R: BufRead>(reader: &mut R, chunks: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
     // Layers are told apart by their first bytes, as containerd does: media types lie.
     match reader.fill_buf()?.get(..4) {
         Some([0x1f, 0x8b, ..]) => gzip(reader, chunks),
@@ -77,10 +82,7 @@ fn inflate<R: BufRead>(
 }
 
 /// All members, and the zeros that some writers pad the last one with.
-fn gzip<R: BufRead>(
-    reader: &mut R,
-    chunks: &SyncSender<io::Result<Vec<u8>>>,
-) -> io::Result<()> {
+fn gzip<R: BufRead>(reader: &mut R, chunks: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
     while !skip_zeros(reader)? {
         if !send(&mut flate2::bufread::GzDecoder::new(&mut *reader), chunks)? {
             break;

@@ -30,7 +30,11 @@ pub(super) struct Gone;
 
 impl Packer {
     pub(super) fn new(slabs: SyncSender<Vec<u8>>) -> Self {
-        Self { slab: new_slab(), sent: 0, slabs }
+        Self {
+            slab: new_slab(),
+            sent: 0,
+            slabs,
+        }
     }
 
     /// Starts a file of `size` bytes whose first bytes are `head`.
@@ -39,7 +43,12 @@ impl Packer {
         if !self.slab.is_empty() && cuts(size, head) {
             self.pad_to(SLAB)?;
         }
-        Ok(File { packer: self, size, at: 0, extents: Vec::new() })
+        Ok(File {
+            packer: self,
+            size,
+            at: 0,
+            extents: Vec::new(),
+        })
     }
 
     /// Fills the last slab up and sends it.
@@ -125,13 +134,20 @@ impl File<'_> {
     fn extend(&mut self, start_block: u64, len: u64) {
         match self.extents.last_mut() {
             Some(last) if last.offset + last.len == self.at => last.len += len,
-            _ => self.extents.push(FileExtent { offset: self.at, len, start_block }),
+            _ => self.extents.push(FileExtent {
+                offset: self.at,
+                len,
+                start_block,
+            }),
         }
         self.at += len;
     }
 
     /// The file's data; what was not appended reads as zeros.
     pub(super) fn finish(self) -> FileData {
-        FileData { size: self.size, extents: self.extents }
+        FileData {
+            size: self.size,
+            extents: self.extents,
+        }
     }
 }

@@ -25,7 +25,11 @@ pub(super) fn clean(raw: &[u8]) -> Result<Box<[u8]>, Refusal> {
         }
         out.extend_from_slice(component);
     }
-    if out.len() > MAX_PATH { Err(Refusal::LongPath) } else { Ok(out.into()) }
+    if out.len() > MAX_PATH {
+        Err(Refusal::LongPath)
+    } else {
+        Ok(out.into())
+    }
 }
 
 /// A hard link's target: another name in the root.
@@ -34,7 +38,11 @@ pub(super) fn hard_link(raw: &[u8]) -> Result<Box<[u8]>, Refusal> {
         Refusal::DotDot => Refusal::LinkDotDot,
         other => other,
     })?;
-    if target.is_empty() { Err(Refusal::NoTarget) } else { Ok(target) }
+    if target.is_empty() {
+        Err(Refusal::NoTarget)
+    } else {
+        Ok(target)
+    }
 }
 
 /// A symlink's target: any bytes; the kernel takes 1 to 4095.

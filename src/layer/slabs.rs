@@ -28,9 +28,14 @@ pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> 
     let mut offset = 0;
     for slab in slabs {
         hashed.digests.extend_from_slice(&Sha256::digest(&slab));
-        hashed.hash_blocks.extend_from_slice(&verity::hash_slab(&slab));
+        hashed
+            .hash_blocks
+            .extend_from_slice(&verity::hash_slab(&slab));
         // What follows the last byte stays a hole.
-        let used = slab.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let used = slab
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
         file.write_all_at(slab.get(..used).unwrap_or_default(), offset)?;
         offset += SLAB;
     }

@@ -42,9 +42,15 @@ pub(super) fn write(
 }
 
 /// The layer in `folder`, or `None` when something of it is missing or not as it was written.
-pub(super) fn load(folder: &Path, diff_id: &str, reused: bool) -> io::Result<Option<ConvertedLayer>> {
+pub(super) fn load(
+    folder: &Path,
+    diff_id: &str,
+    reused: bool,
+) -> io::Result<Option<ConvertedLayer>> {
     let (data, hash_blocks) = (folder.join(DATA), folder.join(HASH_BLOCKS));
-    let Some(index) = Index::decode(&fs::read(folder.join(INDEX))?) else { return Ok(None) };
+    let Some(index) = Index::decode(&fs::read(folder.join(INDEX))?) else {
+        return Ok(None);
+    };
     let hashes = fs::read(&hash_blocks)?;
     let slabs = index.data_len / SLAB;
     let whole = fs::metadata(&data)?.len() == index.data_len

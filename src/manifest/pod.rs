@@ -77,7 +77,11 @@ pub fn from_image(image: &str, args: &[String]) -> Pod {
 
 /// A DNS label made of an image reference: `oci:/images/My_App:1.2` gives `my-app`.
 fn name_of(image: &str) -> String {
-    let image = image.split('@').next().unwrap_or_default().trim_end_matches('/');
+    let image = image
+        .split('@')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('/');
     let last = image.rsplit('/').next().unwrap_or_default();
     let last = last.strip_prefix("oci:").unwrap_or(last);
     let last = last.split(':').next().unwrap_or_default();
@@ -88,7 +92,11 @@ fn name_of(image: &str) -> String {
         .take(63)
         .collect();
     let label = label.trim_matches('-');
-    if label.is_empty() { "pod".to_owned() } else { label.to_owned() }
+    if label.is_empty() {
+        "pod".to_owned()
+    } else {
+        label.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -64,8 +64,17 @@ mod tests {
     fn round_trips_and_refuses_the_rest() {
         let digest = Digest::of(b"");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        let upper = digest.to_string().to_uppercase().replace("SHA256", "sha256");
-        for bad in ["", "sha256:", "sha512:00", "sha256:../../etc/passwd", &upper] {
+        let upper = digest
+            .to_string()
+            .to_uppercase()
+            .replace("SHA256", "sha256");
+        for bad in [
+            "",
+            "sha256:",
+            "sha512:00",
+            "sha256:../../etc/passwd",
+            &upper,
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -35,9 +35,14 @@ impl FromStr for LayoutReference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let error = |reason| Error::Reference { reference: text.to_owned(), reason };
+        let error = |reason| Error::Reference {
+            reference: text.to_owned(),
+            reason,
+        };
         let (folder, wanted) = if let Some((folder, digest)) = text.split_once('@') {
-            let digest = digest.parse().map_err(|_| error("not a sha256 digest after @"))?;
+            let digest = digest
+                .parse()
+                .map_err(|_| error("not a sha256 digest after @"))?;
             (folder, Wanted::Digest(digest))
         } else {
             match text.rsplit_once(':') {
@@ -48,7 +53,10 @@ impl FromStr for LayoutReference {
         match (folder, &wanted) {
             ("", _) => Err(error("no folder before the tag")),
             (_, Wanted::Tag(tag)) if tag.is_empty() => Err(error("empty tag")),
-            _ => Ok(Self { folder: folder.into(), wanted }),
+            _ => Ok(Self {
+                folder: folder.into(),
+                wanted,
+            }),
         }
     }
 }
@@ -71,13 +79,19 @@ impl LayoutSource {
     }
 
     fn index(&self) -> Result<ImageIndex, Error> {
-        let not = |reason: String| Error::NotALayout { path: self.folder().to_owned(), reason };
+        let not = |reason: String| Error::NotALayout {
+            path: self.folder().to_owned(),
+            reason,
+        };
         if !self.folder().join("oci-layout").is_file() {
             return Err(not("no file oci-layout in it".to_owned()));
         }
         let path = self.folder().join("index.json");
         let file = File::open(&path).map_err(|error| not(format!("index.json: {error}")))?;
-        let bytes = read_document(file).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let bytes = read_document(file).map_err(|source| Error::Read {
+            path: path.clone(),
+            source,
+        })?;
         parse("index", &path.display().to_string(), &bytes)
     }
 
@@ -97,13 +111,18 @@ impl LayoutSource {
             }
             Wanted::Digest(wanted) => {
                 let wanted = wanted.to_string();
-                let found = manifests.iter().find(|one| one.digest().to_string() == wanted);
+                let found = manifests
+                    .iter()
+                    .find(|one| one.digest().to_string() == wanted);
                 found.cloned().ok_or_else(|| missing(&wanted))
             }
             Wanted::Only => match manifests.as_slice() {
                 [one] => Ok(one.clone()),
                 [] => Err(missing(&"any image")),
-                _ => Err(Error::Ambiguous { path: path(), tags: tags(manifests) }),
+                _ => Err(Error::Ambiguous {
+                    path: path(),
+                    tags: tags(manifests),
+                }),
             },
         }
     }
@@ -132,11 +151,19 @@ impl LayoutSource {
     /// A small blob, whole, checked.
     fn document(&self, what: &'static str, of: &Descriptor) -> Result<(Digest, Vec<u8>), Error> {
         let digest = parse_digest(what, of)?;
-        let bad = |reason: String| Error::Blob { what, digest, reason };
+        let bad = |reason: String| Error::Blob {
+            what,
+            digest,
+            reason,
+        };
         let file = File::open(self.blob(&digest)).map_err(|error| bad(error.to_string()))?;
         let bytes = read_document(file).map_err(|error| bad(error.to_string()))?;
         if bytes.len() as u64 != of.size() {
-            return Err(bad(format!("{} bytes where {} should be", bytes.len(), of.size())));
+            return Err(bad(format!(
+                "{} bytes where {} should be",
+                bytes.len(),
+                of.size()
+            )));
         }
         match Digest::of(&bytes) {
             found if found == digest => Ok((digest, bytes)),
@@ -157,7 +184,12 @@ impl Source for LayoutSource {
         let config: ImageConfiguration = parse("config", &config_digest.to_string(), &bytes)?;
         check_platform(&config, platform, &manifest_digest)?;
         let layers = layers(&manifest, &config, &manifest_digest)?;
-        Ok(Image { manifest_digest, config_digest, config, layers })
+        Ok(Image {
+            manifest_digest,
+            config_digest,
+            config,
+            layers,
+        })
     }
 
     fn open(&self, layer: &LayerDescriptor) -> io::Result<Box<dyn Read + Send>> {
@@ -169,7 +201,9 @@ fn read_document(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(io::Error::other(format!("larger than {MAX_DOCUMENT} bytes")));
+        return Err(io::Error::other(format!(
+            "larger than {MAX_DOCUMENT} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -188,11 +222,12 @@ fn parse<T: serde::de::DeserializeOwned>(
 
 fn parse_digest(what: &'static str, descriptor: &Descriptor) -> Result<Digest, Error> {
     let text = descriptor.digest().to_string();
-    text.parse().map_err(|error: super::digest::ParseError| Error::Malformed {
-        what,
-        object: text.clone(),
-        reason: error.to_string(),
-    })
+    text.parse()
+        .map_err(|error: super::digest::ParseError| Error::Malformed {
+            what,
+            object: text.clone(),
+            reason: error.to_string(),
+        })
 }
 
 fn tag(descriptor: &Descriptor) -> Option<&String> {
@@ -217,7 +252,12 @@ fn is_index(descriptor: &Descriptor, bytes: &[u8]) -> bool {
 }
 
 fn for_platform(index: &ImageIndex, wanted: &Platform, of: &Digest) -> Result<Descriptor, Error> {
-    let platforms = || index.manifests().iter().filter_map(|one| Some((one, one.platform().as_ref()?)));
+    let platforms = || {
+        index
+            .manifests()
+            .iter()
+            .filter_map(|one| Some((one, one.platform().as_ref()?)))
+    };
     let matches = platforms().find(|(_, platform)| {
         platform.os().to_string() == wanted.os
             && platform.architecture().to_string() == wanted.architecture
@@ -257,16 +297,24 @@ fn layers(
     config: &ImageConfiguration,
     digest: &Digest,
 ) -> Result<Vec<LayerDescriptor>, Error> {
-    let malformed = |reason: String| Error::Malformed { what: "manifest", object: digest.to_string(), reason };
+    let malformed = |reason: String| Error::Malformed {
+        what: "manifest",
+        object: digest.to_string(),
+        reason,
+    };
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() != manifest.layers().len() {
         let (layers, diff_ids) = (manifest.layers().len(), diff_ids.len());
-        return Err(malformed(format!("{layers} layers, but {diff_ids} diff_ids in the config")));
+        return Err(malformed(format!(
+            "{layers} layers, but {diff_ids} diff_ids in the config"
+        )));
     }
     let pairs = manifest.layers().iter().zip(diff_ids);
     pairs
         .map(|(layer, diff_id)| {
-            let diff_id = diff_id.parse().map_err(|error| malformed(format!("diff_id: {error}")))?;
+            let diff_id = diff_id
+                .parse()
+                .map_err(|error| malformed(format!("diff_id: {error}")))?;
             Ok(LayerDescriptor {
                 digest: parse_digest("manifest", layer)?,
                 size: layer.size(),
@@ -285,10 +333,16 @@ mod tests {
     fn references() {
         let parse = |text: &str| text.parse::<LayoutReference>();
         assert_eq!(parse("a/b").unwrap().wanted, Wanted::Only);
-        assert_eq!(parse("a/b:1.2").unwrap().wanted, Wanted::Tag("1.2".to_owned()));
+        assert_eq!(
+            parse("a/b:1.2").unwrap().wanted,
+            Wanted::Tag("1.2".to_owned())
+        );
         assert_eq!(parse("a:b/c").unwrap().folder, Path::new("a:b/c"));
         let digest = Digest::of(b"x");
-        assert_eq!(parse(&format!("a@{digest}")).unwrap().wanted, Wanted::Digest(digest));
+        assert_eq!(
+            parse(&format!("a@{digest}")).unwrap().wanted,
+            Wanted::Digest(digest)
+        );
         for bad in ["", ":x", "a:", "a@sha256:12", "@"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

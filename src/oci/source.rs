@@ -60,7 +60,10 @@ pub struct Platform {
 
 impl Default for Platform {
     fn default() -> Self {
-        Self { os: "linux".to_owned(), architecture: "amd64".to_owned() }
+        Self {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+        }
     }
 }
 

@@ -92,7 +92,11 @@ pub fn write_raw(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, RawError> {
     let io = |operation| {
-        move |source| RawError::Io { operation, path: path.to_owned(), source }
+        move |source| RawError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     };
     refuse_special(path)?;
     let parent = super::parent(path);
@@ -106,7 +110,9 @@ pub fn write_raw(
     file.set_len(disk.len()).map_err(io("size a file beside"))?;
     let written = copy(disk, file, path, threads, progress)?;
     file.sync_all().map_err(io("fsync a file beside"))?;
-    temporary.persist(path).map_err(|error| io("rename to")(error.error))?;
+    temporary
+        .persist(path)
+        .map_err(|error| io("rename to")(error.error))?;
     let folder = File::open(&parent).and_then(|folder| folder.sync_all());
     folder.map_err(io("fsync the folder of"))?;
     Ok(written)
@@ -114,7 +120,9 @@ pub fn write_raw(
 
 fn refuse_special(path: &Path) -> Result<(), RawError> {
     match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(RawError::NotAFile { path: path.to_owned() }),
+        Ok(metadata) if !metadata.is_file() => Err(RawError::NotAFile {
+            path: path.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -146,17 +154,27 @@ fn copy(
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         progress,
-        done: Mutex::new(Written { slabs: Vec::new(), data_bytes: 0 }),
+        done: Mutex::new(Written {
+            slabs: Vec::new(),
+            data_bytes: 0,
+        }),
     };
     let result = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| copy.work())).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        let workers: Vec<_> = (0..threads.max(1))
+            .map(|_| scope.spawn(|| copy.work()))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     });
     result?;
-    let mut written = copy.done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut written = copy
+        .done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     written.slabs.sort_unstable_by_key(|(index, _)| *index);
     Ok(written)
 }
@@ -164,12 +182,18 @@ fn copy(
 impl Copy<'_> {
     fn work(&self) -> Result<(), RawError> {
         let mut buffer = vec![0; usize::try_from(SLAB).unwrap_or(usize::MAX)];
-        let mut mine = Written { slabs: Vec::new(), data_bytes: 0 };
+        let mut mine = Written {
+            slabs: Vec::new(),
+            data_bytes: 0,
+        };
         let result = self.batches(&mut buffer, &mut mine);
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }
-        let mut done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut done = self
+            .done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         done.slabs.append(&mut mine.slabs);
         done.data_bytes += mine.data_bytes;
         result
@@ -210,7 +234,11 @@ impl Copy<'_> {
     fn check(&self, slab: u64, digest: &SlabDigest) -> Result<(), RawError> {
         match self.disk.known_digest(slab) {
             Some(known) if known != *digest => {
-                let path = self.disk.file_at(slab * SLAB).unwrap_or(self.path).to_owned();
+                let path = self
+                    .disk
+                    .file_at(slab * SLAB)
+                    .unwrap_or(self.path)
+                    .to_owned();
                 Err(RawError::Altered { slab, path })
             }
             _ => Ok(()),
@@ -221,11 +249,13 @@ impl Copy<'_> {
     fn write_blocks(&self, data: &[u8], offset: u64) -> Result<u64, RawError> {
         let mut written = 0;
         for (start, run) in nonzero_runs(data) {
-            self.file.write_all_at(run, offset + start).map_err(|source| RawError::Io {
-                operation: "write a file beside",
-                path: self.path.to_owned(),
-                source,
-            })?;
+            self.file
+                .write_all_at(run, offset + start)
+                .map_err(|source| RawError::Io {
+                    operation: "write a file beside",
+                    path: self.path.to_owned(),
+                    source,
+                })?;
             written += run.len() as u64;
         }
         Ok(written)
@@ -251,7 +281,9 @@ fn nonzero_runs(data: &[u8]) -> Vec<(u64, &[u8])> {
         at += chunk.len();
     }
     runs.extend(start.map(|first| (first, at)));
-    runs.into_iter().filter_map(|(from, to)| Some((from as u64, data.get(from..to)?))).collect()
+    runs.into_iter()
+        .filter_map(|(from, to)| Some((from as u64, data.get(from..to)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -267,7 +299,9 @@ mod tests {
         let mut builder = Builder::new();
         builder.place(100, Blob::bytes(vec![7; 5])).unwrap();
         let data = vec![3; 2 * SLAB_LEN];
-        builder.place(2 * SLAB, Blob::bytes_with_digests(data, digests)).unwrap();
+        builder
+            .place(2 * SLAB, Blob::bytes_with_digests(data, digests))
+            .unwrap();
         builder.finish(100 * SLAB)
     }
 
@@ -280,7 +314,14 @@ mod tests {
         let mut expected = vec![0; usize::try_from(disk.len()).unwrap()];
         disk.read_exact_at(&mut expected, 0).unwrap();
         assert!(std::fs::read(&path).unwrap() == expected);
-        assert_eq!(written.slabs.iter().map(|(slab, _)| *slab).collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(
+            written
+                .slabs
+                .iter()
+                .map(|(slab, _)| *slab)
+                .collect::<Vec<_>>(),
+            [0, 2, 3]
+        );
         assert!(std::fs::metadata(&path).unwrap().blocks() * 512 < 4 * SLAB);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -292,7 +333,10 @@ mod tests {
         std::fs::write(&path, "before").unwrap();
         let good: SlabDigest = Sha256::digest(vec![3; SLAB_LEN]).into();
         let error = write_raw(&disk(vec![good, [0; 32]]), &path, 2, &|_| {}).unwrap_err();
-        assert!(matches!(error, RawError::Altered { slab: 3, .. }), "{error}");
+        assert!(
+            matches!(error, RawError::Altered { slab: 3, .. }),
+            "{error}"
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"before");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -301,7 +345,13 @@ mod tests {
     fn a_missing_folder_and_a_directory_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = write_raw(&disk(Vec::new()), &folder.path().join("no/x"), 1, &|_| {});
-        assert!(error.unwrap_err().hint().unwrap().contains("make the folder"));
+        assert!(
+            error
+                .unwrap_err()
+                .hint()
+                .unwrap()
+                .contains("make the folder")
+        );
         let error = write_raw(&disk(Vec::new()), folder.path(), 1, &|_| {}).unwrap_err();
         assert!(matches!(error, RawError::NotAFile { .. }), "{error}");
     }
@@ -311,7 +361,10 @@ mod tests {
         let mut data = vec![0; 3 * 4096 + 10];
         data[4096] = 1;
         data[3 * 4096] = 1;
-        let runs: Vec<_> = nonzero_runs(&data).iter().map(|(at, run)| (*at, run.len())).collect();
+        let runs: Vec<_> = nonzero_runs(&data)
+            .iter()
+            .map(|(at, run)| (*at, run.len()))
+            .collect();
         assert_eq!(runs, [(4096, 4096), (3 * 4096, 10)]);
     }
 }

@@ -93,9 +93,20 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
         slabs: Vec<(u64, String)>,
         summary: S,
     ) -> Result<Self, RecordError> {
-        let context = |source| RecordError { path: record_path(disk), source };
+        let context = |source| RecordError {
+            path: record_path(disk),
+            source,
+        };
         let file = FileIdentity::of(disk).map_err(context)?;
-        Ok(Self { version: VERSION, inputs_key, root_hash, disk_digest, slabs, file, summary })
+        Ok(Self {
+            version: VERSION,
+            inputs_key,
+            root_hash,
+            disk_digest,
+            slabs,
+            file,
+            summary,
+        })
     }
 
     /// Writes the record beside the disk: to a temporary file, then renamed.
@@ -104,11 +115,16 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
     /// [`RecordError`].
     pub fn write(&self, disk: &Path) -> Result<(), RecordError> {
         let path = record_path(disk);
-        let context = |source| RecordError { path: path.clone(), source };
+        let context = |source| RecordError {
+            path: path.clone(),
+            source,
+        };
         let json = serde_json::to_vec(self).map_err(|error| context(error.into()))?;
         let temporary = tempfile::NamedTempFile::new_in(super::parent(&path)).map_err(context)?;
         io::Write::write_all(&mut temporary.as_file(), &json).map_err(context)?;
-        temporary.persist(&path).map_err(|error| context(error.error))?;
+        temporary
+            .persist(&path)
+            .map_err(|error| context(error.error))?;
         Ok(())
     }
 

@@ -33,8 +33,10 @@ pub fn convert(
     jobs: usize,
     progress: &dyn Progress,
 ) -> Result<BTreeMap<Digest, Arc<ConvertedLayer>>, layer::Error> {
-    let unique: BTreeMap<Digest, &Request> =
-        requests.iter().map(|request| (request.layer.diff_id, request)).collect();
+    let unique: BTreeMap<Digest, &Request> = requests
+        .iter()
+        .map(|request| (request.layer.diff_id, request))
+        .collect();
     // The largest first, so that the last worker is not left alone with it.
     let mut order: Vec<&Request> = unique.into_values().collect();
     order.sort_by_key(|request| std::cmp::Reverse(request.layer.size));
@@ -48,13 +50,20 @@ pub fn convert(
         done: Mutex::new(BTreeMap::new()),
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(|| work.run())).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        let workers: Vec<_> = (0..jobs.max(1))
+            .map(|_| scope.spawn(|| work.run()))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     })?;
-    Ok(work.done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(work
+        .done
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 struct Work<'a> {
@@ -94,9 +103,15 @@ impl Work<'_> {
         self.progress.begin(&id, "layer", descriptor.size);
         let open = || request.source.open(descriptor);
         let advance = |bytes| self.progress.advance(&id, bytes);
-        let converted =
-            layer::convert_into_cache(self.cache, &spec, open, self.options, &advance)?;
-        self.progress.finish(&id, if converted.reused { "cached" } else { "converted" });
+        let converted = layer::convert_into_cache(self.cache, &spec, open, self.options, &advance)?;
+        self.progress.finish(
+            &id,
+            if converted.reused {
+                "cached"
+            } else {
+                "converted"
+            },
+        );
         Ok(converted)
     }
 }

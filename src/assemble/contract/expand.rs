@@ -21,7 +21,9 @@ pub(super) fn expand(text: &str, variables: &[(String, String)]) -> String {
         if let Some(after) = rest.strip_prefix('$') {
             out.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|one| one.split_once(')')) {
+        } else if let Some((name, after)) =
+            rest.strip_prefix('(').and_then(|one| one.split_once(')'))
+        {
             let known = variables.iter().rfind(|(known, _)| known == name);
             match known {
                 Some((_, value)) => out.push_str(value),
@@ -42,7 +44,10 @@ mod tests {
 
     #[test]
     fn as_the_kubelet_expands() {
-        let variables = [("A".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())];
+        let variables = [
+            ("A".to_owned(), "1".to_owned()),
+            ("A".to_owned(), "2".to_owned()),
+        ];
         for (text, expected) in [
             ("$(A)", "2"),
             ("$$(A)", "$(A)"),

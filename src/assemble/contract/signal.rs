@@ -32,7 +32,11 @@ pub(super) fn parse(text: &str) -> Option<u8> {
 }
 
 fn offset(rest: &str, sign: char) -> Option<u8> {
-    if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse().ok() }
+    if rest.is_empty() {
+        Some(0)
+    } else {
+        rest.strip_prefix(sign)?.parse().ok()
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +45,14 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let cases = [("SIGQUIT", 3), ("term", 15), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX-2", 62), ("SIGSYS", 31)];
+        let cases = [
+            ("SIGQUIT", 3),
+            ("term", 15),
+            ("9", 9),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-2", 62),
+            ("SIGSYS", 31),
+        ];
         for (text, number) in cases {
             assert_eq!(parse(text), Some(number), "{text}");
         }

@@ -16,7 +16,10 @@ pub(super) fn resolve(
 ) -> Result<User, Error> {
     let files = Files::read(&container.name, read)?;
     let by_manifest = container.run_as_user.map(|uid| uid.to_string());
-    let wanted = by_manifest.as_deref().or(image.filter(|user| !user.is_empty())).unwrap_or("0");
+    let wanted = by_manifest
+        .as_deref()
+        .or(image.filter(|user| !user.is_empty()))
+        .unwrap_or("0");
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (wanted, None),
@@ -33,13 +36,17 @@ pub(super) fn resolve(
     let uid = uid.ok_or_else(|| missing(PASSWD, "user", user))?;
     let gid = match (container.run_as_group, group) {
         (Some(gid), _) => gid,
-        (None, Some(group)) => {
-            files.gid(group).ok_or_else(|| missing(GROUP, "group", group))?
-        }
+        (None, Some(group)) => files
+            .gid(group)
+            .ok_or_else(|| missing(GROUP, "group", group))?,
         (None, None) => account.as_ref().map_or(0, |one| one.gid),
     };
     let additional_gids = account.map_or_else(Vec::new, |one| files.groups_of(&one.name, gid));
-    Ok(User { uid, gid, additional_gids })
+    Ok(User {
+        uid,
+        gid,
+        additional_gids,
+    })
 }
 
 struct Account {
@@ -58,9 +65,16 @@ impl Files {
     fn read(container: &str, read: ReadFile<'_>) -> Result<Self, Error> {
         let file = |file| match read(container, file) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
-            Err(source) => Err(Error::Read { container: container.to_owned(), file, source }),
+            Err(source) => Err(Error::Read {
+                container: container.to_owned(),
+                file,
+                source,
+            }),
         };
-        Ok(Self { passwd: file(PASSWD)?, group: file(GROUP)? })
+        Ok(Self {
+            passwd: file(PASSWD)?,
+            group: file(GROUP)?,
+        })
     }
 
     /// By name, else by number.
@@ -70,7 +84,11 @@ impl Files {
                 let mut fields = line.split(':');
                 let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
                 let uid = fields.nth(1)?.parse().ok()?;
-                Some(Account { name, uid, gid: fields.next()?.parse().ok()? })
+                Some(Account {
+                    name,
+                    uid,
+                    gid: fields.next()?.parse().ok()?,
+                })
             })
         };
         let number: Option<u32> = user.parse().ok();
@@ -89,7 +107,10 @@ impl Files {
     }
 
     fn gid(&self, group: &str) -> Option<u32> {
-        let named = self.groups().find(|(name, ..)| *name == group).map(|(_, gid, _)| gid);
+        let named = self
+            .groups()
+            .find(|(name, ..)| *name == group)
+            .map(|(_, gid, _)| gid);
         named.or_else(|| group.parse().ok())
     }
 

@@ -103,9 +103,15 @@ pub enum Error {
     #[error("write cpio: more entries than inode numbers")]
     TooManyEntries,
     #[error("write cpio: header of {path:?}: {source}")]
-    Header { path: String, source: std::io::Error },
+    Header {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("read cpio: entry {number}: {source}")]
-    Read { number: usize, source: std::io::Error },
+    Read {
+        number: usize,
+        source: std::io::Error,
+    },
     #[error("read cpio: {path:?} has data past the archive's end")]
     Truncated { path: String },
 }
@@ -118,11 +124,15 @@ pub fn plan(entries: &[Entry]) -> Result<Layout, Error> {
     check_paths(entries)?;
     let mut archive = Archive::default();
     for (index, entry) in entries.iter().enumerate() {
-        let ino = u32::try_from(index).ok().and_then(|index| index.checked_add(1));
+        let ino = u32::try_from(index)
+            .ok()
+            .and_then(|index| index.checked_add(1));
         archive.entry(entry, ino.ok_or(Error::TooManyEntries)?)?;
     }
-    archive.bytes = newc::trailer(archive.bytes)
-        .map_err(|source| Error::Header { path: "TRAILER!!!".to_owned(), source })?;
+    archive.bytes = newc::trailer(archive.bytes).map_err(|source| Error::Header {
+        path: "TRAILER!!!".to_owned(),
+        source,
+    })?;
     Ok(archive.finish())
 }
 
@@ -135,9 +145,15 @@ fn check_paths(entries: &[Entry]) -> Result<(), Error> {
             return Err(Error::Path(path.clone()));
         }
         if *mode > 0o7777 {
-            return Err(Error::Mode { path: path.clone(), mode: *mode });
+            return Err(Error::Mode {
+                path: path.clone(),
+                mode: *mode,
+            });
         }
-        if path.rsplit_once('/').is_some_and(|(parent, _)| !directories.contains(parent)) {
+        if path
+            .rsplit_once('/')
+            .is_some_and(|(parent, _)| !directories.contains(parent))
+        {
             return Err(Error::NoParent(path.clone()));
         }
         if !seen.insert(path.as_str()) {
@@ -161,11 +177,17 @@ struct Archive {
 
 impl Archive {
     fn entry(&mut self, entry: &Entry, ino: u32) -> Result<(), Error> {
-        let error = |source| Error::Header { path: entry.path.clone(), source };
+        let error = |source| Error::Header {
+            path: entry.path.clone(),
+            source,
+        };
         let size = data_size(entry)?;
         // An unfinished entry of the crate's writer is its header alone, padded to 4 bytes.
         let buffer = std::mem::take(&mut self.bytes);
-        self.bytes = header(entry, ino).write(buffer, size).finish().map_err(error)?;
+        self.bytes = header(entry, ino)
+            .write(buffer, size)
+            .finish()
+            .map_err(error)?;
         match &entry.kind {
             Kind::Symlink(target) => self.bytes.extend(target.as_bytes()),
             Kind::Regular { input, size } if *size > 0 => self.input(*input, *size),
@@ -179,7 +201,10 @@ impl Archive {
 
     fn input(&mut self, index: usize, size: u64) {
         self.flush();
-        self.pieces.push(Piece { offset: self.offset, content: Content::Input { index, size } });
+        self.pieces.push(Piece {
+            offset: self.offset,
+            content: Content::Input { index, size },
+        });
         self.offset += size;
     }
 
@@ -188,20 +213,28 @@ impl Archive {
         if !bytes.is_empty() {
             let offset = self.offset;
             self.offset += bytes.len() as u64;
-            self.pieces.push(Piece { offset, content: Content::Bytes(bytes) });
+            self.pieces.push(Piece {
+                offset,
+                content: Content::Bytes(bytes),
+            });
         }
     }
 
     fn finish(mut self) -> Layout {
         self.flush();
-        Layout { size: self.offset, pieces: self.pieces }
+        Layout {
+            size: self.offset,
+            pieces: self.pieces,
+        }
     }
 }
 
 fn data_size(entry: &Entry) -> Result<u32, Error> {
     match &entry.kind {
-        Kind::Regular { size, .. } => u32::try_from(*size)
-            .map_err(|_| Error::FileTooLarge { path: entry.path.clone(), size: *size }),
+        Kind::Regular { size, .. } => u32::try_from(*size).map_err(|_| Error::FileTooLarge {
+            path: entry.path.clone(),
+            size: *size,
+        }),
         Kind::Symlink(target) => u32::try_from(target.len())
             .ok()
             .filter(|len| (1..=MAX_PATH as u32).contains(len) && !target.contains('\0'))
@@ -238,7 +271,10 @@ pub fn read(archive: &[u8]) -> Result<Vec<ListedEntry>, Error> {
     let mut listed = Vec::new();
     let mut cursor = Cursor::new(archive);
     loop {
-        let error = |source| Error::Read { number: listed.len() + 1, source };
+        let error = |source| Error::Read {
+            number: listed.len() + 1,
+            source,
+        };
         let mut reader = newc::Reader::new(cursor).map_err(error)?;
         if reader.entry().is_trailer() {
             return Ok(listed);
@@ -251,10 +287,17 @@ pub fn read(archive: &[u8]) -> Result<Vec<ListedEntry>, Error> {
 }
 
 fn list(entry: &newc::Entry, start: u64, len: usize) -> Result<ListedEntry, Error> {
-    let truncated = || Error::Truncated { path: entry.name().to_owned() };
-    let end = start.checked_add(u64::from(entry.file_size())).ok_or_else(truncated)?;
+    let truncated = || Error::Truncated {
+        path: entry.name().to_owned(),
+    };
+    let end = start
+        .checked_add(u64::from(entry.file_size()))
+        .ok_or_else(truncated)?;
     let start = usize::try_from(start).map_err(|_| truncated())?;
-    let end = usize::try_from(end).ok().filter(|end| *end <= len).ok_or_else(truncated)?;
+    let end = usize::try_from(end)
+        .ok()
+        .filter(|end| *end <= len)
+        .ok_or_else(truncated)?;
     Ok(ListedEntry {
         path: entry.name().to_owned(),
         mode: entry.mode(),

@@ -74,7 +74,9 @@ impl Guid {
 const fn swap_fields(b: [u8; 16]) -> [u8; 16] {
     let [b0, b1, b2, b3, b4, b5, b6, b7, rest @ ..] = b;
     let [b8, b9, b10, b11, b12, b13, b14, b15] = rest;
-    [b3, b2, b1, b0, b5, b4, b7, b6, b8, b9, b10, b11, b12, b13, b14, b15]
+    [
+        b3, b2, b1, b0, b5, b4, b7, b6, b8, b9, b10, b11, b12, b13, b14, b15,
+    ]
 }
 
 impl fmt::Display for Guid {
@@ -104,6 +106,8 @@ impl FromStr for Guid {
         if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(error());
         }
-        u128::from_str_radix(&digits, 16).map(Self::from_u128).map_err(|_| error())
+        u128::from_str_radix(&digits, 16)
+            .map(Self::from_u128)
+            .map_err(|_| error())
     }
 }

@@ -129,7 +129,13 @@ fn read_input(
 ) -> Result<(), Error> {
     let input = inputs.get(index).ok_or(Error::MissingInput { index })?;
     if input.len() != planned {
-        return Err(Error::InputSize { index, found: input.len(), planned });
+        return Err(Error::InputSize {
+            index,
+            found: input.len(),
+            planned,
+        });
     }
-    input.read_exact_at(room, 0).map_err(|source| Error::Read { index, source })
+    input
+        .read_exact_at(room, 0)
+        .map_err(|source| Error::Read { index, source })
 }

@@ -58,7 +58,10 @@ impl RawHeader {
     }
 
     fn text(&self, range: std::ops::Range<usize>) -> &[u8] {
-        self.bytes(range).split(|byte| *byte == 0).next().unwrap_or_default()
+        self.bytes(range)
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
     }
 
     fn number(&self, range: std::ops::Range<usize>) -> Result<i64, &'static str> {
@@ -112,7 +115,11 @@ impl RawHeader {
             (true, false) => self.text(field::PREFIX),
             _ => b"",
         };
-        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+        if prefix.is_empty() {
+            name.to_vec()
+        } else {
+            [prefix, b"/", name].concat()
+        }
     }
 
     /// Real size, first segments, and whether more follow in a block of their own.
@@ -153,7 +160,10 @@ fn base256(field: &[u8]) -> Result<i64, &'static str> {
 
 fn octal(field: &[u8]) -> Result<i64, &'static str> {
     let blank = |byte: &u8| matches!(byte, b' ' | 0);
-    let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
+    let start = field
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(field.len());
     let digits = field.get(start..).unwrap_or_default();
     let digits = digits.split(blank).next().unwrap_or_default();
     digits.iter().try_fold(0i64, |value, digit| match digit {

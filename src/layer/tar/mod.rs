@@ -96,7 +96,12 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// Starts at the first header.
     pub fn new(inner: R) -> Self {
-        Self { inner, offset: 0, data: 0, padding: 0 }
+        Self {
+            inner,
+            offset: 0,
+            data: 0,
+            padding: 0,
+        }
     }
 
     /// The stream behind, to drain it.
@@ -117,9 +122,15 @@ impl<R: Read> Reader<R> {
             let Some(raw) = self.header()? else {
                 return Ok(None);
             };
-            let size = raw.size().map_err(|reason| Error::Header { offset: at, reason })?;
+            let size = raw
+                .size()
+                .map_err(|reason| Error::Header { offset: at, reason })?;
             match raw.typeflag() {
-                b'x' => pax = self.extension(size).and_then(|bytes| self.pax(&bytes, at))?,
+                b'x' => {
+                    pax = self
+                        .extension(size)
+                        .and_then(|bytes| self.pax(&bytes, at))?
+                }
                 b'g' => drop(self.extension(size)?),
                 b'L' => long_path = Some(c_string(self.extension(size)?)),
                 b'K' => long_link = Some(c_string(self.extension(size)?)),
@@ -147,7 +158,9 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// The stream's, and `UnexpectedEof` when it ends within the data.
     pub fn read_data(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let want = usize::try_from(self.data).unwrap_or(usize::MAX).min(buf.len());
+        let want = usize::try_from(self.data)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
         if want == 0 {
             return Ok(0);
         }
@@ -174,7 +187,9 @@ impl<R: Read> Reader<R> {
     ) -> Result<(Header, bool, bool), Error> {
         let bad = |reason| Error::Header { offset, reason };
         let path = pax.path().map_or_else(|| raw.path(), <[u8]>::to_vec);
-        let link = pax.value(b"linkpath").map_or_else(|| raw.link(), <[u8]>::to_vec);
+        let link = pax
+            .value(b"linkpath")
+            .map_or_else(|| raw.link(), <[u8]>::to_vec);
         let kind = kind(raw.typeflag()).ok_or_else(|| Error::Type {
             path: String::from_utf8_lossy(&path).into_owned(),
             typeflag: char::from(raw.typeflag()),
@@ -217,7 +232,11 @@ impl<R: Read> Reader<R> {
             segments,
             path,
         };
-        Ok((header, pax.path().is_some(), pax.value(b"linkpath").is_some()))
+        Ok((
+            header,
+            pax.path().is_some(),
+            pax.value(b"linkpath").is_some(),
+        ))
     }
 
     /// The real size and the map of a regular file's data.
@@ -235,9 +254,15 @@ impl<R: Read> Reader<R> {
             found
         } else if pax.value(b"GNU.sparse.major") == Some(b"1") {
             let size = pax.number(b"GNU.sparse.realsize").map_err(bad)?;
-            (size.ok_or(bad("sparse file without its real size"))?, self.map_in_data(offset)?)
+            (
+                size.ok_or(bad("sparse file without its real size"))?,
+                self.map_in_data(offset)?,
+            )
         } else {
-            let whole = Segment { offset: 0, len: stored };
+            let whole = Segment {
+                offset: 0,
+                len: stored,
+            };
             return Ok((stored, if stored == 0 { Vec::new() } else { vec![whole] }));
         };
         let segments = sparse::check(segments, size, self.data).map_err(bad)?;
@@ -262,12 +287,17 @@ impl<R: Read> Reader<R> {
         loop {
             let mut block = [0; BLOCK];
             if self.data < BLOCK as u64 {
-                return Err(Error::Header { offset, reason: "sparse map is cut off" });
+                return Err(Error::Header {
+                    offset,
+                    reason: "sparse map is cut off",
+                });
             }
             self.inner.read_exact(&mut block)?;
             self.data -= BLOCK as u64;
             self.offset += BLOCK as u64;
-            let done = map.feed(&block).map_err(|reason| Error::Header { offset, reason })?;
+            let done = map
+                .feed(&block)
+                .map_err(|reason| Error::Header { offset, reason })?;
             if let Some(segments) = done {
                 return Ok(segments);
             }
@@ -277,17 +307,22 @@ impl<R: Read> Reader<R> {
     /// The next header block that is not the end of the archive.
     fn header(&mut self) -> Result<Option<RawHeader>, Error> {
         let offset = self.offset;
-        let Some(block) = self.block()? else { return Ok(None) };
+        let Some(block) = self.block()? else {
+            return Ok(None);
+        };
         if block.iter().all(|byte| *byte == 0) {
             // One block of zeros may be followed by nothing or another: the end either way.
             return match self.block()? {
-                Some(second) if second.iter().any(|byte| *byte != 0) => {
-                    Err(Error::Header { offset, reason: "data after the end of the archive" })
-                }
+                Some(second) if second.iter().any(|byte| *byte != 0) => Err(Error::Header {
+                    offset,
+                    reason: "data after the end of the archive",
+                }),
                 _ => Ok(None),
             };
         }
-        RawHeader::parse(block).map(Some).map_err(|reason| Error::Header { offset, reason })
+        RawHeader::parse(block)
+            .map(Some)
+            .map_err(|reason| Error::Header { offset, reason })
     }
 
     /// A block, or `None` at the end of the stream.
@@ -309,7 +344,10 @@ impl<R: Read> Reader<R> {
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, Error> {
         if size > MAX_EXTENSION {
             let reason = "an extended header is longer than 1 MiB";
-            return Err(Error::Header { offset: self.offset, reason });
+            return Err(Error::Header {
+                offset: self.offset,
+                reason,
+            });
         }
         let padded = size.next_multiple_of(BLOCK as u64);
         let mut bytes = vec![0; usize::try_from(padded).unwrap_or(0)];
@@ -323,7 +361,11 @@ impl<R: Read> Reader<R> {
         let rest = std::mem::take(&mut self.data) + std::mem::take(&mut self.padding);
         let skipped = io::copy(&mut (&mut self.inner).take(rest), &mut io::sink())?;
         self.offset += skipped;
-        if skipped == rest { Ok(()) } else { Err(eof("the stream ends within a file's data")) }
+        if skipped == rest {
+            Ok(())
+        } else {
+            Err(eof("the stream ends within a file's data"))
+        }
     }
 }
 
@@ -345,7 +387,10 @@ fn eof(reason: &'static str) -> io::Error {
 }
 
 fn c_string(mut bytes: Vec<u8>) -> Vec<u8> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     bytes.truncate(end);
     bytes
 }

@@ -38,23 +38,30 @@ impl Pax {
     /// The last value of `key`; an empty one counts as absent.
     pub(super) fn value(&self, key: &[u8]) -> Option<&[u8]> {
         let found = self.records.iter().rev().find(|(name, _)| name == key);
-        found.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.as_slice())
+            .filter(|value| !value.is_empty())
     }
 
     /// A sparse file's real name stands apart from the one that old readers see.
     pub(super) fn path(&self) -> Option<&[u8]> {
-        self.value(b"GNU.sparse.name").or_else(|| self.value(b"path"))
+        self.value(b"GNU.sparse.name")
+            .or_else(|| self.value(b"path"))
     }
 
     pub(super) fn number(&self, key: &[u8]) -> Result<Option<u64>, &'static str> {
-        let Some(value) = self.value(key) else { return Ok(None) };
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
         decimal(value).map(Some).ok_or("a PAX number is malformed")
     }
 
     /// `[-]SECONDS[.FRACTION]`, the fraction cut to nanoseconds.
     pub(super) fn time(&self, key: &[u8]) -> Result<Option<(i64, u32)>, &'static str> {
         const BAD: &str = "a PAX time is malformed";
-        let Some(value) = self.value(key) else { return Ok(None) };
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
         let (negative, value) = match value.strip_prefix(b"-") {
             Some(rest) => (true, rest),
             None => (false, value),
@@ -99,12 +106,17 @@ impl Pax {
     /// Real size and map of sparse formats 0.0 and 0.1.
     pub(super) fn sparse_map(&self) -> Result<Option<(u64, Vec<Segment>)>, &'static str> {
         const BAD: &str = "a GNU.sparse record is malformed";
-        let Some(size) = self.number(b"GNU.sparse.size")? else { return Ok(None) };
+        let Some(size) = self.number(b"GNU.sparse.size")? else {
+            return Ok(None);
+        };
         let numbers: Option<Vec<u64>> = match self.value(b"GNU.sparse.map") {
             Some(map) => map.split(|byte| *byte == b',').map(decimal).collect(),
             None => {
                 let keys = [&b"GNU.sparse.offset"[..], b"GNU.sparse.numbytes"];
-                let records = self.records.iter().filter(|(key, _)| keys.contains(&key.as_slice()));
+                let records = self
+                    .records
+                    .iter()
+                    .filter(|(key, _)| keys.contains(&key.as_slice()));
                 records.map(|(_, value)| decimal(value)).collect()
             }
         };
@@ -196,7 +208,15 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for bad in ["5 a=", "x a=b\n", "100 a=b\n", "3 =\n", "6 ab=c", "0 a=b\n", "2 a=b\n"] {
+        for bad in [
+            "5 a=",
+            "x a=b\n",
+            "100 a=b\n",
+            "3 =\n",
+            "6 ab=c",
+            "0 a=b\n",
+            "2 a=b\n",
+        ] {
             assert!(Pax::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

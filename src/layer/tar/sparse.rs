@@ -16,12 +16,17 @@ pub struct Segment {
 
 /// A 24-byte record; `None` when it is unused.
 pub(super) fn segment(record: &[u8]) -> Result<Option<Segment>, &'static str> {
-    let Some((offset, len)) = record.split_at_checked(12) else { return Ok(None) };
+    let Some((offset, len)) = record.split_at_checked(12) else {
+        return Ok(None);
+    };
     if offset.first() == Some(&0) {
         return Ok(None);
     }
     let part = |field| u64::try_from(number(field)?).map_err(|_| "a sparse segment is negative");
-    Ok(Some(Segment { offset: part(offset)?, len: part(len)? }))
+    Ok(Some(Segment {
+        offset: part(offset)?,
+        len: part(len)?,
+    }))
 }
 
 /// Reads a block of further records; answers whether another block follows.
@@ -48,7 +53,10 @@ pub(super) fn check(
 ) -> Result<Vec<Segment>, &'static str> {
     let (mut end, mut sum) = (0u64, 0u64);
     for one in &segments {
-        let after = one.offset.checked_add(one.len).ok_or("a sparse segment overflows")?;
+        let after = one
+            .offset
+            .checked_add(one.len)
+            .ok_or("a sparse segment overflows")?;
         if one.offset < end || after > size {
             return Err("sparse segments overlap or run past the file");
         }
@@ -93,8 +101,12 @@ impl MapParser {
     }
 
     fn whole(&self) -> Result<Option<Vec<Segment>>, &'static str> {
-        let Some((count, rest)) = self.numbers.split_first() else { return Ok(None) };
-        let count = usize::try_from(*count).ok().filter(|count| *count <= MAX_SEGMENTS);
+        let Some((count, rest)) = self.numbers.split_first() else {
+            return Ok(None);
+        };
+        let count = usize::try_from(*count)
+            .ok()
+            .filter(|count| *count <= MAX_SEGMENTS);
         let count = count.ok_or("a sparse file has more than 1,048,576 segments")?;
         Ok((rest.len() == 2 * count).then(|| pairs(rest)))
     }
@@ -105,7 +117,10 @@ pub(super) fn pairs(numbers: &[u64]) -> Vec<Segment> {
     let pairs = numbers.chunks_exact(2);
     pairs
         .filter_map(|pair| match pair {
-            [offset, len] => Some(Segment { offset: *offset, len: *len }),
+            [offset, len] => Some(Segment {
+                offset: *offset,
+                len: *len,
+            }),
             _ => None,
         })
         .collect()

@@ -98,7 +98,12 @@ impl Tree {
     /// A tree with an empty root directory.
     #[must_use]
     pub fn new(root: Metadata) -> Self {
-        Self { inodes: vec![Inode { metadata: root, content: Content::Directory(Directory::new()) }] }
+        Self {
+            inodes: vec![Inode {
+                metadata: root,
+                content: Content::Directory(Directory::new()),
+            }],
+        }
     }
 
     /// The root directory's inode.

@@ -41,22 +41,33 @@ pub(super) struct Geometry {
 impl Geometry {
     /// The best geometry that has room for these files and directories (lengths in bytes).
     pub fn of(lengths: &[u64], min_size: u64) -> Result<Self, Error> {
-        CLUSTERS.into_iter().find_map(|cluster| Self::with_cluster(cluster, lengths, min_size)).ok_or(
-            Error::VolumeTooLarge {
-                size: lengths.iter().fold(min_size, |sum, len| sum.saturating_add(*len)),
+        CLUSTERS
+            .into_iter()
+            .find_map(|cluster| Self::with_cluster(cluster, lengths, min_size))
+            .ok_or(Error::VolumeTooLarge {
+                size: lengths
+                    .iter()
+                    .fold(min_size, |sum, len| sum.saturating_add(*len)),
                 max: MOST * LARGEST,
-            },
-        )
+            })
     }
 
     fn with_cluster(cluster: u64, lengths: &[u64], min_size: u64) -> Option<Self> {
-        let needed = lengths.iter().try_fold(0_u64, |n, len| n.checked_add(len.div_ceil(cluster)))?;
+        let needed = lengths
+            .iter()
+            .try_fold(0_u64, |n, len| n.checked_add(len.div_ceil(cluster)))?;
         // A volume too small for FAT16 grows until its smallest clusters are enough.
-        let needed = if cluster == SMALLEST { needed.max(FEWEST) } else { needed };
+        let needed = if cluster == SMALLEST {
+            needed.max(FEWEST)
+        } else {
+            needed
+        };
         if needed > MOST {
             return None;
         }
-        let mut size = min_size.max(needed * cluster).checked_next_multiple_of(ROUND)?;
+        let mut size = min_size
+            .max(needed * cluster)
+            .checked_next_multiple_of(ROUND)?;
         if size > (MOST + 1) * LARGEST {
             return None;
         }
@@ -76,7 +87,12 @@ impl Geometry {
         let fat = (entries * 2).next_multiple_of(SECTOR);
         let before_data = SECTOR + u64::from(FATS) * fat + ROOT_SIZE;
         let reserved = SECTOR + before_data.next_multiple_of(PAGE) - before_data;
-        Self { size, cluster, reserved, fat }
+        Self {
+            size,
+            cluster,
+            reserved,
+            fat,
+        }
     }
 
     /// Where the first cluster lies.
@@ -94,11 +110,16 @@ impl Geometry {
     }
 
     pub fn boot_sector(&self, volume_id: u32, label: [u8; 11]) -> Result<BootSector, Error> {
-        let too_large = || Error::VolumeTooLarge { size: self.size, max: MOST * LARGEST };
+        let too_large = || Error::VolumeTooLarge {
+            size: self.size,
+            max: MOST * LARGEST,
+        };
         let sectors = u32::try_from(self.size / SECTOR).map_err(|_| too_large())?;
         let sectors_16 = u16::try_from(sectors).ok();
         let field = |bytes: u64| {
-            u16::try_from(bytes / SECTOR).map(U16::new).map_err(|_| too_large())
+            u16::try_from(bytes / SECTOR)
+                .map(U16::new)
+                .map_err(|_| too_large())
         };
         Ok(BootSector {
             // A jump over the BPB; firmware without UEFI would then halt in the zeros' stead.

@@ -50,7 +50,9 @@ pub enum Error {
     NotFat16(u64),
     #[error("read FAT16: volume of {volume} bytes, but only {len} are there")]
     Truncated { volume: u64, len: u64 },
-    #[error("read FAT16: {path:?}: cluster chain reaches {cluster}, which is free, bad or used twice")]
+    #[error(
+        "read FAT16: {path:?}: cluster chain reaches {cluster}, which is free, bad or used twice"
+    )]
     Chain { path: String, cluster: u16 },
     #[error("read FAT16: {path:?} has {size} bytes, its cluster chain {chain}")]
     ChainLength { path: String, size: u64, chain: u64 },

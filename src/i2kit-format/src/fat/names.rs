@@ -32,7 +32,10 @@ pub(super) fn shorten(name: &str, taken: &BTreeSet<[u8; 11]>) -> Option<ShortNam
     if let Some(bytes) = exact(name)
         && !taken.contains(&bytes)
     {
-        return Some(ShortName { bytes, needs_long: false });
+        return Some(ShortName {
+            bytes,
+            needs_long: false,
+        });
     }
     let (base, extension) = match name.trim_start_matches('.').rsplit_once('.') {
         Some((base, extension)) => (base, extension),
@@ -42,7 +45,10 @@ pub(super) fn shorten(name: &str, taken: &BTreeSet<[u8; 11]>) -> Option<ShortNam
     (1..1_000_000)
         .map(|number| with_tail(&base, &extension, number))
         .find(|bytes| !taken.contains(bytes))
-        .map(|bytes| ShortName { bytes, needs_long: true })
+        .map(|bytes| ShortName {
+            bytes,
+            needs_long: true,
+        })
 }
 
 /// The name itself, when it is a short one.
@@ -76,14 +82,22 @@ fn with_tail(base: &str, extension: &str, number: u32) -> [u8; 11] {
 fn join(base: &[u8], extension: &[u8]) -> [u8; 11] {
     let mut bytes = [b' '; 11];
     let (base_room, extension_room) = bytes.split_at_mut(8);
-    base_room.iter_mut().zip(base).for_each(|(room, byte)| *room = *byte);
-    extension_room.iter_mut().zip(extension).for_each(|(room, byte)| *room = *byte);
+    base_room
+        .iter_mut()
+        .zip(base)
+        .for_each(|(room, byte)| *room = *byte);
+    extension_room
+        .iter_mut()
+        .zip(extension)
+        .for_each(|(room, byte)| *room = *byte);
     bytes
 }
 
 /// The checksum that ties long entries to their short one.
 pub(super) fn checksum(short: &[u8; 11]) -> u8 {
-    short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
+    short
+        .iter()
+        .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
 
 /// How many long-name entries `name` takes.
@@ -104,7 +118,11 @@ pub(super) fn long_entries(name: &str, short: &[u8; 11]) -> Vec<LongEntry> {
     parts
         .map(|(part, order)| {
             let last = usize::from(order) == count;
-            long_entry(part, if last { order | LAST_LONG_ENTRY } else { order }, checksum(short))
+            long_entry(
+                part,
+                if last { order | LAST_LONG_ENTRY } else { order },
+                checksum(short),
+            )
         })
         .collect()
 }
@@ -142,15 +160,25 @@ impl LongName {
     pub fn push(&mut self, entry: &LongEntry) {
         let order = entry.ldir_ord & !LAST_LONG_ENTRY;
         if entry.ldir_ord & LAST_LONG_ENTRY != 0 && (1..=20).contains(&order) {
-            *self = Self { parts: Vec::new(), next: order, checksum: entry.ldir_chksum };
+            *self = Self {
+                parts: Vec::new(),
+                next: order,
+                checksum: entry.ldir_chksum,
+            };
         }
         if order == 0 || order != self.next || entry.ldir_chksum != self.checksum {
             *self = Self::default();
             return;
         }
-        let units = entry.ldir_name1.iter().chain(&entry.ldir_name2).chain(&entry.ldir_name3);
+        let units = entry
+            .ldir_name1
+            .iter()
+            .chain(&entry.ldir_name2)
+            .chain(&entry.ldir_name3);
         let mut part = [0; UNITS];
-        part.iter_mut().zip(units).for_each(|(room, unit)| *room = unit.get());
+        part.iter_mut()
+            .zip(units)
+            .for_each(|(room, unit)| *room = unit.get());
         self.parts.push(part);
         self.next -= 1;
     }
@@ -163,14 +191,24 @@ impl LongName {
         }
         let units = this.parts.iter().rev().flatten().copied();
         let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
-        String::from_utf16(&units).ok().filter(|name| is_valid(name) && name != "." && name != "..")
+        String::from_utf16(&units)
+            .ok()
+            .filter(|name| is_valid(name) && name != "." && name != "..")
     }
 }
 
 /// A short name as text; bytes that are not ASCII are replaced.
 pub(super) fn short_to_text(short: &[u8; 11]) -> String {
     let (base, extension) = short.split_at(8);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(' ').to_owned();
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .trim_end_matches(' ')
+            .to_owned()
+    };
     let (base, extension) = (text(base), text(extension));
-    if extension.is_empty() { base } else { format!("{base}.{extension}") }
+    if extension.is_empty() {
+        base
+    } else {
+        format!("{base}.{extension}")
+    }
 }

@@ -44,17 +44,32 @@ pub fn plan(files: &[NewFile], options: &Options) -> Result<Layout, Error> {
     let tree = Tree::new(files)?;
     let slots = tree.directories.iter().map(|directory| directory.slots());
     let slots = slots.collect::<Result<Vec<_>, _>>()?;
-    let sizes = tree.directories.iter().zip(&slots).map(|(dir, slots)| dir.size(slots));
+    let sizes = tree
+        .directories
+        .iter()
+        .zip(&slots)
+        .map(|(dir, slots)| dir.size(slots));
     let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
     // The root has its own place before the clusters.
     let below_root = sizes.iter().skip(1).copied();
-    let lengths: Vec<u64> = below_root.chain(files.iter().map(|file| file.size)).collect();
+    let lengths: Vec<u64> = below_root
+        .chain(files.iter().map(|file| file.size))
+        .collect();
     let geometry = Geometry::of(&lengths, options.min_size)?;
     let chains = chains(&lengths, geometry.cluster)?;
     let (directory_chains, file_chains) = chains.split_at(sizes.len().saturating_sub(1));
-    let volume = Volume { tree: &tree, files, geometry, directory_chains, file_chains };
+    let volume = Volume {
+        tree: &tree,
+        files,
+        geometry,
+        directory_chains,
+        file_chains,
+    };
 
-    let mut meta = geometry.boot_sector(options.volume_id, label)?.as_bytes().to_vec();
+    let mut meta = geometry
+        .boot_sector(options.volume_id, label)?
+        .as_bytes()
+        .to_vec();
     pad(&mut meta, geometry.reserved)?;
     let table = table(&chains);
     for fat in 1..=u64::from(FATS) {
@@ -65,10 +80,15 @@ pub fn plan(files: &[NewFile], options: &Options) -> Result<Layout, Error> {
         meta.extend(volume.directory(index, slots, label));
         let end = meta.len() as u64;
         let root_end = geometry.cluster_offset(FIRST_CLUSTER);
-        let clusters = end.saturating_sub(root_end).next_multiple_of(geometry.cluster);
+        let clusters = end
+            .saturating_sub(root_end)
+            .next_multiple_of(geometry.cluster);
         pad(&mut meta, root_end + clusters)?;
     }
-    Ok(Layout { size: geometry.size, pieces: volume.pieces(meta) })
+    Ok(Layout {
+        size: geometry.size,
+        pieces: volume.pieces(meta),
+    })
 }
 
 fn label(text: &str) -> Result<[u8; 11], Error> {
@@ -84,7 +104,10 @@ fn label(text: &str) -> Result<[u8; 11], Error> {
 }
 
 fn pad(buffer: &mut Vec<u8>, len: u64) -> Result<(), Error> {
-    let too_large = Error::VolumeTooLarge { size: len, max: usize::MAX as u64 };
+    let too_large = Error::VolumeTooLarge {
+        size: len,
+        max: usize::MAX as u64,
+    };
     buffer.resize(usize::try_from(len).map_err(|_| too_large)?, 0);
     Ok(())
 }
@@ -101,9 +124,15 @@ fn chains(lengths: &[u64], cluster: u64) -> Result<Vec<Chain>, Error> {
     let mut next = FIRST_CLUSTER;
     let mut chains = Vec::with_capacity(lengths.len());
     for len in lengths {
-        let too_large = || Error::VolumeTooLarge { size: *len, max: u64::from(u16::MAX) * cluster };
+        let too_large = || Error::VolumeTooLarge {
+            size: *len,
+            max: u64::from(u16::MAX) * cluster,
+        };
         let count = u16::try_from(len.div_ceil(cluster)).map_err(|_| too_large())?;
-        chains.push(Chain { first: if count == 0 { 0 } else { next }, count });
+        chains.push(Chain {
+            first: if count == 0 { 0 } else { next },
+            count,
+        });
         next = next.checked_add(count).ok_or_else(too_large)?;
     }
     Ok(chains)
@@ -118,7 +147,10 @@ fn table(chains: &[Chain]) -> Vec<u8> {
         entries.extend((chain.first..last).map(|cluster| cluster + 1));
         entries.push(LAST);
     }
-    entries.iter().flat_map(|entry| entry.to_le_bytes()).collect()
+    entries
+        .iter()
+        .flat_map(|entry| entry.to_le_bytes())
+        .collect()
 }
 
 struct Volume<'a> {
@@ -133,11 +165,21 @@ struct Volume<'a> {
 impl Volume<'_> {
     fn pieces(&self, meta: Vec<u8>) -> Vec<Piece> {
         let files = self.files.iter().zip(self.file_chains).enumerate();
-        let files = files.filter(|(_, (file, _))| file.size > 0).map(|(index, (file, chain))| Piece {
-            offset: self.geometry.cluster_offset(chain.first),
-            content: Content::Input { index, size: file.size },
-        });
-        std::iter::once(Piece { offset: 0, content: Content::Bytes(meta) }).chain(files).collect()
+        let files = files
+            .filter(|(_, (file, _))| file.size > 0)
+            .map(|(index, (file, chain))| Piece {
+                offset: self.geometry.cluster_offset(chain.first),
+                content: Content::Input {
+                    index,
+                    size: file.size,
+                },
+            });
+        std::iter::once(Piece {
+            offset: 0,
+            content: Content::Bytes(meta),
+        })
+        .chain(files)
+        .collect()
     }
 
     fn directory(&self, index: usize, slots: &[Slot<'_>], label: [u8; 11]) -> Vec<u8> {
@@ -145,7 +187,11 @@ impl Volume<'_> {
         if index == 0 {
             bytes.extend(entry(label, ATTR_VOLUME_ID, 0, 0).as_bytes());
         } else {
-            let parent = self.tree.directories.get(index).map_or(0, |directory| directory.parent);
+            let parent = self
+                .tree
+                .directories
+                .get(index)
+                .map_or(0, |directory| directory.parent);
             bytes.extend(dots(b".", self.directory_cluster(index)).as_bytes());
             bytes.extend(dots(b"..", self.directory_cluster(parent)).as_bytes());
         }
@@ -160,19 +206,27 @@ impl Volume<'_> {
 
     /// 0 for the root, which is what `..` in a directory below it holds.
     fn directory_cluster(&self, index: usize) -> u16 {
-        let chain = index.checked_sub(1).and_then(|index| self.directory_chains.get(index));
+        let chain = index
+            .checked_sub(1)
+            .and_then(|index| self.directory_chains.get(index));
         chain.map_or(0, |chain| chain.first)
     }
 
     fn slot_entry(&self, slot: &Slot<'_>) -> DirEntry {
         match slot.child {
-            Child::Directory(index) => {
-                entry(slot.short.bytes, ATTR_DIRECTORY, self.directory_cluster(index), 0)
-            }
+            Child::Directory(index) => entry(
+                slot.short.bytes,
+                ATTR_DIRECTORY,
+                self.directory_cluster(index),
+                0,
+            ),
             Child::File(index) => {
                 let first = self.file_chains.get(index).map_or(0, |chain| chain.first);
                 // The tree refused files of 4 GiB and more.
-                let size = self.files.get(index).and_then(|file| u32::try_from(file.size).ok());
+                let size = self
+                    .files
+                    .get(index)
+                    .and_then(|file| u32::try_from(file.size).ok());
                 entry(slot.short.bytes, ATTR_ARCHIVE, first, size.unwrap_or(0))
             }
         }
@@ -181,7 +235,10 @@ impl Volume<'_> {
 
 fn dots(name: &[u8], cluster: u16) -> DirEntry {
     let mut bytes = [b' '; 11];
-    bytes.iter_mut().zip(name).for_each(|(room, byte)| *room = *byte);
+    bytes
+        .iter_mut()
+        .zip(name)
+        .for_each(|(room, byte)| *room = *byte);
     entry(bytes, ATTR_DIRECTORY, cluster, 0)
 }
 

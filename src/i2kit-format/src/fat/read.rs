@@ -1,7 +1,7 @@
 //! The reader: every entry of a volume, with where its bytes lie.
 
-use zerocopy::{FromBytes, IntoBytes};
 use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::disk::{
     ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME_ID, BootSector, DirEntry, END_OF_CHAIN, ENTRY,
@@ -58,7 +58,9 @@ impl Volume {
     #[must_use]
     pub fn entry(&self, path: &str) -> Option<&Entry> {
         let wanted = path.to_uppercase();
-        self.entries.iter().find(|entry| entry.path.to_uppercase() == wanted)
+        self.entries
+            .iter()
+            .find(|entry| entry.path.to_uppercase() == wanted)
     }
 }
 
@@ -71,13 +73,21 @@ pub fn read<R: ReadAt + ?Sized>(volume: &R) -> Result<Volume, Error> {
     let parts = Parts::of(&boot, volume.len())?;
     let mut fat = vec![U16::ZERO; parts.clusters + usize::from(FIRST_CLUSTER)];
     volume.read_exact_at(fat.as_mut_slice().as_mut_bytes(), parts.fat_offset)?;
-    let mut walk = Walk { volume, used: vec![false; fat.len()], fat, parts, entries: Vec::new() };
+    let mut walk = Walk {
+        volume,
+        used: vec![false; fat.len()],
+        fat,
+        parts,
+        entries: Vec::new(),
+    };
     let mut root = vec![0; walk.parts.root_size];
     volume.read_exact_at(&mut root, walk.parts.root_offset)?;
     walk.directory(&root, "", 0)?;
     Ok(Volume {
         volume_id: boot.bs_vol_id.get(),
-        label: String::from_utf8_lossy(&boot.bs_vol_lab).trim_end().to_owned(),
+        label: String::from_utf8_lossy(&boot.bs_vol_lab)
+            .trim_end()
+            .to_owned(),
         size: walk.parts.size,
         cluster_size: u32::from(boot.bpb_sec_per_clus) * SECTOR as u32,
         entries: walk.entries,
@@ -111,7 +121,11 @@ struct Parts {
 impl Parts {
     fn of(boot: &BootSector, len: u64) -> Result<Self, Error> {
         let check = |ok: bool, field, value: u64| {
-            if ok { Ok(()) } else { Err(Error::BootSector { field, value }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::BootSector { field, value })
+            }
         };
         let sector = u64::from(boot.bpb_byts_per_sec.get());
         check(sector == SECTOR, "BPB_BytsPerSec", sector)?;
@@ -126,7 +140,11 @@ impl Parts {
 
         let sectors_16 = u64::from(boot.bpb_tot_sec_16.get());
         let sectors_32 = u64::from(boot.bpb_tot_sec_32.get());
-        let sectors = if sectors_16 > 0 { sectors_16 } else { sectors_32 };
+        let sectors = if sectors_16 > 0 {
+            sectors_16
+        } else {
+            sectors_32
+        };
         let size = sectors * SECTOR;
         if size > len {
             return Err(Error::Truncated { volume: size, len });
@@ -136,9 +154,10 @@ impl Parts {
         let data = root + (root_size as u64).div_ceil(SECTOR);
         let clusters = sectors.saturating_sub(data) / per_cluster;
         // The count alone tells FAT12, FAT16 and FAT32 apart (specification, section 3.5).
-        let clusters = u32::try_from(clusters).ok().filter(|count| {
-            (MIN_CLUSTERS..=MAX_CLUSTERS).contains(count)
-        }).ok_or(Error::NotFat16(clusters))?;
+        let clusters = u32::try_from(clusters)
+            .ok()
+            .filter(|count| (MIN_CLUSTERS..=MAX_CLUSTERS).contains(count))
+            .ok_or(Error::NotFat16(clusters))?;
         let entries = u64::from(clusters) + u64::from(FIRST_CLUSTER);
         check(entries * 2 <= fat_size * SECTOR, "BPB_FATSz16", fat_size)?;
         Ok(Self {
@@ -171,11 +190,16 @@ struct Walk<'a, R: ?Sized> {
 impl<R: ReadAt + ?Sized> Walk<'_, R> {
     fn directory(&mut self, bytes: &[u8], path: &str, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            return Err(Error::TooDeep { path: path.to_owned(), max: MAX_DEPTH });
+            return Err(Error::TooDeep {
+                path: path.to_owned(),
+                max: MAX_DEPTH,
+            });
         }
         let mut long = LongName::default();
         for record in bytes.chunks_exact(ENTRY) {
-            let Ok(entry) = DirEntry::read_from_bytes(record) else { continue };
+            let Ok(entry) = DirEntry::read_from_bytes(record) else {
+                continue;
+            };
             match entry.dir_name {
                 [0, ..] => break,
                 [FREE, ..] => long = LongName::default(),
@@ -209,14 +233,36 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
             }
             short_to_text(&short)
         });
-        let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
+        let path = if parent.is_empty() {
+            name
+        } else {
+            format!("{parent}/{name}")
+        };
         let directory = entry.dir_attr & ATTR_DIRECTORY != 0;
         let first = entry.dir_fst_clus_lo.get();
-        let chain = if first == 0 { Vec::new() } else { self.chain(first, &path)? };
-        let size = if directory { 0 } else { u64::from(entry.dir_file_size.get()) };
-        let extents = if directory { Vec::new() } else { self.extents(&chain, size, &path)? };
+        let chain = if first == 0 {
+            Vec::new()
+        } else {
+            self.chain(first, &path)?
+        };
+        let size = if directory {
+            0
+        } else {
+            u64::from(entry.dir_file_size.get())
+        };
+        let extents = if directory {
+            Vec::new()
+        } else {
+            self.extents(&chain, size, &path)?
+        };
         let mtime = unix_time(entry.dir_wrt_date.get(), entry.dir_wrt_time.get());
-        self.entries.push(Entry { path: path.clone(), directory, size, mtime, extents });
+        self.entries.push(Entry {
+            path: path.clone(),
+            directory,
+            size,
+            mtime,
+            extents,
+        });
         if directory {
             let bytes = self.clusters(&chain)?;
             self.directory(&bytes, &path, depth + 1)?;
@@ -230,7 +276,10 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
         let mut cluster = first;
         while cluster < END_OF_CHAIN {
             let index = usize::from(cluster);
-            let error = || Error::Chain { path: path.to_owned(), cluster };
+            let error = || Error::Chain {
+                path: path.to_owned(),
+                cluster,
+            };
             let used = self.used.get_mut(index).ok_or_else(error)?;
             if *used || cluster < FIRST_CLUSTER {
                 return Err(error());
@@ -247,11 +296,18 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
         let cluster = self.parts.cluster as u64;
         let length = chain.len() as u64 * cluster;
         if size.div_ceil(cluster) != chain.len() as u64 {
-            return Err(Error::ChainLength { path: path.to_owned(), size, chain: length });
+            return Err(Error::ChainLength {
+                path: path.to_owned(),
+                size,
+                chain: length,
+            });
         }
         let mut extents: Vec<Extent> = Vec::new();
         let mut left = size;
-        for offset in chain.iter().map(|cluster| self.parts.cluster_offset(*cluster)) {
+        for offset in chain
+            .iter()
+            .map(|cluster| self.parts.cluster_offset(*cluster))
+        {
             let len = left.min(cluster);
             left -= len;
             match extents.last_mut() {
@@ -265,7 +321,8 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
     fn clusters(&self, chain: &[u16]) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; chain.len() * self.parts.cluster];
         for (room, cluster) in bytes.chunks_exact_mut(self.parts.cluster).zip(chain) {
-            self.volume.read_exact_at(room, self.parts.cluster_offset(*cluster))?;
+            self.volume
+                .read_exact_at(room, self.parts.cluster_offset(*cluster))?;
         }
         Ok(bytes)
     }
@@ -273,7 +330,11 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
 
 /// Seconds since 1970 of a FAT date and time (specification, section 6.1).
 fn unix_time(date: u16, time: u16) -> i64 {
-    let (year, month, day) = (date >> 9, (date >> 5 & 0xf).clamp(1, 12), (date & 0x1f).max(1));
+    let (year, month, day) = (
+        date >> 9,
+        (date >> 5 & 0xf).clamp(1, 12),
+        (date & 0x1f).max(1),
+    );
     let seconds = i64::from(time >> 11) * 3600
         + i64::from(time >> 5 & 0x3f) * 60
         + i64::from(time & 0x1f) * 2;
@@ -283,7 +344,11 @@ fn unix_time(date: u16, time: u16) -> i64 {
 /// Days of the Gregorian calendar, counted in years that start in March, so that the leap day is
 /// a year's last.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let before_year = year * 365 + year / 4 - year / 100 + year / 400;
     let before_month = (month * 153 + 2) / 5;
     before_year + before_month + day - 1 - 719_468

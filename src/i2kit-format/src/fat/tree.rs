@@ -41,11 +41,16 @@ pub(super) struct Slot<'a> {
 
 impl Tree {
     pub fn new(files: &[NewFile]) -> Result<Self, Error> {
-        let mut tree = Self { directories: vec![Directory::default()] };
+        let mut tree = Self {
+            directories: vec![Directory::default()],
+        };
         for (index, file) in files.iter().enumerate() {
             tree.add(&file.path, index)?;
             if file.size > u64::from(u32::MAX) {
-                return Err(Error::FileTooLarge { path: file.path.clone(), size: file.size });
+                return Err(Error::FileTooLarge {
+                    path: file.path.clone(),
+                    size: file.size,
+                });
             }
         }
         Ok(tree)
@@ -56,7 +61,9 @@ impl Tree {
         if !components.iter().all(|name| names::is_valid(name)) {
             return Err(Error::Path(path.to_owned()));
         }
-        let Some((name, parents)) = components.split_last() else { return Ok(()) };
+        let Some((name, parents)) = components.split_last() else {
+            return Ok(());
+        };
         let mut at = 0;
         for parent in parents {
             at = self.descend(at, parent, path)?;
@@ -73,14 +80,24 @@ impl Tree {
         }
         let index = self.directories.len();
         let above = directory.map_or("", |directory| directory.path.as_str());
-        let full = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+        let full = if above.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{above}/{name}")
+        };
         self.insert(at, name, Child::Directory(index), path)?;
-        self.directories.push(Directory { path: full, parent: at, ..Directory::default() });
+        self.directories.push(Directory {
+            path: full,
+            parent: at,
+            ..Directory::default()
+        });
         Ok(index)
     }
 
     fn insert(&mut self, at: usize, name: &str, child: Child, path: &str) -> Result<(), Error> {
-        let Some(directory) = self.directories.get_mut(at) else { return Ok(()) };
+        let Some(directory) = self.directories.get_mut(at) else {
+            return Ok(());
+        };
         if !directory.folded.insert(name.to_uppercase()) {
             return Err(Error::Duplicate(path.to_owned()));
         }
@@ -100,7 +117,11 @@ impl Directory {
         let slots = self.children.iter().map(|(name, child)| {
             let short = names::shorten(name, &taken).ok_or_else(|| self.full())?;
             taken.insert(short.bytes);
-            Ok(Slot { name, short, child: *child })
+            Ok(Slot {
+                name,
+                short,
+                child: *child,
+            })
         });
         slots.collect()
     }
@@ -108,16 +129,30 @@ impl Directory {
     /// Bytes of its entries: with the label in the root, with `.` and `..` elsewhere.
     pub fn size(&self, slots: &[Slot<'_>]) -> Result<u64, Error> {
         let entries = slots.iter().map(|slot| {
-            let long = if slot.short.needs_long { names::long_entry_count(slot.name) } else { 0 };
+            let long = if slot.short.needs_long {
+                names::long_entry_count(slot.name)
+            } else {
+                0
+            };
             long + 1
         });
         let fixed = if self.is_root() { 1 } else { 2 };
         let count = entries.sum::<usize>() + fixed;
-        let max = if self.is_root() { usize::from(ROOT_ENTRIES) } else { MAX_ENTRIES };
-        if count > max { Err(self.full()) } else { Ok((count * ENTRY) as u64) }
+        let max = if self.is_root() {
+            usize::from(ROOT_ENTRIES)
+        } else {
+            MAX_ENTRIES
+        };
+        if count > max {
+            Err(self.full())
+        } else {
+            Ok((count * ENTRY) as u64)
+        }
     }
 
     fn full(&self) -> Error {
-        Error::DirectoryFull { path: format!("/{}", self.path) }
+        Error::DirectoryFull {
+            path: format!("/{}", self.path),
+        }
     }
 }

@@ -83,7 +83,9 @@ impl Partition {
     /// Its length, bytes. Saturates likewise.
     #[must_use]
     pub fn size(&self) -> u64 {
-        (self.last_lba.saturating_sub(self.first_lba)).saturating_add(1).saturating_mul(SECTOR)
+        (self.last_lba.saturating_sub(self.first_lba))
+            .saturating_add(1)
+            .saturating_mul(SECTOR)
     }
 }
 
@@ -137,11 +139,21 @@ pub enum Error {
         "write GPT: partition {name:?} has sectors {first_lba}..={last_lba}, usable are \
          {first_usable}..={last_usable}"
     )]
-    OutOfRange { name: String, first_lba: u64, last_lba: u64, first_usable: u64, last_usable: u64 },
+    OutOfRange {
+        name: String,
+        first_lba: u64,
+        last_lba: u64,
+        first_usable: u64,
+        last_usable: u64,
+    },
     #[error("write GPT: partitions {first:?} and {second:?} overlap")]
     Overlap { first: String, second: String },
     #[error("write GPT: partitions {first:?} and {second:?} have the same GUID {guid}")]
-    SameGuid { first: String, second: String, guid: Guid },
+    SameGuid {
+        first: String,
+        second: String,
+        guid: Guid,
+    },
     #[error("read GPT: {0}")]
     Io(#[from] std::io::Error),
     #[error("read GPT: the disk has no partition table")]
@@ -171,5 +183,9 @@ pub enum Damage {
     #[error("entries' CRC32 is {found:#010x}, should be {computed:#010x}")]
     EntriesCrc { found: u32, computed: u32 },
     #[error("partition {number} has sectors {first_lba}..={last_lba}")]
-    Sectors { number: usize, first_lba: u64, last_lba: u64 },
+    Sectors {
+        number: usize,
+        first_lba: u64,
+        last_lba: u64,
+    },
 }

@@ -1,8 +1,8 @@
 //! The reader.
 
 use zerocopy::FromBytes;
-use zerocopy::little_endian::U32;
 use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
 
 use super::disk::{ENTRY_SIZE, Entry, HEADER_SIZE, Header, REVISION_1_0, SIGNATURE};
 use super::{Damage, Error, Partition, SECTOR, Table, TableCopy};
@@ -42,7 +42,9 @@ type Attempt<T> = Result<Result<T, Damage>, Error>;
 
 fn read_copy<R: ReadAt + ?Sized>(disk: &R, lba: u64, copy: TableCopy) -> Attempt<Table> {
     let mut sector = [0; SECTOR as usize];
-    let Some(offset) = within(disk, lba, SECTOR) else { return Ok(Err(Damage::Truncated)) };
+    let Some(offset) = within(disk, lba, SECTOR) else {
+        return Ok(Err(Damage::Truncated));
+    };
     disk.read_exact_at(&mut sector, offset)?;
     let header = match parse_header(&sector, lba) {
         Ok(header) => header,
@@ -89,7 +91,10 @@ fn parse_header(sector: &[u8; SECTOR as usize], lba: u64) -> Result<Header, Dama
         return Err(Damage::HeaderCrc { found, computed });
     }
     if header.my_lba.get() != lba {
-        return Err(Damage::MyLba { found: header.my_lba.get(), actual: lba });
+        return Err(Damage::MyLba {
+            found: header.my_lba.get(),
+            actual: lba,
+        });
     }
     let count = header.number_of_partition_entries.get();
     let entry_size = header.size_of_partition_entry.get();
@@ -98,7 +103,10 @@ fn parse_header(sector: &[u8; SECTOR as usize], lba: u64) -> Result<Header, Dama
         || !(ENTRY_SIZE..=MAX_ENTRY_SIZE).contains(&entry_size)
         || !entry_size.is_power_of_two()
     {
-        return Err(Damage::EntryArray { count, size: entry_size });
+        return Err(Damage::EntryArray {
+            count,
+            size: entry_size,
+        });
     }
     Ok(header)
 }
@@ -131,10 +139,18 @@ fn parse_entries(header: &Header, bytes: &[u8]) -> Result<Vec<Partition>, Damage
 fn parse_entry(number: usize, entry: &Entry) -> Result<Partition, Damage> {
     let (first_lba, last_lba) = (entry.starting_lba.get(), entry.ending_lba.get());
     if first_lba > last_lba || last_lba >= u64::MAX / SECTOR {
-        return Err(Damage::Sectors { number, first_lba, last_lba });
+        return Err(Damage::Sectors {
+            number,
+            first_lba,
+            last_lba,
+        });
     }
-    let units: Vec<u16> =
-        entry.partition_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0).collect();
+    let units: Vec<u16> = entry
+        .partition_name
+        .iter()
+        .map(|unit| unit.get())
+        .take_while(|unit| *unit != 0)
+        .collect();
     Ok(Partition {
         type_guid: Guid::from_mixed_endian(entry.partition_type_guid),
         unique_guid: Guid::from_mixed_endian(entry.unique_partition_guid),

@@ -6,7 +6,9 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::disk::{
     ENTRY_SIZE, Entry, HEADER_SIZE, Header, MbrRecord, ProtectiveMbr, REVISION_1_0, SIGNATURE,
 };
-use super::{BACKUP_SECTORS, Error, Gpt, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition, SECTOR};
+use super::{
+    BACKUP_SECTORS, Error, Gpt, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition, SECTOR,
+};
 use crate::guid::Guid;
 
 const SECTOR_BYTES: usize = SECTOR as usize;
@@ -54,7 +56,9 @@ impl Place {
 
 fn check(partitions: &[Partition], place: &Place) -> Result<(), Error> {
     if partitions.len() > MAX_PARTITIONS {
-        return Err(Error::TooManyPartitions { count: partitions.len() });
+        return Err(Error::TooManyPartitions {
+            count: partitions.len(),
+        });
     }
     for partition in partitions {
         check_one(partition, place)?;
@@ -63,13 +67,21 @@ fn check(partitions: &[Partition], place: &Place) -> Result<(), Error> {
 }
 
 fn check_one(partition: &Partition, place: &Place) -> Result<(), Error> {
-    let Partition { name, first_lba, last_lba, .. } = partition;
+    let Partition {
+        name,
+        first_lba,
+        last_lba,
+        ..
+    } = partition;
     if [partition.type_guid, partition.unique_guid].contains(&Guid::NIL) {
         return Err(Error::NilGuid { name: name.clone() });
     }
     let units = name.encode_utf16().count();
     if units > MAX_NAME {
-        return Err(Error::NameTooLong { name: name.clone(), units });
+        return Err(Error::NameTooLong {
+            name: name.clone(),
+            units,
+        });
     }
     if name.contains('\0') {
         return Err(Error::NameNul { name: name.clone() });
@@ -96,7 +108,11 @@ fn check_pairs(partitions: &[Partition]) -> Result<(), Error> {
             }
             if a.unique_guid == b.unique_guid {
                 let (first, second) = names();
-                return Err(Error::SameGuid { first, second, guid: a.unique_guid });
+                return Err(Error::SameGuid {
+                    first,
+                    second,
+                    guid: a.unique_guid,
+                });
             }
         }
     }
@@ -104,8 +120,10 @@ fn check_pairs(partitions: &[Partition]) -> Result<(), Error> {
 }
 
 fn entries(partitions: &[Partition]) -> Vec<u8> {
-    let mut bytes: Vec<u8> =
-        partitions.iter().flat_map(|p| entry(p).as_bytes().to_vec()).collect();
+    let mut bytes: Vec<u8> = partitions
+        .iter()
+        .flat_map(|p| entry(p).as_bytes().to_vec())
+        .collect();
     bytes.resize(MAX_PARTITIONS * size_of::<Entry>(), 0);
     bytes
 }

@@ -41,14 +41,23 @@ pub fn plan(stub: &[u8], sections: &[NewSection]) -> Result<Layout, Error> {
     let new = place(&headers, sections, stub)?;
     let head = head(stub, &headers, &new)?;
 
-    let mut pieces = vec![Piece { offset: 0, content: Content::Bytes(head) }];
+    let mut pieces = vec![Piece {
+        offset: 0,
+        content: Content::Bytes(head),
+    }];
     for (index, (header, section)) in new.iter().zip(sections).enumerate() {
         pieces.push(Piece {
             offset: u64::from(header.pointer_to_raw_data.get()),
-            content: Content::Input { index, size: section.size },
+            content: Content::Input {
+                index,
+                size: section.size,
+            },
         });
     }
-    Ok(Layout { size: file_end(&headers.sections).max(file_end(&new)), pieces })
+    Ok(Layout {
+        size: file_end(&headers.sections).max(file_end(&new)),
+        pieces,
+    })
 }
 
 /// A whole UKI in memory.
@@ -58,16 +67,25 @@ pub fn plan(stub: &[u8], sections: &[NewSection]) -> Result<Layout, Error> {
 pub fn assemble(stub: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>, Error> {
     let new: Vec<NewSection> = sections
         .iter()
-        .map(|(name, data)| NewSection { name: (*name).to_owned(), size: data.len() as u64 })
+        .map(|(name, data)| NewSection {
+            name: (*name).to_owned(),
+            size: data.len() as u64,
+        })
         .collect();
-    let inputs: Vec<Window<'_, [u8]>> =
-        sections.iter().filter_map(|(_, data)| Window::new(*data, 0, data.len() as u64)).collect();
+    let inputs: Vec<Window<'_, [u8]>> = sections
+        .iter()
+        .filter_map(|(_, data)| Window::new(*data, 0, data.len() as u64))
+        .collect();
     let inputs: Vec<&dyn ReadAt> = inputs.iter().map(|input| input as &dyn ReadAt).collect();
     Ok(plan(stub, &new)?.fill(&inputs)?)
 }
 
 fn check_names(headers: &Headers, sections: &[NewSection]) -> Result<(), Error> {
-    let mut seen: Vec<[u8; 8]> = headers.sections.iter().map(|section| section.name).collect();
+    let mut seen: Vec<[u8; 8]> = headers
+        .sections
+        .iter()
+        .map(|section| section.name)
+        .collect();
     for NewSection { name, size } in sections {
         let raw = raw_name(name)?;
         if seen.contains(&raw) {
@@ -87,7 +105,9 @@ fn raw_name(name: &str) -> Result<[u8; 8], Error> {
         return Err(error());
     }
     let mut raw = [0; 8];
-    raw.get_mut(..name.len()).ok_or_else(error)?.copy_from_slice(name.as_bytes());
+    raw.get_mut(..name.len())
+        .ok_or_else(error)?
+        .copy_from_slice(name.as_bytes());
     Ok(raw)
 }
 
@@ -97,7 +117,11 @@ fn place(
     sections: &[NewSection],
     stub: &[u8],
 ) -> Result<Vec<SectionHeader>, Error> {
-    let OptionalHeader { file_alignment, section_alignment, .. } = headers.optional;
+    let OptionalHeader {
+        file_alignment,
+        section_alignment,
+        ..
+    } = headers.optional;
     let (file, section) = (file_alignment.get(), section_alignment.get());
     if !file.is_power_of_two() || !section.is_power_of_two() {
         return Err(Error::Alignment { file, section });
@@ -106,7 +130,10 @@ fn place(
     let file_alignment = u64::from(file).max(PAGE);
     let mut offset = file_end(&headers.sections);
     if offset > stub.len() as u64 {
-        return Err(Error::Truncated { what: "a section's data", len: stub.len() as u64 });
+        return Err(Error::Truncated {
+            what: "a section's data",
+            len: stub.len() as u64,
+        });
     }
     offset = offset.next_multiple_of(u64::from(file));
     let mut address = memory_end(&headers.sections);
@@ -115,7 +142,9 @@ fn place(
         address = address.next_multiple_of(memory_alignment);
         // Padded so that the next one starts at a page, wherever the stub's last one ended.
         let end = offset.checked_add(section.size).ok_or(Error::TooLarge)?;
-        let end = end.checked_next_multiple_of(file_alignment).ok_or(Error::TooLarge)?;
+        let end = end
+            .checked_next_multiple_of(file_alignment)
+            .ok_or(Error::TooLarge)?;
         placed.push(SectionHeader {
             name: raw_name(&section.name)?,
             virtual_size: field(section.size)?,
@@ -135,19 +164,27 @@ fn place(
 }
 
 fn field(value: u64) -> Result<U32, Error> {
-    u32::try_from(value).map(U32::new).map_err(|_| Error::TooLarge)
+    u32::try_from(value)
+        .map(U32::new)
+        .map_err(|_| Error::TooLarge)
 }
 
 fn file_end(sections: &[SectionHeader]) -> u64 {
-    let ends = sections.iter().filter(|section| section.size_of_raw_data.get() > 0).map(|section| {
-        u64::from(section.pointer_to_raw_data.get()) + u64::from(section.size_of_raw_data.get())
-    });
+    let ends = sections
+        .iter()
+        .filter(|section| section.size_of_raw_data.get() > 0)
+        .map(|section| {
+            u64::from(section.pointer_to_raw_data.get()) + u64::from(section.size_of_raw_data.get())
+        });
     ends.max().unwrap_or(0)
 }
 
 fn memory_end(sections: &[SectionHeader]) -> u64 {
     let ends = sections.iter().map(|section| {
-        let size = section.virtual_size.get().max(section.size_of_raw_data.get());
+        let size = section
+            .virtual_size
+            .get()
+            .max(section.size_of_raw_data.get());
         u64::from(section.virtual_address.get()) + u64::from(size)
     });
     ends.max().unwrap_or(0)
@@ -156,7 +193,10 @@ fn memory_end(sections: &[SectionHeader]) -> u64 {
 /// The stub with changed headers, up to where the first new section starts.
 fn head(stub: &[u8], headers: &Headers, new: &[SectionHeader]) -> Result<Vec<u8>, Error> {
     check_room(stub, headers, new)?;
-    let truncated = || Error::Truncated { what: "the headers", len: stub.len() as u64 };
+    let truncated = || Error::Truncated {
+        what: "the headers",
+        len: stub.len() as u64,
+    };
     let end = usize::try_from(file_end(&headers.sections)).map_err(|_| Error::TooLarge)?;
     let mut head = stub.get(..end).ok_or_else(truncated)?.to_vec();
 
@@ -180,20 +220,32 @@ fn head(stub: &[u8], headers: &Headers, new: &[SectionHeader]) -> Result<Vec<u8>
 /// New section headers go between the old ones and the first section's data, over zeros only.
 fn check_room(stub: &[u8], headers: &Headers, new: &[SectionHeader]) -> Result<(), Error> {
     let start = headers.section_table_end();
-    let first_data = headers.sections.iter().filter(|section| section.size_of_raw_data.get() > 0);
-    let first_data = first_data.map(|section| section.pointer_to_raw_data.get()).min();
+    let first_data = headers
+        .sections
+        .iter()
+        .filter(|section| section.size_of_raw_data.get() > 0);
+    let first_data = first_data
+        .map(|section| section.pointer_to_raw_data.get())
+        .min();
     let size_of_headers = headers.optional.size_of_headers.get();
     let end = first_data.unwrap_or(0).min(size_of_headers) as usize;
-    let room = stub
-        .get(start..end)
-        .map_or(0, |bytes| bytes.iter().take_while(|byte| **byte == 0).count());
+    let room = stub.get(start..end).map_or(0, |bytes| {
+        bytes.iter().take_while(|byte| **byte == 0).count()
+    });
     let needed = size_of_val(new);
-    if needed > room { Err(Error::NoHeaderRoom { needed, room }) } else { Ok(()) }
+    if needed > room {
+        Err(Error::NoHeaderRoom { needed, room })
+    } else {
+        Ok(())
+    }
 }
 
 fn optional_header(headers: &Headers, new: &[SectionHeader]) -> Result<OptionalHeader, Error> {
     let mut optional = headers.optional;
-    let raw: u64 = new.iter().map(|section| u64::from(section.size_of_raw_data.get())).sum();
+    let raw: u64 = new
+        .iter()
+        .map(|section| u64::from(section.size_of_raw_data.get()))
+        .sum();
     let data = u64::from(optional.size_of_initialized_data.get()).saturating_add(raw);
     optional.size_of_initialized_data = field(data)?;
     let alignment = u64::from(optional.section_alignment.get()).max(PAGE);

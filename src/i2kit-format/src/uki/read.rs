@@ -68,8 +68,14 @@ impl Headers {
 /// when it cannot be read.
 pub fn read<R: ReadAt + ?Sized>(file: &R) -> Result<Image, Error> {
     let headers = read_headers(file)?;
-    let sections = headers.sections.iter().map(|header| section(header, file.len()));
-    Ok(Image { machine: headers.coff.machine.get(), sections: sections.collect::<Result<_, _>>()? })
+    let sections = headers
+        .sections
+        .iter()
+        .map(|header| section(header, file.len()));
+    Ok(Image {
+        machine: headers.coff.machine.get(),
+        sections: sections.collect::<Result<_, _>>()?,
+    })
 }
 
 fn section(header: &SectionHeader, len: u64) -> Result<Section, Error> {
@@ -77,9 +83,17 @@ fn section(header: &SectionHeader, len: u64) -> Result<Section, Error> {
     // The loader pads with zeros up to VirtualSize; in the file there is no more than this.
     let size = u64::from(header.virtual_size.get().min(header.size_of_raw_data.get()));
     if size > 0 && offset + size > len {
-        return Err(Error::Truncated { what: "a section's data", len });
+        return Err(Error::Truncated {
+            what: "a section's data",
+            len,
+        });
     }
-    let name: Vec<u8> = header.name.iter().copied().take_while(|byte| *byte != 0).collect();
+    let name: Vec<u8> = header
+        .name
+        .iter()
+        .copied()
+        .take_while(|byte| *byte != 0)
+        .collect();
     Ok(Section {
         name: String::from_utf8_lossy(&name).into_owned(),
         offset,
@@ -98,14 +112,28 @@ pub(super) fn read_headers<R: ReadAt + ?Sized>(file: &R) -> Result<Headers, Erro
         return Err(Error::NotPe32Plus(optional.magic.get()));
     }
     if optional_size < size_of::<OptionalHeader>() as u64 {
-        return Err(Error::Truncated { what: "the optional header", len: file.len() });
+        return Err(Error::Truncated {
+            what: "the optional header",
+            len: file.len(),
+        });
     }
     let table = optional_offset + optional_size;
     let sections = (0..u64::from(coff.number_of_sections.get()))
-        .map(|i| record(file, table + i * size_of::<SectionHeader>() as u64, "the section table"))
+        .map(|i| {
+            record(
+                file,
+                table + i * size_of::<SectionHeader>() as u64,
+                "the section table",
+            )
+        })
         .collect::<Result<_, _>>()?;
     let coff_offset = usize::try_from(coff_offset).map_err(|_| Error::TooLarge)?;
-    Ok(Headers { coff_offset, coff, optional, sections })
+    Ok(Headers {
+        coff_offset,
+        coff,
+        optional,
+        sections,
+    })
 }
 
 /// Follows the MS-DOS header to the COFF header.
@@ -131,7 +159,10 @@ fn record<T: FromBytes + zerocopy::IntoBytes + zerocopy::Immutable, R: ReadAt + 
     let mut value = T::new_zeroed();
     let end = offset.checked_add(size_of::<T>() as u64);
     if end.is_none_or(|end| end > file.len()) {
-        return Err(Error::Truncated { what, len: file.len() });
+        return Err(Error::Truncated {
+            what,
+            len: file.len(),
+        });
     }
     file.read_exact_at(value.as_mut_bytes(), offset)?;
     Ok(value)
