@@ -1,21 +1,125 @@
-//! Kubernetes manifests become a [`Pod`].
+//! Kubernetes manifests → one [`Pod`].
+//!
+//! YAML is read as kubectl reads it ([`scalar`]) into nodes that know their line and column
+//! ([`yaml`]), then decoded field by field ([`decode`], [`object`], [`spec`]). Each field is
+//! honoured, accepted with a note, or refused with its place ([`fields`]).
 
+mod decode;
 mod error;
+mod expand;
+mod fields;
+mod from_image;
+mod names;
+mod object;
 mod pod;
+mod quantity;
+mod scalar;
+mod spec;
+mod yaml;
 
 pub use error::{Error, Errors, Note, Position};
-pub use pod::{Container, Pod, from_image};
+pub use expand::expand;
+pub use from_image::from_image;
+pub use pod::{Container, EnvVar, Pod, ResourceList, Resources, SecurityContext, VolumeMount};
+pub use quantity::{Error as QuantityError, Quantity};
 
-/// A manifest's text and what to call it in messages.
+use decode::{Field, Report};
+use object::Found;
+
+/// One file of manifests.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// Its path, or `<stdin>`.
+    /// What messages call it: the path as given, or `<stdin>`.
     pub name: String,
-    /// Its bytes.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
-/// TEMPORARY
-pub fn load(_: &[Input], _: Option<&str>) -> Result<(Pod, Vec<Note>), Errors> {
-    Err(Error::new("manifests are not read yet", None).into())
+/// Reads the inputs and picks the one Pod in them, or the one that `name` names. With `name`,
+/// problems within the other Pods do not count.
+///
+/// # Errors
+/// All problems found, in the order of the inputs.
+pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Errors> {
+    let mut errors = Vec::new();
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    for input in inputs {
+        let mut report = Report::new(&input.name);
+        found.append(&mut read(&mut report, &input.bytes));
+        errors.append(&mut report.errors);
+        notes.append(&mut report.notes);
+    }
+    if let Some(name) = name.filter(|_| errors.is_empty()) {
+        pick_named(&mut found, name)?;
+    }
+    for one in &mut found {
+        errors.append(&mut one.report.errors);
+        notes.append(&mut one.report.notes);
+    }
+    if !errors.is_empty() {
+        let order = |e: &Error| (inputs.iter().position(|i| i.name == e.file), e.position);
+        errors.sort_by_key(order);
+        return Err(Errors(errors));
+    }
+    match found.as_mut_slice() {
+        [one] => one
+            .pod
+            .take()
+            .map(|pod| (pod, notes))
+            .ok_or_else(|| none(inputs)),
+        [] => Err(none(inputs)),
+        several => Err(too_many(several)),
+    }
+}
+
+fn read(report: &mut Report, bytes: &[u8]) -> Vec<Found> {
+    let documents = match yaml::parse(&report.file, bytes) {
+        Ok(documents) => documents,
+        Err(e) => {
+            report.errors.push(e);
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for document in documents.iter().filter(|d| !d.is_null()) {
+        let field = Field {
+            path: String::new(),
+            node: document,
+        };
+        found.append(&mut object::object(report, &field));
+    }
+    found
+}
+
+fn pick_named(found: &mut Vec<Found>, name: &str) -> Result<(), Errors> {
+    let names = list(found);
+    found.retain(|one| one.name == name);
+    if !found.is_empty() {
+        return Ok(());
+    }
+    let hint = (!names.is_empty()).then(|| format!("there is {names}"));
+    Err(Error::new(format!("no Pod or Deployment is named {name:?}"), hint).into())
+}
+
+fn none(inputs: &[Input]) -> Errors {
+    let names: Vec<_> = inputs.iter().map(|i| i.name.as_str()).collect();
+    let message = format!("{}: no Pod or Deployment in it", names.join(", "));
+    Error::new(message, None).into()
+}
+
+fn too_many(found: &[Found]) -> Errors {
+    let first = found.first().map(|f| f.name.as_str()).unwrap_or_default();
+    let message = format!("{} Pods, but a VM holds one: {}", found.len(), list(found));
+    let hint = if found.iter().all(|f| f.name == first) {
+        "remove all but one"
+    } else {
+        "pick one with --name"
+    };
+    Error::new(message, Some(hint.to_owned())).into()
+}
+
+fn list(found: &[Found]) -> String {
+    let one = |f: &Found| format!("{} ({}:{})", f.name, f.report.file, f.position.line);
+    found.iter().map(one).collect::<Vec<_>>().join(", ")
 }

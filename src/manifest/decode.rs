@@ -1,0 +1,426 @@
+//! Nodes → typed values. Every field of a mapping is taken by its decoder or judged by the
+//! mapping's [`Schema`], so that nothing is silently ignored.
+
+use super::error::{Error, Note, Position};
+use super::fields::{Fate, Schema};
+use super::scalar::Scalar;
+use super::yaml::{Entry, Node, Value, kind};
+
+/// Problems and notes found so far in one input.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The input's name.
+    pub file: String,
+    /// Problems.
+    pub errors: Vec<Error>,
+    /// Accepted fields that change nothing.
+    pub notes: Vec<Note>,
+}
+
+impl Report {
+    /// A report on `file` with nothing in it.
+    #[must_use]
+    pub fn new(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a problem.
+    pub fn error(&mut self, position: Position, message: impl Into<String>) {
+        self.push(position, message.into(), None);
+    }
+
+    /// Adds a problem with a known cure.
+    pub fn error_hint(
+        &mut self,
+        position: Position,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(position, message.into(), Some(hint.into()));
+    }
+
+    fn push(&mut self, position: Position, message: String, hint: Option<String>) {
+        self.errors.push(Error {
+            file: self.file.clone(),
+            position: Some(position),
+            message,
+            hint,
+        });
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, position: Position, message: impl Into<String>) {
+        self.notes.push(Note {
+            file: self.file.clone(),
+            position,
+            message: message.into(),
+        });
+    }
+}
+
+/// A value with the way to it.
+#[derive(Clone, Debug)]
+pub struct Field<'a> {
+    /// `spec.containers[1].image`; empty for a whole document.
+    pub path: String,
+    /// The value.
+    pub node: &'a Node,
+}
+
+impl<'a> Field<'a> {
+    /// Where the value is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.node.position
+    }
+
+    /// Reports that this value is wrong: `path value reason`.
+    pub fn refuse(&self, report: &mut Report, reason: impl AsRef<str>) {
+        let message = match &self.node.value {
+            Value::Scalar { text, .. } => format!("{}: {text:?} {}", self.path, reason.as_ref()),
+            _ => format!("{}: {}", self.path, reason.as_ref()),
+        };
+        report.error(self.position(), message);
+    }
+
+    fn mismatch(&self, report: &mut Report, wanted: &str) {
+        let found = match &self.node.value {
+            Value::Scalar { scalar, text } => match scalar {
+                Scalar::Null => "null".to_owned(),
+                scalar => format!("{} ({text})", kind(scalar)),
+            },
+            Value::Seq(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        };
+        let path = if self.path.is_empty() {
+            "document"
+        } else {
+            &self.path
+        };
+        let message = format!("{path}: expected {wanted}, found {found}");
+        report.error(self.position(), message);
+    }
+
+    /// A string. Anything unquoted that means something else is refused.
+    pub fn string(&self, report: &mut Report) -> Option<String> {
+        match &self.node.value {
+            Value::Scalar {
+                scalar: Scalar::Str(text),
+                ..
+            } => {
+                if text.contains('\0') {
+                    self.refuse(report, "must not contain a NUL character");
+                    return None;
+                }
+                Some(text.clone())
+            }
+            Value::Scalar { scalar, text } if *scalar != Scalar::Null => {
+                let message = format!(
+                    "{}: expected a string, found {} ({text})",
+                    self.path,
+                    kind(scalar)
+                );
+                report.error_hint(self.position(), message, format!("quote it: {text:?}"));
+                None
+            }
+            _ => {
+                self.mismatch(report, "a string");
+                None
+            }
+        }
+    }
+
+    /// A string that follows a rule of [`super::names`].
+    pub fn checked(
+        &self,
+        report: &mut Report,
+        rule: fn(&str) -> Result<(), String>,
+    ) -> Option<String> {
+        let text = self.string(report)?;
+        match rule(&text) {
+            Ok(()) => Some(text),
+            Err(reason) => {
+                self.refuse(report, reason);
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, report: &mut Report) -> Option<bool> {
+        match &self.node.value {
+            Value::Scalar {
+                scalar: Scalar::Bool(value),
+                ..
+            } => Some(*value),
+            _ => {
+                self.mismatch(report, "true or false");
+                None
+            }
+        }
+    }
+
+    /// A whole number. `1e3` and `1.0` are whole, as they are to kubectl.
+    pub fn integer(&self, report: &mut Report) -> Option<i128> {
+        match &self.node.value {
+            Value::Scalar {
+                scalar: Scalar::Int(value),
+                ..
+            } => Some(*value),
+            Value::Scalar {
+                scalar: Scalar::Float(value),
+                ..
+            } if value.fract() == 0.0 && value.abs() < 1e15 => {
+                // Written without exponent or fraction, so it parses as what it is.
+                format!("{value:.0}").parse().ok()
+            }
+            Value::Scalar {
+                scalar: Scalar::Str(text),
+                ..
+            } if text.parse::<i128>().is_ok() => {
+                let message = format!(
+                    "{}: expected a number, found a string ({text:?})",
+                    self.path
+                );
+                report.error_hint(
+                    self.position(),
+                    message,
+                    format!("remove the quotes: {text}"),
+                );
+                None
+            }
+            _ => {
+                self.mismatch(report, "a whole number");
+                None
+            }
+        }
+    }
+
+    /// A number as it was written, or a string: what a quantity may be.
+    pub fn number_or_string(&self, report: &mut Report) -> Option<String> {
+        match &self.node.value {
+            Value::Scalar {
+                scalar: Scalar::Str(text),
+                ..
+            } => Some(text.clone()),
+            Value::Scalar {
+                scalar: Scalar::Int(value),
+                ..
+            } => Some(value.to_string()),
+            Value::Scalar {
+                scalar: Scalar::Float(value),
+                ..
+            } if value.is_finite() => Some(value.to_string()),
+            _ => {
+                self.mismatch(report, "a quantity");
+                None
+            }
+        }
+    }
+
+    /// A whole number in `min..=max`.
+    pub fn ranged(&self, report: &mut Report, min: u32, max: u32) -> Option<u32> {
+        let value = self.integer(report)?;
+        let in_range = u32::try_from(value)
+            .ok()
+            .filter(|v| (min..=max).contains(v));
+        if in_range.is_none() {
+            self.refuse(report, format!("must be between {min} and {max}"));
+        }
+        in_range
+    }
+
+    /// A list's items.
+    pub fn items(&self, report: &mut Report) -> Vec<Field<'a>> {
+        let Value::Seq(items) = &self.node.value else {
+            self.mismatch(report, "a list");
+            return Vec::new();
+        };
+        let item = |(i, node): (usize, &'a std::rc::Rc<Node>)| Field {
+            path: format!("{}[{i}]", self.path),
+            node,
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// A list of strings.
+    pub fn strings(&self, report: &mut Report) -> Vec<String> {
+        let items = self.items(report);
+        items
+            .iter()
+            .filter_map(|item| item.string(report))
+            .collect()
+    }
+
+    /// The entries of a mapping with keys of the user's choice, each with its key's place.
+    pub fn entries(&self, report: &mut Report) -> Vec<(&'a str, Position, Field<'a>)> {
+        let Value::Map(entries) = &self.node.value else {
+            self.mismatch(report, "a mapping");
+            return Vec::new();
+        };
+        let entry = |e: &'a Entry| {
+            let path = format!("{}[{:?}]", self.path, e.key);
+            (
+                e.key.as_str(),
+                e.position,
+                Field {
+                    path,
+                    node: &e.value,
+                },
+            )
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    /// A mapping whose fields `schema` knows.
+    pub fn fields(&self, report: &mut Report, schema: &'static Schema) -> Option<Fields<'a>> {
+        let Value::Map(entries) = &self.node.value else {
+            self.mismatch(report, "a mapping");
+            return None;
+        };
+        let fields = Fields {
+            path: self.path.clone(),
+            position: self.position(),
+            entries,
+        };
+        fields.judge(report, schema);
+        Some(fields)
+    }
+}
+
+/// The fields of one mapping, all of them known to be honoured or already reported.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    path: String,
+    position: Position,
+    entries: &'a [Entry],
+}
+
+impl<'a> Fields<'a> {
+    /// Where the mapping starts.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The mapping's path with `name` appended.
+    #[must_use]
+    pub fn path_to(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// A field that is set; `null` counts as not set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Field<'a>> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|e| e.key == name && !e.value.is_null())?;
+        Some(Field {
+            path: self.path_to(name),
+            node: &entry.value,
+        })
+    }
+
+    /// A field that must be set.
+    pub fn require(&self, report: &mut Report, name: &str) -> Option<Field<'a>> {
+        let field = self.get(name);
+        if field.is_none() {
+            let message = format!("{} is required", self.path_to(name));
+            report.error(self.position, message);
+        }
+        field
+    }
+
+    /// The items of a list; none when it is not set.
+    pub fn items(&self, report: &mut Report, name: &str) -> Vec<Field<'a>> {
+        self.get(name).map_or_else(Vec::new, |f| f.items(report))
+    }
+
+    /// A list of strings; empty when it is not set.
+    pub fn strings(&self, report: &mut Report, name: &str) -> Vec<String> {
+        self.get(name).map_or_else(Vec::new, |f| f.strings(report))
+    }
+
+    fn judge(&self, report: &mut Report, schema: &'static Schema) {
+        for entry in self.entries {
+            match schema.fate(&entry.key) {
+                Some(Fate::Honoured) => {}
+                Some(_) if entry.value.is_null() => {}
+                Some(fate) => self.judge_known(report, entry, fate),
+                None => self.unknown(report, entry, schema),
+            }
+        }
+    }
+
+    fn judge_known(&self, report: &mut Report, entry: &Entry, fate: Fate) {
+        let path = self.path_to(&entry.key);
+        match fate {
+            Fate::Honoured => {}
+            // What `kubectl create --dry-run -o yaml` prints for a field that is not set.
+            Fate::Later if is_empty(&entry.value) => {}
+            Fate::Later | Fate::Source => {
+                report.error(entry.position, format!("{path} is not supported yet"));
+            }
+            Fate::Only(values) => match &entry.value.value {
+                Value::Scalar { scalar, text } if values.contains(&canonical(scalar, text)) => {}
+                Value::Scalar { text, .. } => {
+                    let message = format!("{path}: {text:?} is not supported yet");
+                    let hint = format!("remove it, or use {}", values.join(" or "));
+                    report.error_hint(entry.value.position, message, hint);
+                }
+                _ => report.error(entry.position, format!("{path} is not supported yet")),
+            },
+            Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),
+            Fate::Refused(why) => report.error(entry.position, format!("{path}: {why}")),
+        }
+    }
+
+    fn unknown(&self, report: &mut Report, entry: &Entry, schema: &'static Schema) {
+        let place = match self.path.as_str() {
+            "" => schema.name.to_owned(),
+            path => path.to_owned(),
+        };
+        let message = format!("unknown field {:?} in {place}", entry.key);
+        match closest(&entry.key, schema.names()) {
+            Some(name) => {
+                report.error_hint(entry.position, message, format!("did you mean {name:?}?"));
+            }
+            None => report.error(entry.position, message),
+        }
+    }
+}
+
+fn canonical<'a>(scalar: &Scalar, text: &'a str) -> &'a str {
+    match scalar {
+        Scalar::Bool(true) => "true",
+        Scalar::Bool(false) => "false",
+        _ => text,
+    }
+}
+
+fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::Seq(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+        Value::Scalar { .. } => false,
+    }
+}
+
+/// The name that `typed` was probably meant to be.
+#[must_use]
+pub fn closest(typed: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let lower = typed.to_lowercase();
+    let scored = names.map(|name| {
+        let likeness = strsim::jaro_winkler(&lower, &name.to_lowercase());
+        (likeness, name)
+    });
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= 0.85).then_some(best.1)
+}

@@ -1,0 +1,408 @@
+//! What becomes of each field of the Kubernetes API (core/v1, apps/v1) that may stand in a
+//! manifest. A field that is in none of these tables does not exist.
+
+/// The fields of one API type.
+#[derive(Debug)]
+pub struct Schema {
+    /// What a mapping of this type is called in messages.
+    pub name: &'static str,
+    /// Fields that a decoder reads.
+    pub honoured: &'static [&'static str],
+    /// Fields that exist but are not read yet.
+    pub later: &'static [&'static str],
+    /// Fields with a fate of their own.
+    pub special: &'static [(&'static str, Fate)],
+}
+
+/// What becomes of a field that is set.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// A decoder reads it.
+    Honoured,
+    /// Refused as "not supported yet", unless empty.
+    Later,
+    /// As [`Fate::Later`], but empty also means something: a volume's source.
+    Source,
+    /// Accepted with these values, which say what i2kit does anyway; others are refused.
+    Only(&'static [&'static str]),
+    /// Accepted with a note that says why it changes nothing.
+    Noted(&'static str),
+    /// Refused for this reason.
+    Refused(&'static str),
+}
+
+use Fate::{Noted, Only, Refused, Source};
+
+impl Schema {
+    /// What becomes of a field; `None` when there is no such field.
+    #[must_use]
+    pub fn fate(&self, field: &str) -> Option<Fate> {
+        if self.honoured.contains(&field) || self.honoured.contains(&"*") {
+            return Some(Fate::Honoured);
+        }
+        if self.later.contains(&field) {
+            return Some(Fate::Later);
+        }
+        self.special
+            .iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, fate)| *fate)
+    }
+
+    /// All names, for suggestions.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let special = self.special.iter().map(|(name, _)| *name);
+        self.honoured
+            .iter()
+            .chain(self.later)
+            .copied()
+            .chain(special)
+    }
+}
+
+const SERVER: Fate = Noted("set by the API server, no meaning in a VM");
+const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM");
+const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
+const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
+const FALSE: Fate = Only(&["false"]);
+
+/// A Pod's top level.
+pub const POD: Schema = Schema {
+    name: "Pod",
+    honoured: &["apiVersion", "kind", "metadata", "spec"],
+    later: &[],
+    special: &[("status", SERVER)],
+};
+
+/// A Deployment's top level.
+pub const DEPLOYMENT: Schema = Schema {
+    name: "Deployment",
+    ..POD
+};
+
+/// A `kind: List`.
+pub const LIST: Schema = Schema {
+    name: "List",
+    honoured: &["apiVersion", "kind", "items"],
+    later: &[],
+    special: &[("metadata", SERVER)],
+};
+
+/// `ObjectMeta`.
+pub const METADATA: Schema = Schema {
+    name: "metadata",
+    honoured: &["name", "labels", "annotations"],
+    later: &[],
+    special: &[
+        (
+            "namespace",
+            Noted("no meaning in a VM, which holds one Pod"),
+        ),
+        ("creationTimestamp", SERVER),
+        ("deletionGracePeriodSeconds", SERVER),
+        ("deletionTimestamp", SERVER),
+        ("finalizers", SERVER),
+        ("generation", SERVER),
+        ("managedFields", SERVER),
+        ("ownerReferences", SERVER),
+        ("resourceVersion", SERVER),
+        ("selfLink", SERVER),
+        ("uid", SERVER),
+        (
+            "generateName",
+            Refused("needs an API server that makes the name; set metadata.name"),
+        ),
+    ],
+};
+
+/// `DeploymentSpec`.
+pub const DEPLOYMENT_SPEC: Schema = Schema {
+    name: "DeploymentSpec",
+    honoured: &["selector", "template"],
+    later: &[
+        "minReadySeconds",
+        "paused",
+        "progressDeadlineSeconds",
+        "revisionHistoryLimit",
+        "strategy",
+    ],
+    special: &[(
+        "replicas",
+        Noted("one VM is built; how many run is for who runs them"),
+    )],
+};
+
+/// `LabelSelector`.
+pub const LABEL_SELECTOR: Schema = Schema {
+    name: "LabelSelector",
+    honoured: &["matchLabels", "matchExpressions"],
+    later: &[],
+    special: &[],
+};
+
+/// `LabelSelectorRequirement`.
+pub const LABEL_REQUIREMENT: Schema = Schema {
+    name: "LabelSelectorRequirement",
+    honoured: &["key", "operator", "values"],
+    later: &[],
+    special: &[],
+};
+
+/// `PodTemplateSpec`.
+pub const POD_TEMPLATE: Schema = Schema {
+    name: "PodTemplateSpec",
+    honoured: &["metadata", "spec"],
+    later: &[],
+    special: &[],
+};
+
+/// `PodSpec`.
+pub const POD_SPEC: Schema = Schema {
+    name: "PodSpec",
+    honoured: &[
+        "containers",
+        "hostname",
+        "restartPolicy",
+        "securityContext",
+        "terminationGracePeriodSeconds",
+        "volumes",
+    ],
+    later: &[
+        "activeDeadlineSeconds",
+        "dnsConfig",
+        "ephemeralContainers",
+        "hostAliases",
+        "hostnameOverride",
+        "initContainers",
+        "os",
+        "overhead",
+        "readinessGates",
+        "resourceClaims",
+        "resources",
+        "runtimeClassName",
+        "schedulingGroup",
+        "subdomain",
+        "workloadRef",
+    ],
+    special: &[
+        ("affinity", SCHEDULING),
+        ("nodeName", SCHEDULING),
+        ("nodeSelector", SCHEDULING),
+        ("preemptionPolicy", SCHEDULING),
+        ("priority", SCHEDULING),
+        ("priorityClassName", SCHEDULING),
+        ("schedulerName", SCHEDULING),
+        ("schedulingGates", SCHEDULING),
+        ("tolerations", SCHEDULING),
+        ("topologySpreadConstraints", SCHEDULING),
+        ("automountServiceAccountToken", NO_API),
+        ("enableServiceLinks", NO_API),
+        (
+            "hostNetwork",
+            Noted("always true here, the Pod has the VM's network"),
+        ),
+        ("imagePullSecrets", BUILD_TIME),
+        (
+            "dnsPolicy",
+            Only(&["ClusterFirst", "ClusterFirstWithHostNet", "Default"]),
+        ),
+        ("hostIPC", FALSE),
+        ("hostPID", FALSE),
+        ("hostUsers", Only(&["true"])),
+        ("serviceAccount", Only(&["default"])),
+        ("serviceAccountName", Only(&["default"])),
+        ("setHostnameAsFQDN", FALSE),
+        ("shareProcessNamespace", FALSE),
+    ],
+};
+
+/// `Container`.
+pub const CONTAINER: Schema = Schema {
+    name: "Container",
+    honoured: &[
+        "args",
+        "command",
+        "env",
+        "image",
+        "name",
+        "ports",
+        "resources",
+        "securityContext",
+        "volumeMounts",
+        "workingDir",
+    ],
+    later: &[
+        "envFrom",
+        "lifecycle",
+        "livenessProbe",
+        "readinessProbe",
+        "resizePolicy",
+        "restartPolicy",
+        "restartPolicyRules",
+        "startupProbe",
+        "volumeDevices",
+    ],
+    special: &[
+        ("imagePullPolicy", BUILD_TIME),
+        ("stdin", FALSE),
+        ("stdinOnce", FALSE),
+        ("tty", FALSE),
+        ("terminationMessagePath", NO_API),
+        ("terminationMessagePolicy", NO_API),
+    ],
+};
+
+/// `EnvVar`.
+pub const ENV_VAR: Schema = Schema {
+    name: "EnvVar",
+    honoured: &["name", "value"],
+    later: &["valueFrom"],
+    special: &[],
+};
+
+/// `ContainerPort`.
+pub const PORT: Schema = Schema {
+    name: "ContainerPort",
+    honoured: &["containerPort", "name", "protocol"],
+    later: &["hostIP", "hostPort"],
+    special: &[],
+};
+
+/// `ResourceRequirements`.
+pub const RESOURCES: Schema = Schema {
+    name: "ResourceRequirements",
+    honoured: &["limits", "requests"],
+    later: &["claims"],
+    special: &[],
+};
+
+/// `ResourceList`.
+pub const RESOURCE_LIST: Schema = Schema {
+    name: "ResourceList",
+    honoured: &["cpu", "memory"],
+    later: &[
+        "ephemeral-storage",
+        "hugepages-1Gi",
+        "hugepages-2Mi",
+        "storage",
+    ],
+    special: &[],
+};
+
+/// A container's `SecurityContext`.
+pub const SECURITY_CONTEXT: Schema = Schema {
+    name: "SecurityContext",
+    honoured: &["runAsGroup", "runAsUser"],
+    later: &[
+        "allowPrivilegeEscalation",
+        "appArmorProfile",
+        "capabilities",
+        "readOnlyRootFilesystem",
+        "runAsNonRoot",
+        "seLinuxOptions",
+        "seccompProfile",
+        "windowsOptions",
+    ],
+    special: &[("privileged", FALSE), ("procMount", Only(&["Default"]))],
+};
+
+/// `PodSecurityContext`.
+pub const POD_SECURITY_CONTEXT: Schema = Schema {
+    name: "PodSecurityContext",
+    honoured: &["runAsGroup", "runAsUser"],
+    later: &[
+        "appArmorProfile",
+        "fsGroup",
+        "fsGroupChangePolicy",
+        "runAsNonRoot",
+        "seLinuxChangePolicy",
+        "seLinuxOptions",
+        "seccompProfile",
+        "supplementalGroups",
+        "sysctls",
+        "windowsOptions",
+    ],
+    special: &[("supplementalGroupsPolicy", Only(&["Merge"]))],
+};
+
+/// `VolumeMount`.
+pub const VOLUME_MOUNT: Schema = Schema {
+    name: "VolumeMount",
+    honoured: &["mountPath", "name", "readOnly"],
+    later: &["subPath", "subPathExpr"],
+    special: &[
+        ("mountPropagation", Only(&["None"])),
+        ("recursiveReadOnly", Only(&["Disabled"])),
+    ],
+};
+
+/// `Volume`.
+pub const VOLUME: Schema = Schema {
+    name: "Volume",
+    honoured: &["emptyDir", "name"],
+    later: &[],
+    special: &[
+        ("awsElasticBlockStore", Source),
+        ("azureDisk", Source),
+        ("azureFile", Source),
+        ("cephfs", Source),
+        ("cinder", Source),
+        ("configMap", Source),
+        ("csi", Source),
+        ("downwardAPI", Source),
+        ("ephemeral", Source),
+        ("fc", Source),
+        ("flexVolume", Source),
+        ("flocker", Source),
+        ("gcePersistentDisk", Source),
+        ("gitRepo", Source),
+        ("glusterfs", Source),
+        ("hostPath", Source),
+        ("image", Source),
+        ("iscsi", Source),
+        ("nfs", Source),
+        ("persistentVolumeClaim", Source),
+        ("photonPersistentDisk", Source),
+        ("portworxVolume", Source),
+        ("projected", Source),
+        ("quobyte", Source),
+        ("rbd", Source),
+        ("scaleIO", Source),
+        ("secret", Source),
+        ("storageos", Source),
+        ("vsphereVolume", Source),
+    ],
+};
+
+/// `EmptyDirVolumeSource`.
+pub const EMPTY_DIR: Schema = Schema {
+    name: "EmptyDirVolumeSource",
+    honoured: &[],
+    later: &["sizeLimit"],
+    special: &[("medium", Only(&[""]))],
+};
+
+/// Any document: nothing is judged before its kind is known.
+pub const ANY: Schema = Schema {
+    name: "any",
+    honoured: &["*"],
+    later: &[],
+    special: &[],
+};
+
+/// Kinds that Kubernetes has and i2kit does not read yet.
+pub const LATER_KINDS: &[&str] = &[
+    "ConfigMap",
+    "CronJob",
+    "DaemonSet",
+    "Job",
+    "PersistentVolumeClaim",
+    "ReplicaSet",
+    "ReplicationController",
+    "Secret",
+    "Service",
+    "StatefulSet",
+];
+
+/// The kinds that hold a Pod, and how they may come.
+pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];

@@ -1,0 +1,339 @@
+//! Documents → Pods: the kinds, their metadata, selectors.
+
+use std::collections::BTreeMap;
+
+use i2kit_contract::RestartPolicy;
+
+use super::decode::{Field, Fields, Report, closest};
+use super::error::Position;
+use super::pod::Pod;
+use super::spec::{Spec, pod_spec};
+use super::{fields, names};
+
+/// Most bytes that annotations may have together.
+const MAX_ANNOTATIONS: usize = 256 << 10;
+
+/// A Pod, and where in the input it starts.
+#[derive(Debug)]
+pub struct Found {
+    /// `metadata.name`, as far as it could be read.
+    pub name: String,
+    /// Where the object starts.
+    pub position: Position,
+    /// The Pod, complete only when `report` has no errors.
+    pub pod: Option<Pod>,
+    /// What was found in it.
+    pub report: Report,
+}
+
+/// Reads one document, or one item of a List. What is wrong with a Pod goes to its own report,
+/// what is wrong outside of any to `report`.
+pub fn object(report: &mut Report, object: &Field<'_>) -> Vec<Found> {
+    let mut own = Report::new(&report.file);
+    let found = match kind(&mut own, object).as_deref() {
+        Some("Pod") => named(&mut own, object, pod),
+        Some("Deployment") => named(&mut own, object, deployment),
+        Some("List") => {
+            let found = list(&mut own, object);
+            report.errors.append(&mut own.errors);
+            report.notes.append(&mut own.notes);
+            return found;
+        }
+        _ => {
+            report.errors.append(&mut own.errors);
+            return Vec::new();
+        }
+    };
+    let (name, pod) = found;
+    vec![Found {
+        name,
+        position: object.position(),
+        pod,
+        report: own,
+    }]
+}
+
+/// The document's kind, checked together with its `apiVersion`.
+fn kind(report: &mut Report, object: &Field<'_>) -> Option<String> {
+    // Unknown fields are judged once the kind is known.
+    let fields = object.fields(report, &fields::ANY)?;
+    let kind = fields.require(report, "kind")?;
+    let text = kind.string(report)?;
+    let version = match text.as_str() {
+        "Pod" | "List" => "v1",
+        "Deployment" => "apps/v1",
+        other => {
+            unknown_kind(report, &kind, other);
+            return None;
+        }
+    };
+    let field = fields.require(report, "apiVersion")?;
+    if field.string(report)? != version {
+        field.refuse(report, format!("must be {version} for a {text}"));
+        return None;
+    }
+    Some(text)
+}
+
+fn unknown_kind(report: &mut Report, field: &Field<'_>, kind: &str) {
+    if fields::LATER_KINDS.contains(&kind) {
+        return field.refuse(report, "is not supported yet");
+    }
+    let kinds = fields::KINDS.iter().chain(fields::LATER_KINDS).copied();
+    let message = format!("{}: {kind:?} is no kind that holds a Pod", field.path);
+    match closest(kind, kinds) {
+        Some(name) => {
+            report.error_hint(field.position(), message, format!("did you mean {name:?}?"));
+        }
+        None => report.error_hint(field.position(), message, "use a Pod or a Deployment"),
+    }
+}
+
+fn list(report: &mut Report, object: &Field<'_>) -> Vec<Found> {
+    let Some(fields) = object.fields(report, &fields::LIST) else {
+        return Vec::new();
+    };
+    let items = fields.items(report, "items");
+    items
+        .iter()
+        .flat_map(|item| self::object(report, item))
+        .collect()
+}
+
+/// The object's name, also when the rest is wrong.
+fn named(
+    report: &mut Report,
+    object: &Field<'_>,
+    decode: fn(&mut Report, &Field<'_>) -> (String, Option<Pod>),
+) -> (String, Option<Pod>) {
+    let (name, pod) = decode(report, object);
+    let sound = report.errors.is_empty();
+    (name, pod.filter(|_| sound))
+}
+
+fn pod(report: &mut Report, object: &Field<'_>) -> (String, Option<Pod>) {
+    let Some(fields) = object.fields(report, &fields::POD) else {
+        return (String::new(), None);
+    };
+    let meta = required_metadata(report, &fields);
+    let spec = fields
+        .require(report, "spec")
+        .and_then(|f| pod_spec(report, &f));
+    let name = meta.name.clone();
+    (name, spec.map(|spec| assemble(meta, spec)))
+}
+
+fn deployment(report: &mut Report, object: &Field<'_>) -> (String, Option<Pod>) {
+    let Some(fields) = object.fields(report, &fields::DEPLOYMENT) else {
+        return (String::new(), None);
+    };
+    let meta = required_metadata(report, &fields);
+    let name = meta.name;
+    let spec = fields
+        .require(report, "spec")
+        .and_then(|f| f.fields(report, &fields::DEPLOYMENT_SPEC));
+    let Some(spec) = spec else {
+        return (name, None);
+    };
+    let pod = spec
+        .require(report, "template")
+        .and_then(|f| f.fields(report, &fields::POD_TEMPLATE))
+        .and_then(|template| self::template(report, &spec, &template, &name));
+    (name, pod)
+}
+
+fn template(
+    report: &mut Report,
+    deployment: &Fields<'_>,
+    template: &Fields<'_>,
+    name: &str,
+) -> Option<Pod> {
+    let mut meta = template
+        .get("metadata")
+        .map(|f| metadata(report, &f))
+        .unwrap_or_default();
+    if !meta.name.is_empty() {
+        let position = template
+            .get("metadata")
+            .map_or(template.position(), |f| f.position());
+        let path = template.path_to("metadata.name");
+        report.note(position, format!("{path}: the Deployment's name is used"));
+    }
+    name.clone_into(&mut meta.name);
+    selector(report, deployment, &meta.labels);
+    let field = template.require(report, "spec")?;
+    let spec = pod_spec(report, &field)?;
+    if spec.restart_policy != RestartPolicy::Always {
+        let fields = field.fields(&mut Report::default(), &fields::POD_SPEC);
+        if let Some(policy) = fields.and_then(|f| f.get("restartPolicy")) {
+            policy.refuse(report, "must be Always in a Deployment");
+        }
+    }
+    Some(assemble(meta, spec))
+}
+
+fn assemble(meta: Metadata, spec: Spec) -> Pod {
+    Pod {
+        name: meta.name,
+        labels: meta.labels,
+        annotations: meta.annotations,
+        hostname: spec.hostname,
+        restart_policy: spec.restart_policy,
+        termination_grace_period_seconds: spec.grace_period,
+        security: spec.security,
+        volumes: spec.volumes,
+        containers: spec.containers,
+    }
+}
+
+#[derive(Default)]
+struct Metadata {
+    name: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+fn required_metadata(report: &mut Report, object: &Fields<'_>) -> Metadata {
+    let Some(field) = object.require(report, "metadata") else {
+        return Metadata::default();
+    };
+    let before = report.errors.len();
+    let meta = metadata(report, &field);
+    if meta.name.is_empty() && report.errors.len() == before {
+        report.error(field.position(), "metadata.name is required");
+    }
+    meta
+}
+
+fn metadata(report: &mut Report, field: &Field<'_>) -> Metadata {
+    let Some(fields) = field.fields(report, &fields::METADATA) else {
+        return Metadata::default();
+    };
+    Metadata {
+        name: fields
+            .get("name")
+            .and_then(|f| f.checked(report, names::dns_subdomain))
+            .unwrap_or_default(),
+        labels: fields
+            .get("labels")
+            .map(|f| labels(report, &f))
+            .unwrap_or_default(),
+        annotations: fields
+            .get("annotations")
+            .map(|f| annotations(report, &f))
+            .unwrap_or_default(),
+    }
+}
+
+fn labels(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    for (key, position, value) in field.entries(report) {
+        if let Err(reason) = names::qualified_name(key) {
+            report.error(position, format!("{}: key {key:?} {reason}", field.path));
+        }
+        if let Some(value) = optional_string(report, &value) {
+            labels.insert(key.to_owned(), value);
+        }
+    }
+    for (key, _, value) in field.entries(&mut Report::default()) {
+        let text = labels.get(key).map(String::as_str).unwrap_or_default();
+        if let Err(reason) = names::label_value(text) {
+            value.refuse(report, reason);
+        }
+    }
+    labels
+}
+
+fn annotations(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    for (key, position, value) in field.entries(report) {
+        if let Err(reason) = names::qualified_name(&key.to_lowercase()) {
+            report.error(position, format!("{}: key {key:?} {reason}", field.path));
+        }
+        if let Some(value) = optional_string(report, &value) {
+            annotations.insert(key.to_owned(), value);
+        }
+    }
+    let size = |(k, v): (&String, &String)| k.len().saturating_add(v.len());
+    if annotations.iter().map(size).fold(0, usize::saturating_add) > MAX_ANNOTATIONS {
+        field.refuse(
+            report,
+            format!("must be at most {MAX_ANNOTATIONS} bytes together"),
+        );
+    }
+    annotations
+}
+
+/// A map's null value is its zero value, as in Go.
+fn optional_string(report: &mut Report, value: &Field<'_>) -> Option<String> {
+    match value.node.is_null() {
+        true => Some(String::new()),
+        false => value.string(report),
+    }
+}
+
+/// The selector must be there and match the template's labels.
+fn selector(report: &mut Report, deployment: &Fields<'_>, labels: &BTreeMap<String, String>) {
+    let Some(field) = deployment.require(report, "selector") else {
+        return;
+    };
+    let Some(fields) = field.fields(report, &fields::LABEL_SELECTOR) else {
+        return;
+    };
+    let wanted = fields
+        .get("matchLabels")
+        .map(|f| self::labels(report, &f))
+        .unwrap_or_default();
+    let expressions = fields.items(report, "matchExpressions");
+    if wanted.is_empty() && expressions.is_empty() {
+        field.refuse(report, "must select the template's labels, but is empty");
+    }
+    let mut matches = wanted
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
+    for expression in expressions {
+        matches &= requirement(report, &expression, labels).unwrap_or(true);
+    }
+    if !matches {
+        field.refuse(
+            report,
+            "does not match the labels in spec.template.metadata.labels",
+        );
+    }
+}
+
+/// Whether one `matchExpressions` entry holds; `None` when it is wrong.
+fn requirement(
+    report: &mut Report,
+    field: &Field<'_>,
+    labels: &BTreeMap<String, String>,
+) -> Option<bool> {
+    let fields = field.fields(report, &fields::LABEL_REQUIREMENT)?;
+    let key = fields
+        .require(report, "key")?
+        .checked(report, names::qualified_name)?;
+    let operator = fields.require(report, "operator")?;
+    let values = fields.strings(report, "values");
+    let label = labels.get(&key);
+    let listed = label.is_some_and(|label| values.contains(label));
+    let (takes_values, holds) = match operator.string(report)?.as_str() {
+        "In" => (true, listed),
+        "NotIn" => (true, !listed),
+        "Exists" => (false, label.is_some()),
+        "DoesNotExist" => (false, label.is_none()),
+        _ => {
+            operator.refuse(report, "must be one of In, NotIn, Exists, DoesNotExist");
+            return None;
+        }
+    };
+    if takes_values == values.is_empty() {
+        let message = if takes_values {
+            "needs values"
+        } else {
+            "takes no values"
+        };
+        operator.refuse(report, message);
+        return None;
+    }
+    Some(holds)
+}

@@ -1,0 +1,425 @@
+//! YAML text → a tree of nodes that know their place. Aliases are shared, merge keys applied,
+//! duplicate keys refused; depth and expansion are bounded.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
+
+use super::error::{Error, Position};
+use super::scalar::{Scalar, resolve_plain};
+
+/// Deepest nesting, aliases included. A Pod needs about a dozen levels.
+const MAX_DEPTH: usize = 100;
+/// Most nodes that aliases may add to one document.
+const MAX_ALIASED_NODES: usize = 100_000;
+/// Largest input, in bytes. The API server's own limit is 3 MiB.
+const MAX_BYTES: usize = 16 << 20;
+
+/// One YAML node.
+#[derive(Debug)]
+pub struct Node {
+    /// Where it starts.
+    pub position: Position,
+    /// What it is.
+    pub value: Value,
+    /// Nodes in it, itself included, aliases expanded.
+    weight: usize,
+    /// Levels in it, itself included.
+    height: usize,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub enum Value {
+    /// A scalar. Quoted ones and blocks are always strings.
+    Scalar {
+        /// The meaning.
+        scalar: Scalar,
+        /// The text as written, escapes resolved.
+        text: String,
+    },
+    /// A list.
+    Seq(Vec<Rc<Node>>),
+    /// Entries in the order written, merged ones last; each key once.
+    Map(Vec<Entry>),
+}
+
+/// One entry of a mapping.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key is.
+    pub position: Position,
+    /// The value.
+    pub value: Rc<Node>,
+}
+
+impl Node {
+    fn new(position: Position, value: Value) -> Self {
+        let (weight, height) = match &value {
+            Value::Scalar { .. } => (0, 0),
+            Value::Seq(items) => measure(items.iter()),
+            Value::Map(entries) => measure(entries.iter().map(|e| &e.value)),
+        };
+        Self {
+            position,
+            value,
+            weight: weight.saturating_add(1),
+            height: height.saturating_add(1),
+        }
+    }
+
+    /// Whether it is `null`, or nothing at all.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { scalar, .. } if *scalar == Scalar::Null)
+    }
+}
+
+fn measure<'a>(children: impl Iterator<Item = &'a Rc<Node>>) -> (usize, usize) {
+    children.fold((0, 0), |(weight, height), child| {
+        (
+            weight.saturating_add(child.weight),
+            height.max(child.height),
+        )
+    })
+}
+
+/// Reads all documents of an input. Empty ones (`null`) are included.
+///
+/// # Errors
+/// The first thing that is not YAML, a duplicate key, or a bound that is exceeded.
+pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Rc<Node>>, Error> {
+    let text = decode_text(file, bytes)?;
+    let mut composer = Composer {
+        file,
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        aliased: 0,
+    };
+    let mut documents = Vec::new();
+    while let Some((event, position)) = composer.next()? {
+        match event {
+            Event::DocumentStart(..) => {
+                composer.anchors.clear();
+                composer.aliased = 0;
+            }
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            node => documents.push(composer.compose(node, position, 1)?),
+        }
+    }
+    Ok(documents)
+}
+
+/// Bytes → text: UTF-8 without byte order mark or control characters.
+fn decode_text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    let whole = |message: String, hint: Option<&str>| Error {
+        file: file.to_owned(),
+        position: None,
+        message,
+        hint: hint.map(str::to_owned),
+    };
+    if bytes.len() > MAX_BYTES {
+        let message = format!("{} bytes; a manifest has at most {MAX_BYTES}", bytes.len());
+        return Err(whole(message, None));
+    }
+    if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
+        return Err(whole(
+            "is UTF-16, not UTF-8".to_owned(),
+            Some("save it as UTF-8"),
+        ));
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let good = bytes.get(..e.valid_up_to()).unwrap_or_default();
+            let position = position_after(&String::from_utf8_lossy(good));
+            let message = "not UTF-8 from here on".to_owned();
+            let hint = Some("is this a manifest? Save it as UTF-8".to_owned());
+            return Err(at(file, position, message, hint));
+        }
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match text.char_indices().find(|(_, c)| !is_printable(*c)) {
+        Some((offset, c)) => {
+            let position = position_after(text.get(..offset).unwrap_or_default());
+            let message = format!(
+                "control character U+{:04X} is not allowed in YAML",
+                u32::from(c)
+            );
+            Err(at(file, position, message, None))
+        }
+        None => Ok(text),
+    }
+}
+
+/// YAML 1.1 `c-printable`.
+fn is_printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+fn position_after(text: &str) -> Position {
+    let line_start = text.rfind('\n').map_or(0, |i| i.saturating_add(1));
+    let last = text.get(line_start..).unwrap_or_default();
+    Position {
+        line: text.matches('\n').count().saturating_add(1),
+        column: last.chars().count().saturating_add(1),
+    }
+}
+
+fn at(file: &str, position: Position, message: String, hint: Option<String>) -> Error {
+    Error {
+        file: file.to_owned(),
+        position: Some(position),
+        message,
+        hint,
+    }
+}
+
+fn position_of(marker: &Marker) -> Position {
+    Position {
+        line: marker.line().max(1),
+        column: marker.col().saturating_add(1),
+    }
+}
+
+struct Composer<'a> {
+    file: &'a str,
+    parser: Parser<'a, StrInput<'a>>,
+    /// Finished anchored nodes of this document, by the parser's number.
+    anchors: HashMap<usize, Rc<Node>>,
+    /// Nodes that aliases added to this document.
+    aliased: usize,
+}
+
+impl<'a> Composer<'a> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Position)>, Error> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => Ok(Some((event, position_of(&span.start)))),
+            Some(Err(e)) => Err(self.syntax(&e)),
+        }
+    }
+
+    fn error(&self, position: Position, message: impl Into<String>, hint: Option<&str>) -> Error {
+        at(self.file, position, message.into(), hint.map(str::to_owned))
+    }
+
+    fn syntax(&self, e: &ScanError) -> Error {
+        let position = position_of(e.marker());
+        let hint = match e.kind() {
+            ErrorKind::RecursionLimitExceeded => return self.too_deep(position),
+            ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabAtBlockScalarStart => Some("YAML is indented with spaces, not tabs"),
+            _ => None,
+        };
+        self.error(position, format!("not valid YAML: {}", e.info()), hint)
+    }
+
+    fn too_deep(&self, position: Position) -> Error {
+        let message = format!("nested deeper than {MAX_DEPTH} levels");
+        self.error(position, message, None)
+    }
+
+    fn compose(&mut self, event: Event<'a>, at: Position, depth: usize) -> Result<Rc<Node>, Error> {
+        if depth > MAX_DEPTH {
+            return Err(self.too_deep(at));
+        }
+        let (anchor, value) = match event {
+            Event::Alias(id) => return self.alias(id, at, depth),
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, self.scalar(&text, style, tag.as_deref(), at)?)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.check_collection_tag(tag.as_deref(), "seq", at)?;
+                (anchor, Value::Seq(self.sequence(depth)?))
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.check_collection_tag(tag.as_deref(), "map", at)?;
+                (anchor, Value::Map(self.mapping(depth)?))
+            }
+            _ => return Err(self.error(at, "not valid YAML: a value was expected", None)),
+        };
+        let node = Rc::new(Node::new(at, value));
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, id: usize, at: Position, depth: usize) -> Result<Rc<Node>, Error> {
+        // An anchor is known only once its node is finished.
+        let Some(node) = self.anchors.get(&id).map(Rc::clone) else {
+            return Err(self.error(at, "alias to a value that contains it", None));
+        };
+        if depth.saturating_add(node.height) > MAX_DEPTH.saturating_add(1) {
+            return Err(self.too_deep(at));
+        }
+        self.aliased = self.aliased.saturating_add(node.weight);
+        if self.aliased > MAX_ALIASED_NODES {
+            let message = format!("aliases expand to more than {MAX_ALIASED_NODES} values");
+            return Err(self.error(at, message, None));
+        }
+        Ok(node)
+    }
+
+    fn scalar(
+        &self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        at: Position,
+    ) -> Result<Value, Error> {
+        let plain = style == ScalarStyle::Plain;
+        let string = || Scalar::Str(text.to_owned());
+        let scalar = match tag.map(|t| (t, t.core_suffix())) {
+            None if plain => resolve_plain(text),
+            None | Some((_, Some("str"))) => string(),
+            Some((tag, None)) if tag.suffix() == "!" => string(),
+            Some((tag, kind)) => {
+                let scalar = resolve_plain(text);
+                match (kind, scalar) {
+                    (Some("bool"), s @ Scalar::Bool(_))
+                    | (Some("int"), s @ Scalar::Int(_))
+                    | (Some("null"), s @ Scalar::Null)
+                    | (Some("float"), s @ (Scalar::Float(_) | Scalar::Int(_))) => s,
+                    (None, _) => return Err(self.foreign_tag(tag, at)),
+                    _ => {
+                        let message = format!("{text:?} is no {}", tag.original());
+                        return Err(self.error(at, message, None));
+                    }
+                }
+            }
+        };
+        Ok(Value::Scalar {
+            scalar,
+            text: text.to_owned(),
+        })
+    }
+
+    fn check_collection_tag(
+        &self,
+        tag: Option<&Tag>,
+        kind: &str,
+        at: Position,
+    ) -> Result<(), Error> {
+        match tag {
+            Some(tag) if !tag.is_yaml_core_schema_tag(kind) => Err(self.foreign_tag(tag, at)),
+            _ => Ok(()),
+        }
+    }
+
+    fn foreign_tag(&self, tag: &Tag, at: Position) -> Error {
+        let message = format!("YAML tag {} has no meaning in a manifest", tag.original());
+        self.error(at, message, Some("remove the tag"))
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Vec<Rc<Node>>, Error> {
+        let mut items = Vec::new();
+        while let Some((event, at)) = self.next()? {
+            if event == Event::SequenceEnd {
+                break;
+            }
+            items.push(self.compose(event, at, depth.saturating_add(1))?);
+        }
+        Ok(items)
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Vec<Entry>, Error> {
+        let inner = depth.saturating_add(1);
+        let mut seen: HashMap<String, Position> = HashMap::new();
+        let mut entries = Vec::new();
+        let mut merges = Vec::new();
+        while let Some((event, position)) = self.next()? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            let merge = is_merge(&event);
+            let key = self.compose(event, position, inner)?;
+            let key = self.key(&key, position)?;
+            if let Some(first) = seen.insert(key.clone(), position) {
+                let message = format!("key {key:?} stands twice, first in line {}", first.line);
+                return Err(self.error(position, message, None));
+            }
+            let Some((event, at)) = self.next()? else {
+                break;
+            };
+            let value = self.compose(event, at, inner)?;
+            if merge {
+                merges.push(value);
+            } else {
+                entries.push(Entry {
+                    key,
+                    position,
+                    value,
+                });
+            }
+        }
+        for source in merges {
+            self.merge(&source, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    fn key(&self, node: &Node, position: Position) -> Result<String, Error> {
+        let what = match &node.value {
+            Value::Scalar {
+                scalar: Scalar::Str(text),
+                ..
+            } => return Ok(text.clone()),
+            Value::Scalar { text, .. } if text.is_empty() => {
+                return Err(self.error(position, "a key is missing before \":\"", None));
+            }
+            Value::Scalar { scalar, text } => {
+                let message = format!("key {text} is read as {}, not as a string", kind(scalar));
+                let hint = format!("quote it: {text:?}");
+                return Err(self.error(position, message, Some(&hint)));
+            }
+            Value::Seq(_) => "list",
+            Value::Map(_) => "mapping",
+        };
+        let message = format!("a {what} cannot be a key");
+        let hint = "a value that starts with \"{\" or \"[\" (a template?) needs quotes";
+        Err(self.error(position, message, Some(hint)))
+    }
+
+    /// `<<`: adds what is not there yet; in a list of mappings the first wins.
+    fn merge(&self, source: &Rc<Node>, entries: &mut Vec<Entry>) -> Result<(), Error> {
+        let sources = match &source.value {
+            Value::Seq(items) => items.as_slice(),
+            _ => std::slice::from_ref(source),
+        };
+        let mut have: HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
+        for source in sources {
+            let Value::Map(merged) = &source.value else {
+                let message = "the value of a merge key \"<<\" must be a mapping or a list of them";
+                return Err(self.error(source.position, message, None));
+            };
+            for entry in merged {
+                if have.insert(entry.key.clone()) {
+                    entries.push(entry.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_merge(event: &Event<'_>) -> bool {
+    matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
+}
+
+/// What a scalar is called in messages, with its article.
+#[must_use]
+pub fn kind(scalar: &Scalar) -> &'static str {
+    match scalar {
+        Scalar::Null => "null",
+        Scalar::Bool(_) => "a boolean",
+        Scalar::Int(_) | Scalar::Float(_) => "a number",
+        Scalar::Str(_) => "a string",
+    }
+}
