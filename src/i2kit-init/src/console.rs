@@ -10,7 +10,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +22,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Container lines are dropped while more than this many bytes wait.
 const QUEUE_BYTES: usize = 1 << 20;
-/// How long one line may wait for one terminal before the rest of it is given up.
+/// Lines are written together up to about this many bytes: a terminal's buffer.
+const BATCH_BYTES: usize = 4096;
+/// How long a batch may wait for one terminal before the rest of it is given up. A terminal that
+/// has failed so once gets no patience until it takes something again.
 const TERMINAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle to the console; clones share one queue.
@@ -36,11 +42,54 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    lines: VecDeque<Vec<u8>>,
+    lines: VecDeque<Line>,
     bytes: usize,
     dropped: u64,
     writing: bool,
-    terminals: Vec<Arc<File>>,
+    terminals: Vec<Arc<Terminal>>,
+}
+
+struct Line {
+    bytes: Vec<u8>,
+    /// A container's rather than PID 1's.
+    droppable: bool,
+}
+
+struct Terminal {
+    file: File,
+    stuck: AtomicBool,
+}
+
+impl Terminal {
+    fn write(&self, data: &[u8]) {
+        let patience = if self.stuck.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            TERMINAL_PATIENCE
+        };
+        let result = write_patiently(&self.file, data, patience);
+        self.stuck.store(result.is_err(), Ordering::Relaxed);
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, line: Line) {
+        self.bytes = self.bytes.saturating_add(line.bytes.len());
+        self.lines.push_back(line);
+    }
+
+    fn next_batch(&mut self) -> Vec<u8> {
+        let mut batch = Vec::new();
+        while let Some(line) = self.lines.pop_front() {
+            if !batch.is_empty() && batch.len().saturating_add(line.bytes.len()) > BATCH_BYTES {
+                self.lines.push_front(line);
+                break;
+            }
+            self.bytes = self.bytes.saturating_sub(line.bytes.len());
+            batch.extend(line.bytes);
+        }
+        batch
+    }
 }
 
 impl Queue {
@@ -68,7 +117,13 @@ impl Console {
 
     /// Sends lines to these terminals from now on. None means standard error.
     pub fn attach(&self, terminals: Vec<File>) {
-        self.queue.lock().terminals = terminals.into_iter().map(Arc::new).collect();
+        let terminals = terminals.into_iter().map(|file| {
+            Arc::new(Terminal {
+                file,
+                stuck: AtomicBool::new(false),
+            })
+        });
+        self.queue.lock().terminals = terminals.collect();
     }
 
     /// Prints a line of PID 1 itself. Never dropped.
@@ -92,15 +147,29 @@ impl Console {
         self.push(bytes, false);
     }
 
-    fn push(&self, line: Vec<u8>, always: bool) {
+    fn push(&self, bytes: Vec<u8>, always: bool) {
         let mut state = self.queue.lock();
-        if !always && state.bytes.saturating_add(line.len()) > QUEUE_BYTES {
+        if !always && state.bytes.saturating_add(bytes.len()) > QUEUE_BYTES {
             state.dropped = state.dropped.saturating_add(1);
             return;
         }
-        state.bytes = state.bytes.saturating_add(line.len());
-        state.lines.push_back(line);
+        state.enqueue(Line {
+            bytes,
+            droppable: !always,
+        });
         self.queue.changed.notify_all();
+    }
+
+    /// Drops the container lines that wait, so that what comes now is seen at once.
+    pub fn drop_backlog(&self) {
+        let mut state = self.queue.lock();
+        let before = state.lines.len();
+        state.lines.retain(|line| !line.droppable);
+        let dropped = before.saturating_sub(state.lines.len());
+        state.dropped = state
+            .dropped
+            .saturating_add(u64::try_from(dropped).unwrap_or(u64::MAX));
+        state.bytes = state.lines.iter().map(|line| line.bytes.len()).sum();
     }
 
     /// Waits until everything is written, at most `patience`.
@@ -122,37 +191,39 @@ impl Console {
 fn write_lines(queue: &Queue) {
     let mut state = queue.lock();
     loop {
-        if let Some(line) = state.lines.pop_front() {
-            state.bytes = state.bytes.saturating_sub(line.len());
-            state.writing = true;
-            let terminals = state.terminals.clone();
-            drop(state);
-            write_everywhere(&terminals, &line);
-            state = queue.lock();
-            state.writing = false;
-            if state.lines.is_empty() && state.dropped > 0 {
-                let notice = format!("i2kit: console too slow: {} lines dropped\n", state.dropped);
-                state.dropped = 0;
-                state.bytes = state.bytes.saturating_add(notice.len());
-                state.lines.push_back(notice.into_bytes());
-            }
-            queue.changed.notify_all();
-        } else {
+        if state.lines.is_empty() {
             state = queue
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            continue;
         }
+        let batch = state.next_batch();
+        state.writing = true;
+        let terminals = state.terminals.clone();
+        drop(state);
+        write_everywhere(&terminals, &batch);
+        state = queue.lock();
+        state.writing = false;
+        if state.lines.is_empty() && state.dropped > 0 {
+            let notice = format!("i2kit: console too slow: {} lines dropped\n", state.dropped);
+            state.dropped = 0;
+            state.enqueue(Line {
+                bytes: notice.into_bytes(),
+                droppable: false,
+            });
+        }
+        queue.changed.notify_all();
     }
 }
 
-fn write_everywhere(terminals: &[Arc<File>], line: &[u8]) {
-    // A terminal that fails cannot be reported anywhere but on the others.
+fn write_everywhere(terminals: &[Arc<Terminal>], data: &[u8]) {
     if terminals.is_empty() {
-        let _ = io::stderr().write_all(line);
+        // A failure could be reported nowhere else.
+        let _ = io::stderr().write_all(data);
     }
     for terminal in terminals {
-        let _ = write_patiently(terminal, line, TERMINAL_PATIENCE);
+        terminal.write(data);
     }
 }
 
@@ -248,5 +319,49 @@ mod tests {
         let state = console.queue.lock();
         assert!(state.dropped >= 40, "dropped {}", state.dropped);
         assert!(state.bytes <= QUEUE_BYTES);
+    }
+
+    #[test]
+    fn a_stuck_terminal_keeps_nobody_waiting_for_long() {
+        let (_reader, stuck) = pipe();
+        let (mut reader, working) = pipe();
+        let console = Console::start();
+        console.attach(vec![stuck, working]);
+        let collector = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        for number in 0..4000 {
+            console.say(format_args!("{number} {}", "x".repeat(100)));
+        }
+        console.flush(Duration::from_secs(20));
+        console.attach(Vec::new());
+        let text = collector.join().unwrap().unwrap();
+        assert_eq!(text.lines().count(), 4000);
+    }
+
+    #[test]
+    fn a_failure_does_not_wait_for_containers_lines() {
+        let (mut reader, terminal) = pipe();
+        // The writer starts only after the backlog is there.
+        let console = Console {
+            queue: Arc::default(),
+        };
+        for _ in 0..1000 {
+            console.prefixed("web", b"line");
+        }
+        console.drop_backlog();
+        console.attach(vec![terminal]);
+        console.say("the reason");
+        let queue = Arc::clone(&console.queue);
+        thread::spawn(move || write_lines(&queue));
+        console.flush(Duration::from_secs(5));
+        console.attach(Vec::new());
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(
+            text,
+            "i2kit: the reason\ni2kit: console too slow: 1000 lines dropped\n"
+        );
     }
 }

@@ -19,8 +19,11 @@ use rustix::{
 
 use crate::{console::Console, paths, report::Report, verity::watch};
 
-/// How long the console may take to print what is queued before the power goes.
+/// How long the console may take to print the reason of a failure before the power goes.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long it may take at an orderly end, when containers' lines may still wait: a serial line
+/// carries some 11 KiB a second.
+const LAST_LINES: Duration = Duration::from_secs(100);
 /// How long processes have between SIGTERM and SIGKILL when the VM ends.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -92,13 +95,12 @@ impl Fuse {
             idle();
         }
         let ending = self.ending();
-        let reason = match watch::logged_corruption() {
-            Some(corruption) => {
-                self.console.say(reason);
-                corruption.to_string()
-            }
-            None => reason.to_owned(),
-        };
+        self.console.drop_backlog();
+        let cause = watch::logged_corruption().map(|corruption| corruption.to_string());
+        if cause.as_deref().is_some_and(|cause| cause != reason) {
+            self.console.say(reason);
+        }
+        let reason = cause.unwrap_or_else(|| reason.to_owned());
         self.console
             .say(format_args!("{reason}: {}", ending.present_participle()));
         self.report.send_last(&Status::Failed { reason });
@@ -115,7 +117,7 @@ impl Fuse {
         end_processes();
         rustix::fs::sync();
         release_scratch(&self.console);
-        self.console.flush(LAST_WORDS);
+        self.console.flush(LAST_LINES);
         stop(ending, &self.console)
     }
 }
