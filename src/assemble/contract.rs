@@ -1,375 +1,640 @@
-//! Pod and image configs become the contract: image defaults applied, variables expanded, users
-//! looked up, so that the guest decides nothing.
-
-mod expand;
-mod signal;
-mod users;
+//! Pod + image configs → the guest contract, with what the kubelet and containerd's CRI would
+//! decide decided here: commands, variables, users, limits, signals.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use i2kit_contract::{Container, Contract, FailurePolicy, VERSION, Volume};
+use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, User, VERSION, Volume};
 use oci_spec::image::{Config, ImageConfiguration};
 
-use crate::manifest::{self, Pod};
+use crate::manifest::{self, Pod, expand};
 
-/// What containerd sets when neither image nor manifest does.
+/// containerd's `PATH` for a container that has none (`oci.WithDefaultPathEnv`).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// `HOST_NAME_MAX` is 64; the kubelet cuts at a label's 63.
-const MAX_HOSTNAME: usize = 63;
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+/// Highest id that containerd takes for a number rather than a name.
+const MAX_ID: u32 = i32::MAX.unsigned_abs();
+/// SIGTERM.
+const DEFAULT_STOP_SIGNAL: u8 = 15;
 
-/// Reads a file of a container's merged root.
-pub type ReadFile<'a> = &'a dyn Fn(&str, &str) -> io::Result<Option<Vec<u8>>>;
+/// Reads a file of a container's merged root: `(container, absolute path)`, `None` when there is
+/// none.
+pub type ReadFile<'a> = dyn Fn(&str, &str) -> io::Result<Option<Vec<u8>>> + 'a;
 
-/// Why a container cannot run as its manifest and image say.
+/// A Pod that its images cannot serve. All name the container.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The image was not resolved: a fault of the caller.
-    #[error("container {0}: its image has no config")]
-    NoConfig(String),
-    /// Neither manifest nor image says what to run.
-    #[error("container {container}: neither the manifest nor the image says what to run")]
+    /// The caller has no config for the container's image.
+    #[error("container {container}: no config for image {image}")]
+    NoConfig {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
+    /// Neither manifest nor image say what to run.
+    #[error("container {container}: image {image} has neither Entrypoint nor Cmd")]
     NoCommand {
         /// The container.
         container: String,
+        /// Its image.
+        image: String,
     },
-    /// The image's user is not in its files.
-    #[error("container {container}: {file} of the image has no {what} {name:?}")]
-    NoSuchUser {
+    /// The image's `User` has more than one colon, or an empty part.
+    #[error("container {container}: image {image} has a bad User {user:?}")]
+    BadUser {
         /// The container.
         container: String,
-        /// `/etc/passwd` or `/etc/group`.
-        file: &'static str,
+        /// Its image.
+        image: String,
+        /// The config's `User`.
+        user: String,
+    },
+    /// A name is not in the image's files.
+    #[error("container {container}: {what} {name:?} is not in {file} of image {image}")]
+    UnknownName {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
         /// `user` or `group`.
         what: &'static str,
-        /// As the image's config has it.
+        /// The name.
         name: String,
+        /// Where it was looked for.
+        file: &'static str,
     },
-    /// A user file cannot be read.
-    #[error("container {container}: read {file}: {source}")]
+    /// `WorkingDir` or a volume cannot be used.
+    #[error("container {container}: image {image} has a bad {field} {path:?}")]
+    BadPath {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// The config's field.
+        field: &'static str,
+        /// Its value.
+        path: String,
+    },
+    /// The image's `Env` has an entry that is no `NAME=value`.
+    #[error("container {container}: image {image} has a bad Env entry {entry:?}")]
+    BadEnv {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// The entry.
+        entry: String,
+    },
+    /// `StopSignal` is no signal.
+    #[error("container {container}: image {image} has an unknown StopSignal {signal:?}")]
+    UnknownSignal {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// The config's `StopSignal`.
+        signal: String,
+    },
+    /// The image's files could not be read.
+    #[error("container {container}: read {file} of image {image}: {source}")]
     Read {
         /// The container.
         container: String,
-        /// `/etc/passwd` or `/etc/group`.
+        /// Its image.
+        image: String,
+        /// The file.
         file: &'static str,
         /// Why.
         source: io::Error,
     },
-    /// The image's stop signal is none.
-    #[error("container {container}: the image's StopSignal {signal:?} is no signal")]
-    Signal {
-        /// The container.
-        container: String,
-        /// As the image's config has it.
-        signal: String,
-    },
-    /// A path that must be absolute is not.
-    #[error("container {container}: {what} {path:?} of the image is not an absolute path")]
-    Relative {
-        /// The container.
-        container: String,
-        /// `WorkingDir` or `Volumes`.
-        what: &'static str,
-        /// As the image's config has it.
-        path: String,
-    },
 }
 
 impl Error {
-    /// What the user can do about it.
+    /// The cure, when one is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoCommand { .. } => Some("set the container's command".to_owned()),
-            Self::NoSuchUser { .. } => Some("set securityContext.runAsUser to a number".to_owned()),
+            Self::NoCommand { .. } => Some("set command or args in the manifest".to_owned()),
+            Self::BadUser { .. } | Self::UnknownName { what: "user", .. } => {
+                Some("set securityContext.runAsUser to a number".to_owned())
+            }
+            Self::UnknownName { .. } => {
+                Some("set securityContext.runAsUser and runAsGroup to numbers".to_owned())
+            }
+            Self::BadPath {
+                field: "WorkingDir",
+                ..
+            } => Some("set workingDir in the manifest".to_owned()),
             _ => None,
         }
     }
 }
 
-/// The contract of `pod`. `images` has each container's config, `read` its files.
+/// The contract of `pod`. `images` has each container's image config by the container's name;
+/// `files` reads `/etc/passwd` and `/etc/group` of their roots, only when a name or a user's
+/// groups are asked for.
 ///
 /// # Errors
-/// [`Error`] naming the container.
+/// [`Error`] for the first container that its image cannot serve.
 pub fn contract(
     pod: &Pod,
     images: &BTreeMap<String, ImageConfiguration>,
-    read: ReadFile<'_>,
+    files: &ReadFile<'_>,
     on_failure: FailurePolicy,
 ) -> Result<Contract, Error> {
-    let containers = pod.containers.iter().map(|one| {
-        let image = images
-            .get(&one.name)
-            .ok_or_else(|| Error::NoConfig(one.name.clone()))?;
-        container(one, &image.config().clone().unwrap_or_default(), read)
-    });
+    let hostname = hostname(pod);
+    let mut containers = Vec::with_capacity(pod.containers.len());
+    for container in &pod.containers {
+        let image = images.get(&container.name).ok_or_else(|| Error::NoConfig {
+            container: container.name.clone(),
+            image: container.image.clone(),
+        })?;
+        let defaults = Config::default();
+        let planned = Planned {
+            pod,
+            container,
+            config: image.config().as_ref().unwrap_or(&defaults),
+            files,
+        };
+        containers.push(planned.contract(&hostname)?);
+    }
+    let volume = |name: &String| Volume { name: name.clone() };
     Ok(Contract {
         version: VERSION,
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        hostname: hostname(pod),
+        hostname,
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         on_failure,
-        volumes: pod
-            .volumes
-            .iter()
-            .map(|name| Volume { name: name.clone() })
-            .collect(),
-        containers: containers.collect::<Result<_, _>>()?,
+        volumes: pod.volumes.iter().map(volume).collect(),
+        containers,
     })
 }
 
-/// The Pod's name, cut as the kubelet does (`truncatePodHostnameIfNeeded`).
+/// `hostname`, else the name cut to 63 bytes without a trailing `-` or `.` (the kubelet's
+/// `truncatePodHostnameIfNeeded`).
 fn hostname(pod: &Pod) -> String {
-    let wanted = pod.hostname.as_ref().unwrap_or(&pod.name);
-    let cut: String = wanted.chars().take(MAX_HOSTNAME).collect();
-    cut.trim_end_matches(['-', '.']).to_owned()
-}
-
-fn container(
-    container: &manifest::Container,
-    image: &Config,
-    read: ReadFile<'_>,
-) -> Result<Container, Error> {
-    let name = &container.name;
-    let variables = expand::environment(&container.env);
-    let args = arguments(container, image, &variables);
-    if args.is_empty() {
-        return Err(Error::NoCommand {
-            container: name.clone(),
-        });
+    let full = pod.hostname.as_ref().unwrap_or(&pod.name);
+    let cut = full.get(..full.len().min(63)).unwrap_or(full);
+    match cut.len() == full.len() {
+        true => full.clone(),
+        false => cut.trim_end_matches(['-', '.']).to_owned(),
     }
-    let working_dir = container
-        .working_dir
-        .as_ref()
-        .or(image.working_dir().as_ref());
-    let working_dir = working_dir
-        .filter(|path| !path.is_empty())
-        .map_or("/", String::as_str);
-    Ok(Container {
-        name: name.clone(),
-        args,
-        env: environment(image, &variables),
-        working_dir: absolute(name, "WorkingDir", working_dir)?,
-        user: users::resolve(container, image.user().as_deref(), read)?,
-        mounts: container.mounts.clone(),
-        image_volumes: image_volumes(container, image)?,
-        ports: container.ports.clone(),
-        resources: container.resources,
-        stop_signal: stop_signal(name, image)?,
-    })
 }
 
-fn absolute(container: &str, what: &'static str, path: &str) -> Result<String, Error> {
-    if path.starts_with('/') && !path.split('/').any(|part| part == "..") {
-        return Ok(path.to_owned());
+/// A container with all that decides how it runs.
+struct Planned<'a> {
+    pod: &'a Pod,
+    container: &'a manifest::Container,
+    config: &'a Config,
+    files: &'a ReadFile<'a>,
+}
+
+impl Planned<'_> {
+    fn contract(&self, hostname: &str) -> Result<Container, Error> {
+        let vars = self.manifest_env();
+        let mount = |m: &manifest::VolumeMount| Mount {
+            volume: m.volume.clone(),
+            mount_path: m.path.clone(),
+            read_only: m.read_only,
+        };
+        Ok(Container {
+            name: self.container.name.clone(),
+            args: self.args(&vars)?,
+            env: self.env(hostname, &vars)?,
+            working_dir: self.working_dir()?,
+            user: self.user()?,
+            mounts: self.container.mounts.iter().map(mount).collect(),
+            image_volumes: self.image_volumes()?,
+            ports: self.container.ports.clone(),
+            resources: resources(&self.container.resources),
+            stop_signal: self.stop_signal()?,
+        })
     }
-    Err(Error::Relative {
-        container: container.to_owned(),
-        what,
-        path: path.to_owned(),
-    })
+
+    fn name(&self) -> String {
+        self.container.name.clone()
+    }
+
+    fn image(&self) -> String {
+        self.container.image.clone()
+    }
+
+    /// The manifest's variables, expanded by the ones before them (kubelet's
+    /// `makeEnvironmentVariables`), in order.
+    fn manifest_env(&self) -> Vec<(String, String)> {
+        let mut known: BTreeMap<&str, String> = BTreeMap::new();
+        let mut vars = Vec::new();
+        for var in &self.container.env {
+            let value = expand(&var.value, |name| known.get(name).map(String::as_str));
+            known.insert(&var.name, value.clone());
+            vars.push((var.name.clone(), value));
+        }
+        vars
+    }
+
+    /// `command` and `args` against Entrypoint and Cmd: a command drops both of the image's.
+    fn args(&self, vars: &[(String, String)]) -> Result<Vec<String>, Error> {
+        let known: BTreeMap<_, _> = vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let expanded = |list: &[String]| -> Vec<String> {
+            list.iter()
+                .map(|arg| expand(arg, |name| known.get(name).copied()))
+                .collect()
+        };
+        let from_image = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let mut command = expanded(&self.container.command);
+        let mut args = expanded(&self.container.args);
+        if command.is_empty() {
+            command = from_image(self.config.entrypoint());
+            if args.is_empty() {
+                args = from_image(self.config.cmd());
+            }
+        }
+        command.append(&mut args);
+        match command.first() {
+            Some(program) if !program.is_empty() => Ok(command),
+            _ => Err(Error::NoCommand {
+                container: self.name(),
+                image: self.image(),
+            }),
+        }
+    }
+
+    /// containerd's order: default `PATH`, `HOSTNAME`, the image's, the manifest's; a later value
+    /// takes the earlier one's place.
+    fn env(&self, hostname: &str, vars: &[(String, String)]) -> Result<Vec<String>, Error> {
+        let mut env = Env::default();
+        env.set("PATH", DEFAULT_PATH);
+        env.set("HOSTNAME", hostname);
+        for entry in self.config.env().iter().flatten() {
+            let pair = entry.split_once('=').filter(|(name, _)| !name.is_empty());
+            let (name, value) =
+                pair.filter(|_| !entry.contains('\0'))
+                    .ok_or_else(|| Error::BadEnv {
+                        container: self.name(),
+                        image: self.image(),
+                        entry: entry.clone(),
+                    })?;
+            env.set(name, value);
+        }
+        for (name, value) in vars {
+            env.set(name, value);
+        }
+        Ok(env
+            .0
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect())
+    }
+
+    fn working_dir(&self) -> Result<String, Error> {
+        if let Some(dir) = &self.container.working_dir {
+            return Ok(dir.clone());
+        }
+        match self.config.working_dir().as_deref() {
+            None | Some("") => Ok("/".to_owned()),
+            Some(dir) if dir.starts_with('/') && !dir.contains('\0') => Ok(dir.to_owned()),
+            Some(dir) => Err(self.bad_path("WorkingDir", dir)),
+        }
+    }
+
+    fn bad_path(&self, field: &'static str, path: &str) -> Error {
+        Error::BadPath {
+            container: self.name(),
+            image: self.image(),
+            field,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Absolute, cleaned, sorted, without those that a mount takes the place of.
+    fn image_volumes(&self) -> Result<Vec<String>, Error> {
+        let mut volumes = Vec::new();
+        for volume in self.config.volumes().iter().flatten() {
+            let parts: Vec<_> = volume
+                .split('/')
+                .filter(|part| !part.is_empty() && *part != ".")
+                .collect();
+            if parts.is_empty() || parts.contains(&"..") || volume.contains('\0') {
+                return Err(self.bad_path("volume", volume));
+            }
+            let path = format!("/{}", parts.join("/"));
+            if self.container.mounts.iter().all(|mount| mount.path != path) {
+                volumes.push(path);
+            }
+        }
+        volumes.sort();
+        volumes.dedup();
+        Ok(volumes)
+    }
+
+    fn stop_signal(&self) -> Result<u8, Error> {
+        match self.config.stop_signal().as_deref() {
+            None | Some("") => Ok(DEFAULT_STOP_SIGNAL),
+            Some(signal) => parse_signal(signal).ok_or_else(|| Error::UnknownSignal {
+                container: self.name(),
+                image: self.image(),
+                signal: signal.to_owned(),
+            }),
+        }
+    }
+
+    /// Who the process runs as. `runAsUser` stands in for the image's `User`, its group included;
+    /// `runAsGroup` for the group alone. A user without a group has the one of `/etc/passwd`,
+    /// and one that is not there has group 0 (containerd's `oci.WithUser`).
+    ///
+    /// The image's group counts when there is no `runAsUser`, as in containerd and Docker; the
+    /// kubelet loses it on its way to the CRI.
+    fn user(&self) -> Result<User, Error> {
+        let run_as_user = self
+            .container
+            .security
+            .run_as_user
+            .or(self.pod.security.run_as_user);
+        let run_as_group = self
+            .container
+            .security
+            .run_as_group
+            .or(self.pod.security.run_as_group);
+        let (user, group) = match run_as_user {
+            Some(uid) => (Id::Number(uid), None),
+            None => self.image_user()?,
+        };
+        let group = run_as_group.map(Id::Number).or(group);
+        let account = self.account(&user)?;
+        let gid = match group {
+            Some(Id::Number(gid)) => gid,
+            Some(Id::Name(name)) => self.gid_of(name)?,
+            None => account.gid,
+        };
+        Ok(User {
+            uid: account.uid,
+            gid,
+            additional_gids: self.additional_gids(account.name.as_deref(), gid)?,
+        })
+    }
+
+    /// The config's `User`: `user`, `uid`, and either with `:group` or `:gid`. Root when empty.
+    fn image_user(&self) -> Result<(Id<'_>, Option<Id<'_>>), Error> {
+        let text = self.config.user().as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Ok((Id::Number(0), None));
+        }
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        if user.is_empty() || group.is_some_and(|g| g.is_empty() || g.contains(':')) {
+            return Err(Error::BadUser {
+                container: self.name(),
+                image: self.image(),
+                user: text.to_owned(),
+            });
+        }
+        Ok((Id::parse(user), group.map(Id::parse)))
+    }
+
+    fn account(&self, user: &Id<'_>) -> Result<Account, Error> {
+        let passwd = self.read(PASSWD)?;
+        let mut accounts = passwd.lines().filter_map(Account::parse);
+        match *user {
+            Id::Number(uid) => {
+                let found = accounts.find(|account| account.uid == uid);
+                Ok(found.unwrap_or(Account {
+                    name: None,
+                    uid,
+                    gid: 0,
+                }))
+            }
+            Id::Name(name) => accounts
+                .find(|account| account.name.as_deref() == Some(name))
+                .ok_or_else(|| self.unknown("user", name, PASSWD)),
+        }
+    }
+
+    fn gid_of(&self, name: &str) -> Result<u32, Error> {
+        let groups = self.read(GROUP)?;
+        let found = groups
+            .lines()
+            .filter_map(Group::parse)
+            .find(|group| group.name == name);
+        found
+            .map(|group| group.gid)
+            .ok_or_else(|| self.unknown("group", name, GROUP))
+    }
+
+    /// Groups that list the user as a member, bar the one of the user's own name (containerd's
+    /// `oci.WithAdditionalGIDs`).
+    fn additional_gids(&self, user: Option<&str>, gid: u32) -> Result<Vec<u32>, Error> {
+        let Some(user) = user else {
+            return Ok(Vec::new());
+        };
+        let groups = self.read(GROUP)?;
+        let groups = groups.lines().filter_map(Group::parse);
+        let member = groups.filter(|g| g.name != user && g.members.split(',').any(|m| m == user));
+        let mut gids: Vec<u32> = member.map(|g| g.gid).filter(|g| *g != gid).collect();
+        gids.sort_unstable();
+        gids.dedup();
+        Ok(gids)
+    }
+
+    fn unknown(&self, what: &'static str, name: &str, file: &'static str) -> Error {
+        Error::UnknownName {
+            container: self.name(),
+            image: self.image(),
+            what,
+            name: name.to_owned(),
+            file,
+        }
+    }
+
+    /// A file's text; nothing when there is no such file.
+    fn read(&self, file: &'static str) -> Result<String, Error> {
+        let bytes = (self.files)(&self.container.name, file).map_err(|source| Error::Read {
+            container: self.name(),
+            image: self.image(),
+            file,
+            source,
+        })?;
+        Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    }
 }
 
-/// Entrypoint and command as Kubernetes combines them: `command` replaces both of the image's,
-/// `args` alone replaces its command only.
-fn arguments(
-    container: &manifest::Container,
-    image: &Config,
-    variables: &[(String, String)],
-) -> Vec<String> {
-    let of_image = |part: &Option<Vec<String>>| part.clone().unwrap_or_default();
-    let expanded = |words: &[String]| -> Vec<String> {
-        words
-            .iter()
-            .map(|word| expand::expand(word, variables))
-            .collect()
+/// Half of a `User`.
+enum Id<'a> {
+    Number(u32),
+    Name(&'a str),
+}
+
+impl<'a> Id<'a> {
+    fn parse(text: &'a str) -> Self {
+        match text.parse() {
+            Ok(id) if id <= MAX_ID => Self::Number(id),
+            _ => Self::Name(text),
+        }
+    }
+}
+
+/// One line of passwd(5).
+struct Account {
+    name: Option<String>,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.trim().split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        Some(Self {
+            name: Some(name.to_owned()),
+            uid,
+            gid,
+        })
+    }
+}
+
+/// One line of group(5).
+struct Group<'a> {
+    name: &'a str,
+    gid: u32,
+    members: &'a str,
+}
+
+impl<'a> Group<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.trim().split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let gid = fields.nth(1)?.parse().ok()?;
+        Some(Self {
+            name,
+            gid,
+            members: fields.next().unwrap_or_default(),
+        })
+    }
+}
+
+/// Variables in order, each name once.
+#[derive(Default)]
+struct Env(Vec<(String, String)>);
+
+impl Env {
+    fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+}
+
+/// As the kubelet's `generateLinuxContainerResources`: a limit of 0 is none.
+fn resources(resources: &manifest::Resources) -> Resources {
+    let positive = |value: u64| (value > 0).then_some(value);
+    let millis = |q: manifest::Quantity| positive(q.milli_value());
+    Resources {
+        memory_bytes: resources.limits.memory.and_then(|q| positive(q.value())),
+        cpu_millis: resources.limits.cpu.and_then(millis),
+        cpu_request_millis: resources.requests.cpu.and_then(millis),
+    }
+}
+
+/// Linux signal names and numbers on x86-64 and arm64 (`signal(7)`).
+const SIGNALS: &[(&str, u8)] = &[
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+/// glibc's first real-time signal, and the last.
+const SIGRTMIN: u8 = 34;
+const SIGRTMAX: u8 = 64;
+
+/// `SIGQUIT`, `quit`, `3`, `SIGRTMIN+3`, `RTMAX-1`.
+fn parse_signal(text: &str) -> Option<u8> {
+    if let Ok(number) = text.parse() {
+        return (1..=SIGRTMAX).contains(&number).then_some(number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some((_, number)) = SIGNALS.iter().find(|(known, _)| *known == name) {
+        return Some(*number);
+    }
+    let number = if let Some(offset) = name.strip_prefix("RTMIN") {
+        SIGRTMIN.checked_add(real_time_offset(offset, '+')?)?
+    } else {
+        SIGRTMAX.checked_sub(real_time_offset(name.strip_prefix("RTMAX")?, '-')?)?
     };
-    match (container.command.as_slice(), container.args.as_slice()) {
-        ([], []) => [of_image(image.entrypoint()), of_image(image.cmd())].concat(),
-        ([], args) => [of_image(image.entrypoint()), expanded(args)].concat(),
-        (command, args) => [expanded(command), expanded(args)].concat(),
-    }
+    (SIGRTMIN..=SIGRTMAX).contains(&number).then_some(number)
 }
 
-/// The image's environment with the manifest's over it, each name once, at its first place.
-fn environment(image: &Config, variables: &[(String, String)]) -> Vec<String> {
-    let of_image = image
-        .env()
-        .iter()
-        .flatten()
-        .filter_map(|one| one.split_once('='));
-    let all = of_image.chain(
-        variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
-    let mut out: Vec<(&str, &str)> = Vec::new();
-    for (name, value) in all {
-        match out.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = value,
-            None => out.push((name, value)),
-        }
-    }
-    if !out.iter().any(|(name, _)| *name == "PATH") {
-        out.insert(0, ("PATH", DEFAULT_PATH));
-    }
-    out.into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
-}
-
-/// The image's volumes that no mount of the Pod covers.
-fn image_volumes(container: &manifest::Container, image: &Config) -> Result<Vec<String>, Error> {
-    let mut paths: Vec<String> = Vec::new();
-    for path in image.volumes().iter().flatten() {
-        let path = absolute(&container.name, "Volumes", path.trim_end_matches('/'))?;
-        let covered =
-            |mount: &i2kit_contract::Mount| mount.mount_path.trim_end_matches('/') == path;
-        if !container.mounts.iter().any(covered) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.dedup();
-    Ok(paths)
-}
-
-fn stop_signal(container: &str, image: &Config) -> Result<u8, Error> {
-    match image.stop_signal().as_deref() {
-        None | Some("") => Ok(signal::TERM),
-        Some(text) => signal::parse(text).ok_or_else(|| Error::Signal {
-            container: container.to_owned(),
-            signal: text.to_owned(),
-        }),
+fn real_time_offset(text: &str, sign: char) -> Option<u8> {
+    match text.strip_prefix(sign) {
+        None => text.is_empty().then_some(0),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
+        Some(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn image(config: &serde_json::Value) -> ImageConfiguration {
-        let json = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": config,
-            "rootfs": {"type": "layers", "diff_ids": []},
-        });
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn of(pod: &Pod, config: &serde_json::Value) -> Result<Container, String> {
-        let read = |_: &str, path: &str| {
-            Ok(match path {
-                "/etc/passwd" => Some(b"root:x:0:0::/:\napp:x:1000:1001::/:\n".to_vec()),
-                "/etc/group" => {
-                    Some(b"app:x:1001:\nextra:x:2000:app,root\nwheel:x:10:root\n".to_vec())
-                }
-                _ => None,
-            })
-        };
-        let images = BTreeMap::from([(pod.containers[0].name.clone(), image(config))]);
-        contract(pod, &images, &read, FailurePolicy::PowerOff)
-            .map(|contract| contract.containers[0].clone())
-            .map_err(|error| error.to_string())
-    }
-
-    fn pod(change: impl FnOnce(&mut manifest::Container)) -> Pod {
-        let mut pod = manifest::from_image("x", &[]);
-        change(&mut pod.containers[0]);
-        pod
-    }
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
+    use super::parse_signal;
 
     #[test]
-    fn command_and_args_replace_entrypoint_and_cmd() {
-        let config = serde_json::json!({"Entrypoint": ["e"], "Cmd": ["c"]});
-        let args = |command: &str, args: &str| {
-            let pod = pod(|one| (one.command, one.args) = (words(command), words(args)));
-            of(&pod, &config).unwrap().args.join(" ")
-        };
-        assert_eq!(args("", ""), "e c");
-        assert_eq!(args("", "a"), "e a");
-        assert_eq!(args("x", ""), "x");
-        assert_eq!(args("x", "a b"), "x a b");
-        assert!(
-            of(&pod(|_| {}), &serde_json::json!({}))
-                .unwrap_err()
-                .contains("what to run")
-        );
-    }
-
-    #[test]
-    fn the_environment_is_merged_and_expanded() {
-        let config = serde_json::json!({"Cmd": ["c"], "Env": ["A=image", "B=image"]});
-        let pod = pod(|one| {
-            let pairs = [("B", "own"), ("C", "$(B)-$(A)-$$(B)-$(D)"), ("D", "$(C)")];
-            one.env = pairs
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec();
-            one.args = words("$(C)");
-        });
-        let made = of(&pod, &config).unwrap();
-        let path = format!("PATH={DEFAULT_PATH}");
-        let expected = [
-            path.as_str(),
-            "A=image",
-            "B=own",
-            "C=own-$(A)-$(B)-$(D)",
-            "D=own-$(A)-$(B)-$(D)",
-        ];
-        assert_eq!(made.env, expected);
-        assert_eq!(made.args, ["own-$(A)-$(B)-$(D)"]);
-    }
-
-    #[test]
-    fn users_are_looked_up() {
-        let user = |image: &str, uid: Option<u32>, gid: Option<u32>| {
-            let pod = pod(|one| (one.run_as_user, one.run_as_group) = (uid, gid));
-            let made = of(&pod, &serde_json::json!({"Cmd": ["c"], "User": image}));
-            made.map(|one| (one.user.uid, one.user.gid, one.user.additional_gids))
-        };
-        assert_eq!(user("", None, None), Ok((0, 0, vec![10, 2000])));
-        assert_eq!(user("app", None, None), Ok((1000, 1001, vec![2000])));
-        assert_eq!(user("1000", None, None), Ok((1000, 1001, vec![2000])));
-        assert_eq!(user("app:extra", None, None), Ok((1000, 2000, vec![])));
-        assert_eq!(user("5:7", None, None), Ok((5, 7, vec![])));
-        assert_eq!(user("5", None, None), Ok((5, 0, vec![])));
-        assert_eq!(user("app", Some(5), None), Ok((5, 0, vec![])));
-        assert_eq!(user("5", Some(1000), Some(9)), Ok((1000, 9, vec![2000])));
-        assert!(
-            user("nobody", None, None)
-                .unwrap_err()
-                .contains("/etc/passwd")
-        );
-        assert!(
-            user("app:none", None, None)
-                .unwrap_err()
-                .contains("/etc/group")
-        );
-    }
-
-    #[test]
-    fn volumes_signals_and_folders() {
-        let config = serde_json::json!({
-            "Cmd": ["c"], "Volumes": {"/data/": {}, "/cache": {}}, "StopSignal": "SIGQUIT",
-            "WorkingDir": "/data",
-        });
-        let made = of(&pod(|_| {}), &config).unwrap();
-        assert_eq!((made.stop_signal, made.working_dir.as_str()), (3, "/data"));
-        assert_eq!(made.image_volumes, ["/cache", "/data"]);
-        let mount = i2kit_contract::Mount {
-            volume: "v".to_owned(),
-            mount_path: "/cache/".to_owned(),
-            read_only: false,
-        };
-        let made = of(&pod(|one| one.mounts.push(mount)), &config).unwrap();
-        assert_eq!(made.image_volumes, ["/data"]);
-        let bad = serde_json::json!({"Cmd": ["c"], "StopSignal": "SIGNOPE"});
-        assert!(of(&pod(|_| {}), &bad).unwrap_err().contains("SIGNOPE"));
+    fn signals_by_name_and_number() {
+        for (text, want) in [
+            ("SIGQUIT", Some(3)),
+            ("QUIT", Some(3)),
+            ("sigterm", Some(15)),
+            ("3", Some(3)),
+            ("SIGRTMIN", Some(34)),
+            ("SIGRTMIN+3", Some(37)),
+            ("RTMAX-1", Some(63)),
+            ("SIGRTMIN+31", None),
+            ("SIGRTMIN-1", None),
+            ("SIGRTMIN+", None),
+            ("0", None),
+            ("65", None),
+            ("SIGNOPE", None),
+            ("SIG", None),
+            ("+", None),
+        ] {
+            assert_eq!(parse_signal(text), want, "{text}");
+        }
     }
 }

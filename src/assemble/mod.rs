@@ -134,20 +134,20 @@ impl Error {
 ///
 /// # Errors
 /// [`Error`].
-pub fn assemble(inputs: Inputs<'_>) -> Result<Assembled, Error> {
+pub fn assemble(inputs: &Inputs<'_>) -> Result<Assembled, Error> {
     let mut merged = Merged::new();
     let base = merged.apply(&inputs.base).map_err(Error::Base)?;
     let roots = containers(&mut merged, &inputs.containers)?;
-    let contract = contract(&inputs, &merged, &roots)?;
+    let contract = contract(inputs, &merged, &roots)?;
     let (files, base_layers) = (
-        build_files(&inputs, &contract, &merged, base)?,
-        inputs.base.clone(),
+        build_files(inputs, &contract, &merged, base)?,
+        &inputs.base,
     );
     name_system(&mut merged, base)?;
     let store = store::build(merged, files)?;
     // The base is read from a tree of its own, whose extents are still the layers'.
     let mut unplaced = Merged::new();
-    let root = unplaced.apply(&base_layers).map_err(Error::Base)?;
+    let root = unplaced.apply(base_layers).map_err(Error::Base)?;
     let options = boot::Options {
         targets: &inputs.targets,
         root_hash: &store.root_hash,

@@ -61,6 +61,7 @@ impl Error {
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),
+            Self::Manifest(errors) => errors.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Cache(error) => error.hint(),
             Self::Layer(error) => error.hint(),

@@ -104,7 +104,7 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error>
             hash.update(reference.as_bytes());
             args.iter()
                 .for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));
-            manifest::from_image(reference, args)
+            manifest::from_image(reference, args).map_err(manifest::Errors::from)?
         }
         Origin::Manifests => {
             let inputs: Vec<Input> = arguments.files.iter().map(read).collect::<Result<_, _>>()?;

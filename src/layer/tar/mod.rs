@@ -135,7 +135,7 @@ impl<R: Read> Reader<R> {
                 b'L' => long_path = Some(c_string(self.extension(size)?)),
                 b'K' => long_link = Some(c_string(self.extension(size)?)),
                 _ => {
-                    let mut header = self.entry(&raw, size, pax, at)?;
+                    let mut header = self.entry(&raw, size, &pax, at)?;
                     // A PAX record outranks GNU's long name (Go's `archive/tar`).
                     if let Some(path) = long_path.filter(|_| !header.1) {
                         header.0.path = path;
@@ -182,7 +182,7 @@ impl<R: Read> Reader<R> {
         &mut self,
         raw: &RawHeader,
         size: u64,
-        pax: Pax,
+        pax: &Pax,
         offset: u64,
     ) -> Result<(Header, bool, bool), Error> {
         let bad = |reason| Error::Header { offset, reason };
@@ -206,7 +206,7 @@ impl<R: Read> Reader<R> {
             None => (raw.mtime().map_err(bad)?, 0),
         };
         let (size, segments) = if kind == Kind::Regular {
-            self.sparse(raw, &pax, stored, offset)?
+            self.sparse(raw, pax, stored, offset)?
         } else {
             (0, Vec::new())
         };
