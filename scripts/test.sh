@@ -9,13 +9,10 @@ Usage: scripts/test.sh [--all] [FILTER...]
 
 Installs what is missing (scripts/setup.sh --test), checks format, lints and scripts, builds the
 base and sample images where they are not in the cache, runs every test (boot tests included,
-with cargo-nextest where it is there, else with cargo test), and replays and fuzzes for a few
-seconds. Ends with the test runner's summary.
+with cargo-nextest where it is there, else with cargo test). Ends with the test runner's summary.
 
   --all   also the slow tests (marked #[ignore])
-  FILTER  only tests whose names contain one of these; format, lints and fuzzing are left out
-
-Environment: I2KIT_FUZZ_SECONDS, how long each fuzz target runs (default 3; 0 only replays).
+  FILTER  only tests whose names contain one of these; format and lints are left out
 HELP
 }
 
@@ -72,7 +69,6 @@ fi
 step 'base image' "$here/build-base.sh"
 step 'sample images' "$here/build-sample.sh"
 if [ "${#filters[@]}" = 0 ]; then
-  step 'fuzzing' "$here/fuzz.sh" "${I2KIT_FUZZ_SECONDS:-3}"
   step 'examples in comments' cargo test --locked --workspace --doc --quiet
 fi
 if cargo nextest --version >/dev/null 2>&1; then

@@ -1,1 +1,104 @@
-//! Tests: readme.
+//! Tests: README's commands.
+
+use std::process::Command;
+
+use crate::support::vm::Bench;
+use crate::support::{i2kit, samples};
+
+const README: &str = include_str!("../README.md");
+
+/// The lines of README's `sh` blocks, without their comments.
+fn commands() -> Vec<String> {
+    let blocks = README
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap());
+    let lines = blocks
+        .flat_map(str::lines)
+        .map(|line| line.split("   #").next().unwrap().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The commands run as they stand, but for three that others run: `demo.sh` is a test of its own,
+/// `test.sh` runs this test, and a machine that serves is stopped in the boot tests.
+#[test]
+fn every_command_of_the_tour_works() {
+    let elsewhere = [
+        "scripts/demo.sh",
+        "scripts/test.sh",
+        "i2kit run nginx.raw -p 8080:80",
+    ];
+    let base = samples::base();
+    let cache = base
+        .strip_prefix("oci:")
+        .unwrap()
+        .strip_suffix("/i2kit/base")
+        .unwrap();
+    let bench = Bench::new();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_i2kit"));
+    let path = format!(
+        "{}:{}",
+        binary.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let root = env!("CARGO_MANIFEST_DIR");
+    for name in ["scripts", "fixtures"] {
+        std::os::unix::fs::symlink(format!("{root}/{name}"), bench.path(name)).unwrap();
+    }
+    let commands = commands();
+    assert!(commands.len() >= 9, "{commands:?}");
+    for command in commands
+        .iter()
+        .filter(|one| !elsewhere.contains(&one.as_str()))
+    {
+        let line = command.replace("$HOME/.cache", cache);
+        let output = Command::new("bash")
+            .args(["-ec", &line])
+            .current_dir(bench.folder.path())
+            .env("PATH", &path)
+            .output();
+        let output = output.unwrap();
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+#[ignore = "slow: builds in release mode and boots"]
+fn the_demo_works() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo.sh");
+    let output = Command::new(script).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("one Pod"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn readme_names_every_floor() {
+    let help = String::from_utf8(i2kit().arg("--help").output().unwrap().stdout).unwrap();
+    for command in ["build", "run", "inspect", "ls", "completions", "man"] {
+        assert!(
+            help.contains(command) && README.contains(command),
+            "{command}"
+        );
+    }
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_dir() {
+            let name = format!("`src/{}/`", entry.file_name().to_str().unwrap());
+            assert!(
+                README.contains(&name),
+                "{name} is not in README's floor plan"
+            );
+        }
+    }
+}

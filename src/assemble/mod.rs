@@ -139,10 +139,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Assembled, Error> {
     let base = merged.apply(&inputs.base).map_err(Error::Base)?;
     let roots = containers(&mut merged, &inputs.containers)?;
     let contract = contract(inputs, &merged, &roots)?;
-    let (files, base_layers) = (
-        build_files(inputs, &contract, &merged, base)?,
-        &inputs.base,
-    );
+    let (files, base_layers) = (build_files(inputs, &contract, &merged, base)?, &inputs.base);
     name_system(&mut merged, base)?;
     let store = store::build(merged, files)?;
     // The base is read from a tree of its own, whose extents are still the layers'.

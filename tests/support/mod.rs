@@ -1,1 +1,25 @@
-//! What the tests share: generators, fixtures and oracles.
+//! What the tests share: generators, samples and oracles.
+
+pub mod samples;
+pub mod vm;
+
+use std::process::{Command, Output};
+
+/// Runs a tool; a missing one fails the test by name.
+pub fn tool(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("{program}: {error}; scripts/setup.sh --test installs it"))
+}
+
+/// The tool's whole output; fails the test when the tool fails.
+pub fn output_of(program: &str, arguments: &[&str]) -> String {
+    let output = tool(program, arguments);
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+/// The command under test.
+pub fn i2kit() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_i2kit"))
+}

@@ -1,0 +1,29 @@
+//! The images that scripts/build-base.sh and scripts/build-sample.sh make.
+
+use std::path::PathBuf;
+
+fn cache() -> PathBuf {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+    xdg.unwrap_or_else(home).join("i2kit")
+}
+
+fn layout(path: &str, script: &str) -> String {
+    let path = cache().join(path);
+    assert!(
+        path.join("index.json").exists(),
+        "no {}: run {script}",
+        path.display()
+    );
+    format!("oci:{}", path.display())
+}
+
+/// The base image.
+pub fn base() -> String {
+    layout("base", "scripts/build-base.sh")
+}
+
+/// A sample: `nginx` or `tiny`.
+pub fn sample(name: &str) -> String {
+    layout(&format!("samples/{name}"), "scripts/build-sample.sh")
+}
