@@ -41,6 +41,7 @@ start=$SECONDS
 "$target/release/i2kit" run -f fixtures/manifests/nginx.yaml \
   --image "nginx=oci:$cache/samples/nginx" -p 0:80 >"$log" 2>&1 &
 vm=$!
+# shellcheck disable=SC2317 # the trap calls it
 stop() {
   kill -INT "$vm" 2>/dev/null || true
   rm -f "$log"

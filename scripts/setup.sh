@@ -115,8 +115,8 @@ install_qemu() {
 
 check_rust() {
   local version minor
-  command -v cargo >/dev/null && version=$(rustc --version 2>/dev/null) ||
-    fail "there is no Rust toolchain; hint: install one with rustup, 1.90 or later"
+  command -v cargo >/dev/null || fail "there is no Rust toolchain; hint: install one with rustup, 1.90 or later"
+  version=$(rustc --version 2>/dev/null) || fail "rustc does not run; hint: rustup default stable"
   minor=$(sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p' <<<"$version")
   [ "${minor:-0}" -ge 90 ] || fail "$version is too old, i2kit needs 1.90; hint: rustup update"
   case " ${wanted[*]} " in *" test "*) ;; *) return 0 ;; esac

@@ -77,7 +77,8 @@ fn bad_input_is_told_and_leaves_nothing() {
         told(&output, expected);
         assert!(!disk.exists());
     }
-    let layouts: [(&str, fn(&Path), &str); 6] = [
+    type Damage = fn(&Path);
+    let layouts: [(&str, Damage, &str); 6] = [
         (":none", |_| {}, "it has latest"),
         (
             "",

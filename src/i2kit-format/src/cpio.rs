@@ -237,7 +237,10 @@ fn data_size(entry: &Entry) -> Result<u32, Error> {
         }),
         Kind::Symlink(target) => u32::try_from(target.len())
             .ok()
-            .filter(|len| (1..=MAX_PATH as u32).contains(len) && !target.contains('\0'))
+            .filter(|len| {
+                usize::try_from(*len).is_ok_and(|len| (1..=MAX_PATH).contains(&len))
+                    && !target.contains('\0')
+            })
             .ok_or_else(|| Error::Target(entry.path.clone())),
         _ => Ok(0),
     }

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::{
     block::partition::{self, Partition},
     cgroup,
-    cmdline::{Cmdline, RootHash},
+    cmdline::{self, RootHash},
     console::{self, Console},
     containerd::{client::Client, daemon},
     fault::{Context, Fault},
@@ -138,7 +138,7 @@ pub enum Error {
     System(#[from] Fault),
     /// The command line makes no sense.
     #[error(transparent)]
-    Cmdline(#[from] crate::cmdline::Error),
+    Cmdline(#[from] cmdline::Error),
     /// The command line has no root hash.
     #[error(
         "the kernel command line has no {}=",
@@ -177,7 +177,7 @@ pub struct Boot {
     fuse: Fuse,
     begun: Instant,
     times: Vec<(&'static str, Duration)>,
-    cmdline: Cmdline,
+    root_hash: Option<RootHash>,
     disk: Option<Disk>,
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
@@ -205,7 +205,7 @@ impl Boot {
             fuse,
             begun: Instant::now(),
             times: Vec::new(),
-            cmdline: Cmdline::default(),
+            root_hash: None,
             disk: None,
             mapped: None,
             contract: None,
@@ -273,8 +273,9 @@ fn early_mounts(boot: &mut Boot) -> Result<(), Error> {
 
 fn read_cmdline(boot: &mut Boot) -> Result<(), Error> {
     let text = fs::read_to_string("/proc/cmdline").context("read", "/proc/cmdline")?;
-    boot.cmdline = Cmdline::parse(&text)?;
-    boot.fuse.set_policy(boot.cmdline.on_failure);
+    // The policy first: it holds for a bad root hash too.
+    boot.fuse.set_policy(cmdline::failure_policy(&text)?);
+    boot.root_hash = cmdline::root_hash(&text)?;
     Ok(())
 }
 
@@ -284,7 +285,7 @@ fn load_modules(_: &mut Boot) -> Result<(), Error> {
 }
 
 fn find_disk(boot: &mut Boot) -> Result<(), Error> {
-    let root_hash = boot.cmdline.root_hash.ok_or(Error::NoRootHash)?;
+    let root_hash = boot.root_hash.ok_or(Error::NoRootHash)?;
     boot.disk = Some(Disk {
         data: partition::wait_for("store", &root_hash.data_partuuid(), DISK_PATIENCE)?,
         hash: partition::wait_for("store-verity", &root_hash.hash_partuuid(), DISK_PATIENCE)?,

@@ -2,15 +2,6 @@
 
 use i2kit_contract::{CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy};
 
-/// What PID 1 reads from `/proc/cmdline`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cmdline {
-    /// dm-verity root hash of the store.
-    pub root_hash: Option<RootHash>,
-    /// What to do on failure before the contract is known.
-    pub on_failure: FailurePolicy,
-}
-
 /// A command line that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -73,31 +64,38 @@ fn dashed(hex: &str) -> String {
     text
 }
 
-impl Cmdline {
-    /// Parses `/proc/cmdline`; the last of several equal words wins, as in the kernel.
-    ///
-    /// # Errors
-    /// [`Error`] when a word of ours has a value that makes no sense.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut cmdline = Self::default();
-        for (key, value) in text
-            .split_ascii_whitespace()
-            .filter_map(|word| word.split_once('='))
-        {
-            if key == CMDLINE_ROOT_HASH {
-                let hash =
-                    RootHash::parse(value).ok_or_else(|| Error::RootHash(value.to_owned()))?;
-                cmdline.root_hash = Some(hash);
-            } else if key == CMDLINE_ON_FAILURE {
-                cmdline.on_failure = match value {
-                    "power-off" => FailurePolicy::PowerOff,
-                    "reboot" => FailurePolicy::Reboot,
-                    _ => return Err(Error::OnFailure(value.to_owned())),
-                };
-            }
-        }
-        Ok(cmdline)
+/// The store's root hash, if the command line names one; the last one wins, as in the kernel.
+///
+/// # Errors
+/// [`Error::RootHash`].
+pub fn root_hash(cmdline: &str) -> Result<Option<RootHash>, Error> {
+    let Some(value) = value(cmdline, CMDLINE_ROOT_HASH) else {
+        return Ok(None);
+    };
+    let hash = RootHash::parse(value).ok_or_else(|| Error::RootHash(value.to_owned()))?;
+    Ok(Some(hash))
+}
+
+/// What to do on failure before the contract is known.
+///
+/// # Errors
+/// [`Error::OnFailure`].
+pub fn failure_policy(cmdline: &str) -> Result<FailurePolicy, Error> {
+    match value(cmdline, CMDLINE_ON_FAILURE) {
+        None => Ok(FailurePolicy::default()),
+        Some("power-off") => Ok(FailurePolicy::PowerOff),
+        Some("reboot") => Ok(FailurePolicy::Reboot),
+        Some(other) => Err(Error::OnFailure(other.to_owned())),
     }
+}
+
+fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
+    cmdline
+        .split_ascii_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .filter(|(found, _)| *found == key)
+        .map(|(_, value)| value)
+        .next_back()
 }
 
 #[cfg(test)]
@@ -111,24 +109,30 @@ mod tests {
     #[test]
     fn the_words_of_ours_are_found_among_the_others() {
         let line = format!("console=ttyS0 roothash={HASH} quiet i2kit.on_failure=reboot\n");
-        let cmdline = Cmdline::parse(&line).unwrap();
-        assert_eq!(cmdline.on_failure, FailurePolicy::Reboot);
-        let hash = cmdline.root_hash.unwrap();
+        assert_eq!(failure_policy(&line), Ok(FailurePolicy::Reboot));
+        let hash = root_hash(&line).unwrap().unwrap();
         assert_eq!(hash.hex(), HASH);
         assert_eq!(hash.data_partuuid(), "00010203-0405-0607-0809-0a0b0c0d0e0f");
         assert_eq!(hash.hash_partuuid(), "10111213-1415-1617-1819-1a1b1c1d1e1f");
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn the_last_word_wins_and_none_is_none() {
         assert_eq!(
-            Cmdline::parse("roothash=12"),
-            Err(Error::RootHash("12".into()))
+            failure_policy("i2kit.on_failure=reboot i2kit.on_failure=power-off"),
+            Ok(FailurePolicy::PowerOff)
         );
+        assert_eq!(failure_policy("quiet"), Ok(FailurePolicy::PowerOff));
+        assert_eq!(root_hash("xroothash=12"), Ok(None));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!(root_hash("roothash=12"), Err(Error::RootHash("12".into())));
         let signs = format!("roothash={}", "+1".repeat(32));
-        assert!(matches!(Cmdline::parse(&signs), Err(Error::RootHash(_))));
+        assert!(matches!(root_hash(&signs), Err(Error::RootHash(_))));
         assert_eq!(
-            Cmdline::parse("i2kit.on_failure=panic"),
+            failure_policy("i2kit.on_failure=panic"),
             Err(Error::OnFailure("panic".into()))
         );
     }
@@ -136,7 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_input_panics(text in ".*") {
-            let _ = Cmdline::parse(&text);
+            let _ = (root_hash(&text), failure_policy(&text));
             let _ = RootHash::parse(&text);
         }
     }

@@ -5,6 +5,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a sector; the only size that is written or read.
 pub(super) const SECTOR: u64 = 512;
+/// The same, as it stands in the boot sector.
+pub(super) const SECTOR_U16: u16 = 512;
+/// The same, as a length in memory.
+pub(super) const SECTOR_LEN: usize = 512;
 /// Bytes of a directory entry.
 pub(super) const ENTRY: usize = size_of::<DirEntry>();
 /// The first cluster of the data region.
@@ -91,6 +95,6 @@ pub(super) struct LongEntry {
     pub ldir_name3: [U16; 2],
 }
 
-const _: () = assert!(size_of::<BootSector>() == SECTOR as usize);
+const _: () = assert!(size_of::<BootSector>() == SECTOR_LEN);
 const _: () = assert!(size_of::<DirEntry>() == 32);
 const _: () = assert!(size_of::<LongEntry>() == 32);

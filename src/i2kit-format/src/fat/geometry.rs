@@ -3,7 +3,7 @@
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{U16, U32};
 
-use super::disk::{BootSector, ENTRY, FIRST_CLUSTER, FIXED_DISK, SECTOR, SIGNATURE};
+use super::disk::{BootSector, ENTRY, FIRST_CLUSTER, FIXED_DISK, SECTOR, SECTOR_U16, SIGNATURE};
 use super::tree::ROOT_ENTRIES;
 use super::{Error, MAX_CLUSTERS, MIN_CLUSTERS};
 
@@ -125,7 +125,7 @@ impl Geometry {
             // A jump over the BPB; firmware without UEFI would then halt in the zeros' stead.
             bs_jmp_boot: [0xeb, 0x3c, 0x90],
             bs_oem_name: *b"I2KIT   ",
-            bpb_byts_per_sec: U16::new(SECTOR as u16),
+            bpb_byts_per_sec: U16::new(SECTOR_U16),
             bpb_sec_per_clus: u8::try_from(self.cluster / SECTOR).map_err(|_| too_large())?,
             bpb_rsvd_sec_cnt: field(self.reserved)?,
             bpb_num_fats: FATS,

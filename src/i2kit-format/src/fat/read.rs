@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::disk::{
     ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME_ID, BootSector, DirEntry, END_OF_CHAIN, ENTRY,
-    FIRST_CLUSTER, FREE, KANJI, LongEntry, SECTOR, SIGNATURE,
+    FIRST_CLUSTER, FREE, KANJI, LongEntry, SECTOR, SECTOR_LEN, SECTOR_U16, SIGNATURE,
 };
 use super::names::{LongName, short_to_text};
 use super::{Error, MAX_CLUSTERS, MIN_CLUSTERS};
@@ -89,7 +89,7 @@ pub fn read<R: ReadAt + ?Sized>(volume: &R) -> Result<Volume, Error> {
             .trim_end()
             .to_owned(),
         size: walk.parts.size,
-        cluster_size: u32::from(boot.bpb_sec_per_clus) * SECTOR as u32,
+        cluster_size: u32::from(boot.bpb_sec_per_clus) * u32::from(SECTOR_U16),
         entries: walk.entries,
     })
 }
@@ -98,7 +98,7 @@ fn boot_sector<R: ReadAt + ?Sized>(volume: &R) -> Result<BootSector, Error> {
     if volume.len() < SECTOR {
         return Err(Error::NotFat);
     }
-    let mut bytes = [0; SECTOR as usize];
+    let mut bytes = [0; SECTOR_LEN];
     volume.read_exact_at(&mut bytes, 0)?;
     let boot = BootSector::read_from_bytes(&bytes).map_err(|_| Error::NotFat)?;
     if boot.signature_word.get() != SIGNATURE || !matches!(boot.bs_jmp_boot, [0xeb | 0xe9, ..]) {
@@ -166,7 +166,7 @@ impl Parts {
             root_offset: root * SECTOR,
             root_size,
             data_offset: data * SECTOR,
-            cluster: usize::from(boot.bpb_sec_per_clus) * SECTOR as usize,
+            cluster: usize::from(boot.bpb_sec_per_clus) * SECTOR_LEN,
             clusters: clusters as usize,
         })
     }

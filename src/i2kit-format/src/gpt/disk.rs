@@ -65,4 +65,4 @@ pub(super) struct ProtectiveMbr {
 
 const _: () = assert!(size_of::<Header>() == HEADER_SIZE as usize);
 const _: () = assert!(size_of::<Entry>() == ENTRY_SIZE as usize);
-const _: () = assert!(size_of::<ProtectiveMbr>() == super::SECTOR as usize);
+const _: () = assert!(size_of::<ProtectiveMbr>() == super::SECTOR_LEN);

@@ -15,12 +15,16 @@ use crate::guid::Guid;
 
 /// Bytes of a logical block (LBA).
 pub const SECTOR: u64 = 512;
+/// The same, as a length in memory.
+pub(crate) const SECTOR_LEN: usize = 512;
 /// Sectors before the first usable one: protective MBR, header, entries.
 pub const PRIMARY_SECTORS: u64 = 34;
 /// Sectors after the last usable one: entries, header.
 pub const BACKUP_SECTORS: u64 = 33;
 /// Entries that [`write()`] makes room for.
 pub const MAX_PARTITIONS: usize = 128;
+/// The same, as it stands in the header.
+pub(crate) const MAX_PARTITIONS_U32: u32 = 128;
 /// UTF-16 units of a partition's name.
 pub const MAX_NAME: usize = 36;
 

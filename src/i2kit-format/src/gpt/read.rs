@@ -41,7 +41,7 @@ fn is_absent(damage: &Damage) -> bool {
 type Attempt<T> = Result<Result<T, Damage>, Error>;
 
 fn read_copy<R: ReadAt + ?Sized>(disk: &R, lba: u64, copy: TableCopy) -> Attempt<Table> {
-    let mut sector = [0; SECTOR as usize];
+    let mut sector = [0; super::SECTOR_LEN];
     let Some(offset) = within(disk, lba, SECTOR) else {
         return Ok(Err(Damage::Truncated));
     };
@@ -72,7 +72,7 @@ fn within<R: ReadAt + ?Sized>(disk: &R, lba: u64, len: u64) -> Option<u64> {
     (offset.checked_add(len)? <= disk.len()).then_some(offset)
 }
 
-fn parse_header(sector: &[u8; SECTOR as usize], lba: u64) -> Result<Header, Damage> {
+fn parse_header(sector: &[u8; super::SECTOR_LEN], lba: u64) -> Result<Header, Damage> {
     let (header, _) = Header::read_from_prefix(sector).map_err(|_| Damage::Truncated)?;
     if header.signature != SIGNATURE {
         return Err(Damage::Signature);

@@ -6,12 +6,10 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::disk::{
     ENTRY_SIZE, Entry, HEADER_SIZE, Header, MbrRecord, ProtectiveMbr, REVISION_1_0, SIGNATURE,
 };
-use super::{
-    BACKUP_SECTORS, Error, Gpt, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition, SECTOR,
-};
+use super::{BACKUP_SECTORS, Error, Gpt, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition};
 use crate::guid::Guid;
 
-const SECTOR_BYTES: usize = SECTOR as usize;
+const SECTOR_BYTES: usize = super::SECTOR_LEN;
 
 /// Writes the table of a disk of `disk_lbas` sectors.
 ///
@@ -161,7 +159,7 @@ fn header_sector(disk_guid: Guid, entries: &[u8], place: &Place, primary: bool) 
         last_usable_lba: U64::new(place.last_usable),
         disk_guid: disk_guid.to_mixed_endian(),
         partition_entry_lba: U64::new(entry_lba),
-        number_of_partition_entries: U32::new(MAX_PARTITIONS as u32),
+        number_of_partition_entries: U32::new(super::MAX_PARTITIONS_U32),
         size_of_partition_entry: U32::new(ENTRY_SIZE),
         partition_entry_array_crc32: U32::new(crc32fast::hash(entries)),
     };

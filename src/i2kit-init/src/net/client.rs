@@ -25,10 +25,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 /// RFC 2131, 4.4.5: tries to renew are at least this far apart.
 const LEAST_RENEWAL_PAUSE: Duration = Duration::from_secs(60);
-/// How long the first interface may take to appear before the client says so.
-const INTERFACE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the first interface may take to appear before the Pod starts without a network.
+const INTERFACE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts the client; the receiver hears of the first lease, or that there is no interface.
+/// Starts the client; the receiver hears of the first lease, and its sender goes when no interface
+/// appears in time. One that appears later is used all the same.
 ///
 /// # Errors
 /// No thread can be started.
