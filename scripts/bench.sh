@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# Measures i2kit against the physical limit and against the tools one would chain instead. See --help.
+# `timed` calls the commands that are compared.
+# shellcheck disable=SC2317
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+usage() {
+  cat <<HELP
+Usage: scripts/bench.sh [--runs N] [--boot]
+
+Builds the sample nginx Pod and prints, as medians of N rounds (default 5) whose commands take turns:
+
+  cold       an empty cache to a disk on stable storage, beside
+             limit: igzip -dc of the same layers, SHA-256 of the result, dd conv=fsync, one after another
+             chain: umoci unpack of the same images, mkfs.erofs of the result, sync
+  warm       a new target from a full cache, beside cp + sync of that disk
+  unchanged  the target is the one already written
+  sizes      the disk of a tiny static container, by partition, and i2kit-init
+  memory     the most that a cold build held at once
+
+Each line ends with the ratio and the bound it must hold; a bound that does not hold makes the exit code 1.
+
+  --runs N  rounds
+  --boot    also boots the tiny disk N times and prints the guest's boot stages
+HELP
+}
+
+runs=5 boot=0
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --runs) runs="${2:?--runs needs a number}"; shift ;;
+    --boot) boot=1 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  shift
+done
+# shellcheck source=scripts/lib/common.sh
+. "$here/lib/common.sh"
+cd "$here/.."
+
+"$here/setup.sh" --bench
+need igzip umoci mkfs.erofs jq
+[ -x /usr/bin/time ] || fail 'GNU time is missing; hint: scripts/setup.sh --bench installs it'
+cargo build --release --locked --quiet
+"$here/build-base.sh"
+"$here/build-sample.sh"
+target=$(cargo metadata --no-deps --format-version 1 | jq -r .target_directory)
+i2kit="$target/release/i2kit"
+manifest=fixtures/manifests/nginx.yaml
+nginx="$cache/samples/nginx" tiny="$cache/samples/tiny" base="$cache/base"
+
+# Beside the cache, so that every command reads and writes the same file system.
+work=$(mktemp -d "$cache/bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/times"
+missed=0
+
+# TIMES-FILE COMMAND...: appends the seconds that the command took.
+timed() {
+  local into="$1" start end
+  shift
+  start=$(date +%s%N)
+  "$@"
+  end=$(date +%s%N)
+  awk -v ns=$((end - start)) 'BEGIN { printf "%.4f\n", ns / 1e9 }' >>"$work/times/$into"
+}
+
+median() { sort -n "$work/times/$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+# The median over the rounds of A/B, so that a drift of the machine's speed cancels out.
+ratio() { # A B
+  paste "$work/times/$1" "$work/times/$2" | awk '{ print $1 / $2 }' | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+verdict= # set by judge
+judge() { # FOUND BOUND UNIT
+  if awk -v found="$1" -v bound="$2" 'BEGIN { exit !(found <= bound) }'; then
+    verdict="at most $2$3: holds"
+  else
+    missed=1
+    verdict="at most $2$3: MISSED"
+  fi
+}
+
+measured() { # WHAT FOUND UNIT BOUND
+  judge "$2" "$4" " $3"
+  printf '%-34s %8.3f %-3s  %s\n' "$1" "$2" "$3" "$verdict"
+}
+
+mebibytes() { awk -v bytes="$1" 'BEGIN { print bytes / 1048576 }'; }
+
+against() { # WHAT A B BOUND
+  local found
+  found=$(ratio "$2" "$3")
+  judge "$found" "$4" x
+  printf '%-34s %8.3f s  %8.3f s  %6.2fx  %s\n' "$1" "$(median "$2")" "$(median "$3")" "$found" "$verdict"
+}
+
+layers() { # LAYOUT: paths of the layers' blobs
+  jq -r '.manifests[0].digest' "$1/index.json" | tr : / | while read -r manifest; do
+    jq -r '.layers[].digest' "$1/blobs/$manifest" | tr : / | sed "s#^#$1/blobs/#"
+  done
+}
+
+mapfile -t blobs < <(layers "$nginx"; layers "$base")
+
+cold() {
+  "$i2kit" build -q -f "$manifest" --image "nginx=oci:$nginx" --cache-dir "$work/cache" -o "$work/cold.raw"
+}
+
+# What no tool can leave out, one thing after the other.
+limit() {
+  for blob in "${blobs[@]}"; do igzip -dc "$blob"; done >"$work/plain"
+  sha256sum "$work/plain" >/dev/null
+  dd if="$work/plain" of="$work/written" bs=1M conv=fsync status=none
+}
+
+tag() { jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"] // "latest"' "$1/index.json"; }
+
+chain() {
+  local layout
+  for layout in "$nginx" "$base"; do
+    umoci unpack --image "$layout:$(tag "$layout")" "$work/chain/$(basename "$layout")" >/dev/null 2>&1
+  done
+  mkfs.erofs -x1 "$work/chain.erofs" "$work/chain" >/dev/null 2>&1
+  sync -f "$work/chain.erofs"
+}
+
+warm() {
+  "$i2kit" build -q -f "$manifest" --image "nginx=oci:$nginx" --cache-dir "$work/cache" -o "$work/warm.raw"
+}
+
+copy() {
+  cp --sparse=always "$work/cold.raw" "$work/copy.raw"
+  sync "$work/copy.raw"
+}
+
+for round in $(seq "$runs"); do
+  say "round $round of $runs"
+  rm -rf "$work/cache" "$work/cold.raw"*; sync -f "$work"
+  timed cold cold
+  rm -f "$work/plain" "$work/written"; sync -f "$work"
+  timed limit limit
+  rm -rf "$work/chain" "$work/chain.erofs"; mkdir "$work/chain"; sync -f "$work"
+  timed chain chain
+  rm -rf "$work/chain" "$work/warm.raw"*; sync -f "$work"
+  timed warm warm
+  rm -f "$work/copy.raw"; sync -f "$work"
+  timed copy copy
+  timed unchanged cold
+done
+
+printf '%-34s %10s  %10s  %7s\n' "$(basename "$manifest"), $(nproc) cores" i2kit other ratio
+against 'cold, limit' cold limit 1.3
+against 'cold, umoci + mkfs.erofs + sync' cold chain 0.2
+against 'warm, cp + sync' warm copy 1.2
+measured 'nothing changed' "$(median unchanged)" s 0.15
+
+rm -rf "$work/cache" "$work/cold.raw"*
+/usr/bin/time -f %M -o "$work/memory" "$i2kit" build -q -f "$manifest" --image "nginx=oci:$nginx" \
+  --cache-dir "$work/cache" -o "$work/cold.raw"
+measured 'most memory, cold' "$(mebibytes $((1024 * $(cat "$work/memory"))))" MiB 200
+
+"$i2kit" build -q --from "oci:$tiny" --cache-dir "$work/cache" -o "$work/tiny.raw"
+measured 'disk of a tiny container' "$(mebibytes "$(stat -c %s "$work/tiny.raw")")" MiB 96
+"$i2kit" inspect "$work/tiny.raw"
+init=$(find "$target/i2kit-init" -path '*/init/i2kit-init' -type f -printf '%s\n' | sort -n | tail -n 1)
+measured 'i2kit-init' "$(mebibytes "${init:?i2kit-init was not built}")" MiB 4
+
+if [ "$boot" = 1 ]; then
+  for _ in $(seq "$runs"); do
+    # busybox without a command ends at once: what counts is how long it takes to get there.
+    "$i2kit" run "$work/tiny.raw" 2>&1 | grep -a '^i2kit: started in' || true
+  done
+fi
+exit "$missed"
