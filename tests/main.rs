@@ -9,6 +9,7 @@
 
 mod boot;
 mod build;
+mod cache;
 mod cli;
 mod floors;
 mod layer_convert;

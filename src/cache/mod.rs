@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! DIR/v1/layers/KEY/   a converted layer
-//! DIR/v1/tmp/N-PID/    being written; its writer holds a lock on the folder's file `lock`
+//! DIR/v1/tmp/NAME/     being written; its writer holds a lock on the folder's file `lock`
 //! DIR/v1/locks/KEY     held while KEY is made, so that two builds share the work
+//! DIR/v1/sweep         shared while a draft begins, exclusive while dead ones are removed
 //! ```
 //!
 //! Small files in an entry are checked by whoever loads them; a large blob's slabs are checked when
@@ -12,7 +13,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
 
@@ -87,18 +87,24 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Removes drafts whose writers are gone.
+    /// Removes drafts whose writers are gone; left to another time while a draft begins.
     fn sweep(&self) -> Result<(), Error> {
+        let path = self.root.join("sweep");
+        let sweep = lock_file(&path)?;
+        if rustix::fs::flock(&sweep, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
         let tmp = self.root.join("tmp");
         let entries = fs::read_dir(&tmp).map_err(context("read", &tmp))?;
         for entry in entries.filter_map(Result::ok) {
-            let path = entry.path();
-            let Ok(lock) = File::open(path.join("lock")) else {
-                continue;
-            };
-            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // Another process may sweep too; what it removed first is no fault.
-                let _ = fs::remove_dir_all(&path);
+            // A writer that died before it had a lock left a folder without one.
+            let lock = File::open(entry.path().join("lock"));
+            let is_dead = lock.map_or(true, |lock| {
+                rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+            });
+            if is_dead {
+                // What cannot be removed stands in nobody's way.
+                let _ = fs::remove_dir_all(entry.path());
             }
         }
         Ok(())
@@ -120,12 +126,7 @@ impl Cache {
     /// [`Error`] when the lock file cannot be opened or locked.
     pub fn lock(&self, key: &str) -> Result<Lock, Error> {
         let path = self.root.join("locks").join(key);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
-        let file = file.map_err(context("lock", &path))?;
+        let file = lock_file(&path)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| context("lock", &path)(error.into()))?;
         Ok(Lock { _file: file })
@@ -136,14 +137,16 @@ impl Cache {
     /// # Errors
     /// [`Error`] when the draft's folder cannot be made.
     pub fn draft(&self, key: &str) -> Result<Draft, Error> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let folder = self
-            .root
-            .join("tmp")
-            .join(format!("{number}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).map_err(context("write to", &folder))?;
+        let sweep_path = self.root.join("sweep");
+        let sweep = lock_file(&sweep_path)?;
+        rustix::fs::flock(&sweep, FlockOperation::LockShared)
+            .map_err(|error| context("lock", &sweep_path)(error.into()))?;
+        let tmp = self.root.join("tmp");
+        let folder = tempfile::Builder::new()
+            .prefix("draft-")
+            .tempdir_in(&tmp)
+            .map_err(context("write to", &tmp))?
+            .keep();
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(context("write to", &path))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)
@@ -174,6 +177,16 @@ impl Cache {
             _ => Ok(()),
         }
     }
+}
+
+/// A file that is there to be locked.
+fn lock_file(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(context("lock", path))
 }
 
 impl Draft {
@@ -239,8 +252,10 @@ mod tests {
         let dead = folder.path().join("v1/tmp/9-9");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join("lock"), "").unwrap();
+        let unlocked = folder.path().join("v1/tmp/8-8");
+        fs::create_dir(&unlocked).unwrap();
         Cache::open(folder.path()).unwrap();
-        assert!(alive.folder().exists() && !dead.exists());
+        assert!(alive.folder().exists() && !dead.exists() && !unlocked.exists());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{ConvertedLayer, Entry, EntryKind, Error, Refusal, path, slabs, store
 use crate::cache::Cache;
 
 /// Part of every key: raised whenever the same layer would be written otherwise.
-const WRITER_VERSION: u32 = 1;
+const WRITER_VERSION: u32 = 2;
 /// Entries of one layer.
 const MAX_ENTRIES: usize = 16 << 20;
 
@@ -307,9 +307,16 @@ fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 fn metadata(header: Header) -> Metadata {
+    // An image's marks for overlay would steer the mount that the guest makes of it.
     let xattrs = header.xattrs.into_iter();
+    let xattrs = xattrs.filter(|(name, _)| !name.starts_with(b"trusted.overlay."));
+    // Linux gives every symlink all bits, whatever the archive says.
+    let mode = match header.kind {
+        Kind::Symlink => 0o777,
+        _ => header.mode,
+    };
     Metadata {
-        mode: header.mode,
+        mode,
         uid: header.uid,
         gid: header.gid,
         mtime: header.mtime,

@@ -1,6 +1,10 @@
 //! What the tests share: generators, samples and oracles.
 
+pub mod containerd;
+pub mod layout;
+pub mod listing;
 pub mod samples;
+pub mod tarball;
 pub mod vm;
 
 use std::process::{Command, Output};
