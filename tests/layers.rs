@@ -34,7 +34,7 @@ impl Built {
         let mut layouts = Vec::new();
         for (name, layers) in images {
             let folder = bench.path(name);
-            layout::write(&folder, layers, json!({"Cmd": ["/x"]}));
+            layout::write(&folder, layers, &json!({"Cmd": ["/x"]}));
             layouts.push((name.as_str(), folder));
         }
         Self::build(bench, &layouts)
@@ -160,7 +160,7 @@ fn layers(case: &Case, compression: &[Compression]) -> Vec<Layer> {
 
 /// What speaks against a case: differences where there must be none, or none where a listed
 /// deviation should show, so that it leaves the list once it is gone.
-fn judge(name: &str, verdict: &Verdict, found: Vec<String>) -> Vec<String> {
+fn judge(name: &str, verdict: &Verdict, found: &[String]) -> Vec<String> {
     match verdict {
         Verdict::Same => found.iter().map(|what| format!("{name}: {what}")).collect(),
         Verdict::Differs(why) if found.is_empty() => {
@@ -192,7 +192,7 @@ fn odd_layers_unpack_as_containerd_unpacks_them() {
         let (ours, theirs) = (built.listing(case.name), listing::of(&theirs.path()));
         assert!(!theirs.is_empty(), "{}", case.name);
         let found = differences(&ours, &theirs, start);
-        wrong.extend(judge(case.name, &case.containerd, found));
+        wrong.extend(judge(case.name, &case.containerd, &found));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -211,7 +211,7 @@ fn odd_layers_unpack_as_umoci_unpacks_them() {
         output_of("umoci", &["unpack", "--image", &image, &bundle_path]);
         let theirs = listing::of(&bundle.join("rootfs"));
         let found = differences(&built.listing(case.name), &theirs, start);
-        wrong.extend(judge(case.name, &case.umoci, found));
+        wrong.extend(judge(case.name, &case.umoci, &found));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -235,7 +235,7 @@ fn what_containerd_refuses_is_refused() {
     for (name, case) in cases::refused() {
         let folder = tempfile::tempdir().unwrap();
         let layers = layers(&case, &[Compression::None]);
-        layout::write(folder.path(), &layers, json!({"Cmd": ["/x"]}));
+        layout::write(folder.path(), &layers, &json!({"Cmd": ["/x"]}));
         let theirs = containerd.unpack(folder.path()).err();
         assert!(theirs.is_some(), "containerd takes {name}");
         let bench = Bench::new();

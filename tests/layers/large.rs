@@ -98,7 +98,7 @@ fn a_file_over_4_gib() {
     crate::support::layout::write_blobs(
         layout.path(),
         &[(blob.finish().unwrap(), "+zstd", diff_id)],
-        json!({"Cmd": ["/x"]}),
+        &json!({"Cmd": ["/x"]}),
     );
     let built = Built::from_layout("huge", layout.path());
     let path = built.root("huge").join("huge");

@@ -104,7 +104,7 @@ fn show(stack: &[Vec<Item>]) -> String {
 /// What i2kit says against a stack.
 fn refusal(bench: &Bench, layers: &[Layer]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
-    layout::write(folder.path(), layers, json!({"Cmd": ["/x"]}));
+    layout::write(folder.path(), layers, &json!({"Cmd": ["/x"]}));
     let output = bench
         .command("build")
         .arg("--from")
@@ -128,7 +128,7 @@ fn random_stacks_unpack_as_containerd_unpacks_them() {
         let stack = stack().new_tree(&mut runner).unwrap().current();
         let layers = image(&stack);
         let folder = tempfile::tempdir().unwrap();
-        layout::write(folder.path(), &layers, json!({}));
+        layout::write(folder.path(), &layers, &json!({}));
         match containerd.unpack(folder.path()) {
             Ok(theirs) => {
                 let name = format!("stack-{index}");

@@ -29,7 +29,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A layout whose only image is tagged `latest`; `config` is the image's `config` object.
-pub fn write(folder: &Path, layers: &[(Vec<u8>, Compression)], config: Value) {
+pub fn write(folder: &Path, layers: &[(Vec<u8>, Compression)], config: &Value) {
     let blobs: Vec<_> = layers
         .iter()
         .map(|(tar, compression)| match compression {
@@ -42,7 +42,7 @@ pub fn write(folder: &Path, layers: &[(Vec<u8>, Compression)], config: Value) {
 }
 
 /// As [`write`], of layers as they are stored: bytes, the media type's suffix, diffID.
-pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: Value) {
+pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: &Value) {
     fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
     let descriptors: Vec<_> = layers
         .iter()
