@@ -1,6 +1,7 @@
 //! What the firmware and the kernel need: initramfs, UKI and the ESP that holds it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use i2kit_contract::{CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy, MODULES_LIST};
 use i2kit_format::erofs::InodeId;
@@ -8,11 +9,15 @@ use i2kit_format::{ReadAt, cpio, fat, layout, uki};
 use sha2::{Digest, Sha256};
 
 use super::merged::{self, Merged};
+use crate::cache::{self, Cache};
+use crate::layer::ConvertedLayer;
 
 /// The kernel, the stub and the initramfs are bounded by what an ESP holds.
 const MAX_FILE: u64 = 256 << 20;
-/// Speed over size: the initramfs is small, and a build compresses it anew.
+/// Takes some 80 ms, once for each base.
 const ZSTD_LEVEL: i32 = 6;
+/// Changes whenever the same inputs make another initramfs.
+const INITRAMFS_VERSION: &str = "i2kit initramfs 1, zstd 6";
 /// `i2kit-init`, as `build.rs` built it.
 static INIT: &[u8] = include_bytes!(env!("I2KIT_INIT"));
 
@@ -54,6 +59,9 @@ pub enum Error {
     /// The initramfs cannot be compressed.
     #[error("compress initramfs: {0}")]
     Compress(std::io::Error),
+    /// The compressed initramfs cannot be kept.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
     /// The UKI cannot be assembled.
     #[error("write UKI: {0}")]
     Uki(#[from] uki::Error),
@@ -71,6 +79,7 @@ impl Error {
                 "a base image has boot/ and system/: scripts/build-base.sh makes one".to_owned(),
             ),
             Self::Uki(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
             _ => None,
         }
     }
@@ -78,6 +87,8 @@ impl Error {
 
 /// The base image, merged: read, never placed as such.
 pub struct Base<'a> {
+    /// Its layers.
+    pub layers: &'a [Arc<ConvertedLayer>],
     /// Where it was merged.
     pub merged: &'a Merged,
     /// Its root.
@@ -121,42 +132,51 @@ impl Base<'_> {
     }
 }
 
-/// What the UKI is made for.
-pub struct Options<'a> {
-    /// Whose modules the initramfs carries.
-    pub targets: &'a [String],
-    /// dm-verity root hash of the store.
-    pub root_hash: &'a [u8; 32],
-    /// What the guest does when it cannot boot.
-    pub on_failure: FailurePolicy,
+/// What a UKI is made of, but for the command line.
+pub struct Boot {
+    stub: Vec<u8>,
+    kernel: Vec<u8>,
+    release: Vec<u8>,
+    initramfs: Vec<u8>,
 }
 
-/// The whole UKI.
+/// Reads the base's parts, and makes the initramfs with the modules of all `targets` unless
+/// `cache` has it.
 ///
 /// # Errors
-/// [`Error`] when the base lacks a part of it.
-pub fn uki(base: &Base<'_>, options: &Options<'_>) -> Result<Vec<u8>, Error> {
-    let stub = base.file("boot/stub.efi")?;
-    let kernel = base.file("boot/vmlinuz")?;
-    let release = base.file("boot/kernel.release")?;
-    let initramfs = initramfs(base, options.targets)?;
-    let cmdline = cmdline(options);
-    let os_release = "ID=i2kit\nNAME=i2kit\nPRETTY_NAME=\"i2kit\"\n";
-    let sections: [(&str, &[u8]); 5] = [
-        (".osrel", os_release.as_bytes()),
-        (".cmdline", cmdline.as_bytes()),
-        (".uname", release.trim_ascii()),
-        (".initrd", &initramfs),
-        (".linux", &kernel),
-    ];
-    Ok(uki::assemble(&stub, &sections)?)
+/// [`Error`] when the base lacks a part.
+pub fn read(base: &Base<'_>, targets: &[String], cache: &Cache) -> Result<Boot, Error> {
+    Ok(Boot {
+        stub: base.file("boot/stub.efi")?,
+        kernel: base.file("boot/vmlinuz")?,
+        release: base.file("boot/kernel.release")?,
+        initramfs: kept_initramfs(base, targets, cache)?,
+    })
+}
+
+impl Boot {
+    /// The whole UKI.
+    ///
+    /// # Errors
+    /// [`Error::Uki`] when the stub is no PE file or has no room.
+    pub fn uki(&self, root_hash: &[u8; 32], on_failure: FailurePolicy) -> Result<Vec<u8>, Error> {
+        let cmdline = cmdline(root_hash, on_failure);
+        let os_release = "ID=i2kit\nNAME=i2kit\nPRETTY_NAME=\"i2kit\"\n";
+        let sections: [(&str, &[u8]); 5] = [
+            (".osrel", os_release.as_bytes()),
+            (".cmdline", cmdline.as_bytes()),
+            (".uname", self.release.trim_ascii()),
+            (".initrd", &self.initramfs),
+            (".linux", &self.kernel),
+        ];
+        Ok(uki::assemble(&self.stub, &sections)?)
+    }
 }
 
 /// The kernel command line. The last console is the one that `/dev/console` means.
-#[must_use]
-pub fn cmdline(options: &Options<'_>) -> String {
-    let root_hash = hex::encode(options.root_hash);
-    let on_failure = match options.on_failure {
+fn cmdline(root_hash: &[u8; 32], on_failure: FailurePolicy) -> String {
+    let root_hash = hex::encode(root_hash);
+    let on_failure = match on_failure {
         FailurePolicy::PowerOff => "power-off",
         FailurePolicy::Reboot => "reboot",
     };
@@ -164,6 +184,27 @@ pub fn cmdline(options: &Options<'_>) -> String {
         "console=tty0 console=ttyS0 loglevel=4 \
          {CMDLINE_ROOT_HASH}={root_hash} {CMDLINE_ON_FAILURE}={on_failure}"
     )
+}
+
+/// The initramfs, compressed once for all builds of the same base, targets and init.
+fn kept_initramfs(base: &Base<'_>, targets: &[String], cache: &Cache) -> Result<Vec<u8>, Error> {
+    let mut hash = Sha256::new_with_prefix(INITRAMFS_VERSION);
+    let layers = base.layers.iter().map(|layer| layer.diff_id.as_str());
+    let init = init_digest();
+    for part in layers
+        .chain(targets.iter().map(String::as_str))
+        .chain([init.as_str()])
+    {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let key = format!("initramfs-{}", hex::encode(hash.finalize()));
+    if let Some(bytes) = cache.piece(&key) {
+        return Ok(bytes);
+    }
+    let bytes = initramfs(base, targets)?;
+    cache.keep_piece(&key, &bytes)?;
+    Ok(bytes)
 }
 
 /// The initramfs: init, the targets' modules and the list of them, compressed with zstd.

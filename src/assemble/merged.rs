@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use i2kit_format::erofs::{Content, Directory, FileData, Inode, InodeId, Metadata, Tree};
 use i2kit_format::{BLOCK, ReadAt, SLAB};
-use sha2::{Digest, Sha256};
 
 use super::merge;
 use crate::disk::{Blob, BlobError};
@@ -235,7 +234,10 @@ impl Merged {
                     path: path.to_owned(),
                     source,
                 })?;
-            if blob.slab_digest(index) != Some(Sha256::digest(&slab).into()) {
+            if !blob
+                .slab_digests(index)
+                .is_some_and(|known| known.match_bytes(&slab))
+            {
                 let blob = blob.path().unwrap_or(Path::new("")).to_owned();
                 return Err(Error::Altered {
                     path: path.to_owned(),

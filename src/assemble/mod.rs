@@ -16,6 +16,7 @@ use i2kit_format::erofs::{InodeId, Tree};
 use i2kit_format::gpt;
 use oci_spec::image::ImageConfiguration;
 
+use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::layer::ConvertedLayer;
 use crate::manifest::Pod;
@@ -130,33 +131,26 @@ impl Error {
     }
 }
 
-/// Assembles the disk. Same inputs, same disk.
+/// Assembles the disk. Same inputs, same disk, whatever `cache` has.
 ///
 /// # Errors
 /// [`Error`].
-pub fn assemble(inputs: &Inputs<'_>) -> Result<Assembled, Error> {
+pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> {
     let mut merged = Merged::new();
-    let base = merged.apply(&inputs.base).map_err(Error::Base)?;
+    let root = merged.apply(&inputs.base).map_err(Error::Base)?;
     let roots = containers(&mut merged, &inputs.containers)?;
     let contract = contract(inputs, &merged, &roots)?;
-    let (files, base_layers) = (build_files(inputs, &contract, &merged, base)?, &inputs.base);
-    name_system(&mut merged, base)?;
-    let store = store::build(merged, files)?;
-    // The base is read from a tree of its own, whose extents are still the layers'.
-    let mut unplaced = Merged::new();
-    let root = unplaced.apply(base_layers).map_err(Error::Base)?;
-    let options = boot::Options {
-        targets: &inputs.targets,
-        root_hash: &store.root_hash,
-        on_failure: inputs.on_failure,
+    let base = boot::Base {
+        layers: &inputs.base,
+        merged: &merged,
+        root,
     };
-    let uki = boot::uki(
-        &boot::Base {
-            merged: &unplaced,
-            root,
-        },
-        &options,
-    )?;
+    // Placing the layers ends the merged tree: what is read of it is read before.
+    let files = build_files(inputs, &contract, base.record()?)?;
+    let boot = boot::read(&base, &inputs.targets, cache)?;
+    name_system(&mut merged, root)?;
+    let store = store::build(merged, files)?;
+    let uki = boot.uki(&store.root_hash, inputs.on_failure)?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
@@ -224,14 +218,10 @@ fn contract(
 fn build_files(
     inputs: &Inputs<'_>,
     contract: &Contract,
-    merged: &Merged,
-    base: InodeId,
+    base_record: serde_json::Value,
 ) -> Result<Vec<store::BuildFile>, Error> {
     let mut record = inputs.record.clone();
-    record.insert(
-        "base_record".to_owned(),
-        boot::Base { merged, root: base }.record()?,
-    );
+    record.insert("base_record".to_owned(), base_record);
     let mut record = serde_json::to_vec_pretty(&record)?;
     record.push(b'\n');
     Ok(vec![

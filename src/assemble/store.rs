@@ -13,7 +13,7 @@ use i2kit_format::{BLOCK, SLAB};
 use sha2::{Digest, Sha256};
 
 use super::merged::{Merged, PlacedLayer};
-use crate::disk::{self, Blob, BlobError, SlabDigest};
+use crate::disk::{self, Blob, BlobError, SlabDigests};
 
 const SLAB_BLOCKS: u64 = SLAB / BLOCK;
 
@@ -100,10 +100,7 @@ struct Own {
 
 fn own(bytes: Vec<u8>) -> Own {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
-    let digests: Vec<SlabDigest> = bytes
-        .chunks(slab)
-        .map(|one| Sha256::digest(one).into())
-        .collect();
+    let digests = bytes.chunks(slab).map(SlabDigests::of).collect();
     let hash_blocks = bytes.chunks(slab).map(verity::hash_slab).collect();
     Own {
         blob: Blob::bytes_with_digests(bytes, digests),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/v1/layers/KEY/   a converted layer
+//! DIR/v1/pieces/KEY    a small result that costs time, its BLAKE3 hash behind it
 //! DIR/v1/tmp/NAME/     being written; its writer holds a lock on the folder's file `lock`
 //! DIR/v1/locks/KEY     held while KEY is made, so that two builds share the work
 //! DIR/v1/sweep         shared while a draft begins, exclusive while dead ones are removed
@@ -11,7 +12,7 @@
 //! they are copied. So an entry that a power cut left torn is found, removed and made again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -79,7 +80,7 @@ impl Cache {
         let cache = Self {
             root: folder.join(FORMAT),
         };
-        for name in ["layers", "tmp", "locks"] {
+        for name in ["layers", "pieces", "tmp", "locks"] {
             let path = cache.root.join(name);
             fs::create_dir_all(&path).map_err(context("open", &path))?;
         }
@@ -118,6 +119,33 @@ impl Cache {
     #[must_use]
     pub fn find(&self, key: &str) -> Option<PathBuf> {
         Some(self.entry(key)).filter(|path| path.is_dir())
+    }
+
+    /// The piece `key`, as it was kept; a damaged one is as good as none.
+    #[must_use]
+    pub fn piece(&self, key: &str) -> Option<Vec<u8>> {
+        let mut bytes = fs::read(self.root.join("pieces").join(key)).ok()?;
+        let body = bytes.len().checked_sub(blake3::OUT_LEN)?;
+        let checksum = bytes.split_off(body);
+        (*blake3::hash(&bytes).as_bytes() == *checksum).then_some(bytes)
+    }
+
+    /// Keeps a piece. Two writers of one key write the same bytes.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be written.
+    pub fn keep_piece(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
+        let draft = self.draft(key)?;
+        let (from, to) = (
+            draft.folder.join("piece"),
+            self.root.join("pieces").join(key),
+        );
+        let written = File::create(&from).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.write_all(blake3::hash(bytes).as_bytes())
+        });
+        written.map_err(context("write to", &from))?;
+        fs::rename(&from, &to).map_err(context("write to", &to))
     }
 
     /// Waits until nobody else makes `key`.
@@ -256,6 +284,24 @@ mod tests {
         fs::create_dir(&unlocked).unwrap();
         Cache::open(folder.path()).unwrap();
         assert!(alive.folder().exists() && !dead.exists() && !unlocked.exists());
+    }
+
+    #[test]
+    fn a_piece_is_what_was_kept_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        assert_eq!(cache.piece("k"), None);
+        cache.keep_piece("k", b"bytes").unwrap();
+        assert_eq!(cache.piece("k").unwrap(), b"bytes");
+        assert_eq!(
+            fs::read_dir(folder.path().join("v1/tmp")).unwrap().count(),
+            0
+        );
+        let path = folder.path().join("v1/pieces/k");
+        for damaged in [&b"short"[..], &[b"Bytes", &[7; 32][..]].concat()] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(cache.piece("k"), None);
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn attempt(
         .collect();
     let layers = pipeline::convert(cache, &requests, &plan.convert, plan.jobs, &progress)?;
     stage("convert");
-    let assembled = assemble::assemble(&inputs(plan, &layers))?;
+    let assembled = assemble::assemble(&inputs(plan, &layers), cache)?;
     stage("assemble");
     let total = assembled.disk.written_slabs().count() as u64 * i2kit_format::SLAB;
     let writing = progress.writing(path, total);

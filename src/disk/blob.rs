@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use i2kit_format::ReadAt;
 
-use super::SlabDigest;
+use super::SlabDigests;
 
 /// Bytes that extents point to, with what is already known of their slabs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blob {
     bytes: Bytes,
     len: u64,
-    digests: Arc<[SlabDigest]>,
+    digests: Arc<[SlabDigests]>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,9 +45,9 @@ impl Blob {
         Self::bytes_with_digests(bytes, Vec::new())
     }
 
-    /// Bytes in memory whose slabs' SHA-256 is known.
+    /// Bytes in memory whose slabs' digests are known.
     #[must_use]
-    pub fn bytes_with_digests(bytes: impl Into<Arc<[u8]>>, digests: Vec<SlabDigest>) -> Self {
+    pub fn bytes_with_digests(bytes: impl Into<Arc<[u8]>>, digests: Vec<SlabDigests>) -> Self {
         let bytes = bytes.into();
         Self {
             len: bytes.len() as u64,
@@ -56,11 +56,11 @@ impl Blob {
         }
     }
 
-    /// A file, whole, with the SHA-256 of each of its slabs (or none).
+    /// A file, whole, with the digests of each of its slabs (or none).
     ///
     /// # Errors
     /// [`BlobError`] when the file cannot be opened.
-    pub fn file(path: &Path, digests: Vec<SlabDigest>) -> Result<Self, BlobError> {
+    pub fn file(path: &Path, digests: Vec<SlabDigests>) -> Result<Self, BlobError> {
         let context = |source| BlobError {
             path: path.to_owned(),
             source,
@@ -90,9 +90,9 @@ impl Blob {
         self.len == 0
     }
 
-    /// SHA-256 of the blob's slab `index`, when known.
+    /// Digests of the blob's slab `index`, when known.
     #[must_use]
-    pub fn slab_digest(&self, index: u64) -> Option<SlabDigest> {
+    pub fn slab_digests(&self, index: u64) -> Option<SlabDigests> {
         self.digests.get(usize::try_from(index).ok()?).copied()
     }
 

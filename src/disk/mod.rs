@@ -5,6 +5,7 @@
 
 mod blob;
 mod builder;
+mod digests;
 mod file;
 
 use std::io;
@@ -14,10 +15,8 @@ use i2kit_format::{ReadAt, SLAB};
 
 pub use blob::{Blob, BlobError};
 pub use builder::{Builder, OverlapError};
+pub use digests::{SlabDigest, SlabDigests};
 pub use file::{FileDisk, OpenError};
-
-/// SHA-256 of 512 KiB.
-pub type SlabDigest = [u8; 32];
 
 /// A disk image, not yet written anywhere.
 #[derive(Clone, Debug)]
@@ -47,11 +46,11 @@ impl Extent {
     /// What the source knows of the disk's slab at `offset`, when a slab of the source lies there
     /// whole and aligned.
     #[must_use]
-    pub fn slab_digest(&self, offset: u64) -> Option<SlabDigest> {
+    pub fn slab_digests(&self, offset: u64) -> Option<SlabDigests> {
         let within = offset.checked_sub(self.offset)?;
         let at = self.source_offset + within;
         (at.is_multiple_of(SLAB) && within + SLAB <= self.len)
-            .then(|| self.source.slab_digest(at / SLAB))
+            .then(|| self.source.slab_digests(at / SLAB))
             .flatten()
     }
 }
@@ -91,12 +90,12 @@ impl Disk {
         })
     }
 
-    /// The plain SHA-256 of slab `index`, when the cache knows it.
+    /// The digests of slab `index`, when the cache knows them.
     #[must_use]
-    pub fn known_digest(&self, index: u64) -> Option<SlabDigest> {
+    pub fn known_digests(&self, index: u64) -> Option<SlabDigests> {
         let offset = index * SLAB;
         let extent = self.extents_from(offset).first()?;
-        extent.slab_digest(offset)
+        extent.slab_digests(offset)
     }
 
     /// The cached file whose bytes lie at `offset`, when a file's do.
@@ -197,14 +196,14 @@ mod tests {
 
     #[test]
     fn a_slab_digest_is_known_only_for_a_whole_aligned_slab() {
-        let digests = vec![[7; 32], [8; 32]];
         let data = vec![1; 2 * usize::try_from(SLAB).unwrap()];
+        let digests = vec![SlabDigests::of(b"one"), SlabDigests::of(b"two")];
         let mut builder = Builder::new();
         builder
-            .place(SLAB, Blob::bytes_with_digests(data, digests))
+            .place(SLAB, Blob::bytes_with_digests(data, digests.clone()))
             .unwrap();
         let disk = builder.finish(4 * SLAB);
-        let known: Vec<_> = (0..4).map(|slab| disk.known_digest(slab)).collect();
-        assert_eq!(known, [None, Some([7; 32]), Some([8; 32]), None]);
+        let known: Vec<_> = (0..4).map(|slab| disk.known_digests(slab)).collect();
+        assert_eq!(known, [None, Some(digests[0]), Some(digests[1]), None]);
     }
 }

@@ -18,7 +18,7 @@ use super::{ConvertedLayer, Entry, EntryKind, Error, Refusal, path, slabs, store
 use crate::cache::Cache;
 
 /// Part of every key: raised whenever the same layer would be written otherwise.
-const WRITER_VERSION: u32 = 2;
+const WRITER_VERSION: u32 = 3;
 /// Entries of one layer.
 const MAX_ENTRIES: usize = 16 << 20;
 

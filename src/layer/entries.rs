@@ -6,8 +6,9 @@
 use i2kit_format::erofs::{FileData, FileExtent, Metadata};
 
 use super::{Entry, EntryKind};
+use crate::disk::SlabDigests;
 
-const MAGIC: &[u8] = b"i2kit entries 1\n";
+const MAGIC: &[u8] = b"i2kit entries 2\n";
 const CHECKSUM: usize = 32;
 
 mod tag {
@@ -26,7 +27,7 @@ pub(super) struct Index {
     pub(super) tar_len: u64,
     pub(super) data_len: u64,
     pub(super) hash_blocks_checksum: [u8; 32],
-    pub(super) slab_digests: Vec<u8>,
+    pub(super) slab_digests: Vec<SlabDigests>,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -36,7 +37,11 @@ impl Index {
         number(&mut out, self.tar_len);
         number(&mut out, self.data_len);
         out.extend_from_slice(&self.hash_blocks_checksum);
-        bytes(&mut out, &self.slab_digests);
+        number(&mut out, self.slab_digests.len() as u64);
+        for slab in &self.slab_digests {
+            out.extend_from_slice(&slab.sha256);
+            out.extend_from_slice(&slab.blake3);
+        }
         number(&mut out, self.entries.len() as u64);
         self.entries.iter().for_each(|one| entry(&mut out, one));
         let checksum = blake3::hash(&out);
@@ -54,7 +59,10 @@ impl Index {
         let tar_len = input.number()?;
         let data_len = input.number()?;
         let hash_blocks_checksum = input.take(CHECKSUM)?.try_into().ok()?;
-        let slab_digests = input.bytes()?.to_vec();
+        let slabs = input.number()?;
+        let slab_digests = (0..slabs)
+            .map(|_| input.slab_digests())
+            .collect::<Option<_>>()?;
         let count = input.number()?;
         let entries = (0..count).map(|_| input.entry()).collect::<Option<_>>()?;
         Some(Self {
@@ -163,6 +171,13 @@ impl<'a> Input<'a> {
         u32::try_from(self.number()?).ok()
     }
 
+    fn slab_digests(&mut self) -> Option<SlabDigests> {
+        Some(SlabDigests {
+            sha256: self.take(32)?.try_into().ok()?,
+            blake3: self.take(32)?.try_into().ok()?,
+        })
+    }
+
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
         self.take(len)
@@ -266,7 +281,7 @@ mod tests {
             tar_len: 512,
             data_len: 1 << 30,
             hash_blocks_checksum: [3; 32],
-            slab_digests: vec![1; 64],
+            slab_digests: vec![SlabDigests::of(b"slab"); 2],
             entries: entries.to_vec(),
         };
         let encoded = index.encode();

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 
 use i2kit_format::erofs::{FileData, Metadata};
 
+use crate::disk::SlabDigests;
+
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache};
 pub use error::{Error, Refusal};
 
@@ -74,8 +76,8 @@ pub struct ConvertedLayer {
     pub data: PathBuf,
     /// The level-0 verity hash blocks of the data, 4 KiB for each slab.
     pub hash_blocks: PathBuf,
-    /// The plain SHA-256 of each slab.
-    pub slab_digests: Vec<[u8; 32]>,
+    /// The digests of each slab.
+    pub slab_digests: Vec<SlabDigests>,
     /// Bytes of the uncompressed tar.
     pub tar_len: u64,
     /// True when the cache had it.

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use i2kit_format::{SLAB, verity};
-use sha2::{Digest, Sha256};
+
+use crate::disk::SlabDigests;
 
 /// Slabs in flight: what bounds this stage's memory.
 pub(super) const IN_FLIGHT: usize = 8;
@@ -15,8 +16,8 @@ pub(super) const IN_FLIGHT: usize = 8;
 /// What is known of the blob once it is written.
 #[derive(Default)]
 pub(super) struct Hashed {
-    /// Plain SHA-256 of each slab, 32 bytes each.
-    pub(super) digests: Vec<u8>,
+    /// Of each slab.
+    pub(super) digests: Vec<SlabDigests>,
     /// Level-0 verity hash block of each slab, 4 KiB each.
     pub(super) hash_blocks: Vec<u8>,
 }
@@ -27,7 +28,7 @@ pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> 
     let mut hashed = Hashed::default();
     let mut offset = 0;
     for slab in slabs {
-        hashed.digests.extend_from_slice(&Sha256::digest(&slab));
+        hashed.digests.push(SlabDigests::of(&slab));
         hashed
             .hash_blocks
             .extend_from_slice(&verity::hash_slab(&slab));

@@ -28,7 +28,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let index = Index {
         tar_len,
-        data_len: hashed.digests.len() as u64 / 32 * SLAB,
+        data_len: hashed.digests.len() as u64 * SLAB,
         hash_blocks_checksum: blake3::hash(&hashed.hash_blocks).into(),
         slab_digests: hashed.digests,
         entries,
@@ -55,15 +55,14 @@ pub(super) fn load(
     let slabs = index.data_len / SLAB;
     let whole = fs::metadata(&data)?.len() == index.data_len
         && hashes.len() as u64 == slabs * BLOCK
-        && index.slab_digests.len() as u64 == slabs * 32
+        && index.slab_digests.len() as u64 == slabs
         && *blake3::hash(&hashes).as_bytes() == index.hash_blocks_checksum;
-    let digests = index.slab_digests.as_chunks().0.to_vec();
     Ok(whole.then(|| ConvertedLayer {
         diff_id: diff_id.to_owned(),
         entries: index.entries,
         data,
         hash_blocks,
-        slab_digests: digests,
+        slab_digests: index.slab_digests,
         tar_len: index.tar_len,
         reused,
     }))

@@ -1,7 +1,7 @@
 //! The raw sink: a sparse file, written beside its target, fsynced, renamed.
 //!
-//! Every slab is hashed as it passes; one whose digest the cache knows must match it, so a flipped
-//! bit in the cache never becomes a disk.
+//! Every slab is hashed as it passes; one whose digests the cache knows must match them, so a
+//! flipped bit in the cache never becomes a disk.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -220,8 +220,7 @@ impl Copy<'_> {
         self.disk
             .read_exact_at(data, offset)
             .map_err(|source| RawError::Read { slab, source })?;
-        let digest: SlabDigest = Sha256::digest(&*data).into();
-        self.check(slab, &digest)?;
+        let digest = self.digest(slab, data)?;
         let bytes = self.write_blocks(data, offset)?;
         if bytes > 0 {
             mine.slabs.push((slab, digest));
@@ -231,9 +230,12 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn check(&self, slab: u64, digest: &SlabDigest) -> Result<(), RawError> {
-        match self.disk.known_digest(slab) {
-            Some(known) if known != *digest => {
+    /// The slab's SHA-256: the one that is known when the bytes are those it was computed of.
+    fn digest(&self, slab: u64, data: &[u8]) -> Result<SlabDigest, RawError> {
+        match self.disk.known_digests(slab) {
+            None => Ok(Sha256::digest(data).into()),
+            Some(known) if known.match_bytes(data) => Ok(known.sha256),
+            Some(_) => {
                 let path = self
                     .disk
                     .file_at(slab * SLAB)
@@ -241,7 +243,6 @@ impl Copy<'_> {
                     .to_owned();
                 Err(RawError::Altered { slab, path })
             }
-            _ => Ok(()),
         }
     }
 
@@ -291,11 +292,11 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-    use crate::disk::{Blob, Builder};
+    use crate::disk::{Blob, Builder, SlabDigests};
 
     const SLAB_LEN: usize = 512 * 1024;
 
-    fn disk(digests: Vec<SlabDigest>) -> Disk {
+    fn disk(digests: Vec<SlabDigests>) -> Disk {
         let mut builder = Builder::new();
         builder.place(100, Blob::bytes(vec![7; 5])).unwrap();
         let data = vec![3; 2 * SLAB_LEN];
@@ -331,8 +332,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk.raw");
         std::fs::write(&path, "before").unwrap();
-        let good: SlabDigest = Sha256::digest(vec![3; SLAB_LEN]).into();
-        let error = write_raw(&disk(vec![good, [0; 32]]), &path, 2, &|_| {}).unwrap_err();
+        let good = SlabDigests::of(&vec![3; SLAB_LEN]);
+        let bad = SlabDigests::of(b"other");
+        let error = write_raw(&disk(vec![good, bad]), &path, 2, &|_| {}).unwrap_err();
         assert!(
             matches!(error, RawError::Altered { slab: 3, .. }),
             "{error}"
