@@ -206,11 +206,26 @@ impl Copy<'_> {
             if batch.is_empty() {
                 break;
             }
-            for slab in batch {
-                self.slab(slab, buffer, mine)?;
+            for slab in &batch {
+                self.slab(*slab, buffer, mine)?;
+            }
+            if let (Some(first), Some(last)) = (batch.first(), batch.last()) {
+                self.begin_writeback(first * SLAB, (last + 1) * SLAB);
             }
         }
         Ok(())
+    }
+
+    /// Starts writing the range to the device, so that little is left to wait for at the end.
+    fn begin_writeback(&self, from: u64, to: u64) {
+        // Linux starts writeback of dirty pages before it drops clean ones. It is advice: nothing
+        // depends on it, so its answer does not matter.
+        let _ = rustix::fs::fadvise(
+            self.file,
+            from,
+            std::num::NonZeroU64::new(to - from),
+            rustix::fs::Advice::DontNeed,
+        );
     }
 
     fn slab(&self, slab: u64, buffer: &mut [u8], mine: &mut Written) -> Result<(), RawError> {
