@@ -12,8 +12,12 @@ mod build;
 mod cache;
 mod cli;
 mod floors;
+mod fuzz_replay;
 mod layer_convert;
 mod layers;
 mod manifest;
 mod readme;
 mod support;
+
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
