@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::fuzz::{seeds, targets};
+use crate::{seeds, targets};
 
 /// Mutations of each input: enough to reach the checks behind the first one, in a second or two.
 const MUTATIONS: u64 = 200;

@@ -19,5 +19,11 @@ mod manifest;
 mod readme;
 mod support;
 
-#[path = "../fuzz/src/lib.rs"]
-mod fuzz;
+/// The fuzz targets, which replay with a stable compiler.
+#[path = "../fuzz/src/seeds.rs"]
+mod seeds;
+#[path = "../fuzz/src/targets.rs"]
+mod targets;
+
+// Where the seeds look for it.
+use support::tarball;

@@ -59,7 +59,7 @@ pub fn oci(data: &[u8]) {
     };
     let config = put(config);
     let manifest = put(fill(manifest, '2', &config).as_bytes());
-    let index = fill(index.as_ref(), '1', &manifest);
+    let index = fill(index, '1', &manifest);
     fs::write(folder.path().join("index.json"), index).expect("an index");
     fs::write(folder.path().join("oci-layout"), "{}").expect("a layout");
     let Ok(reference) = folder.path().display().to_string().parse() else {
