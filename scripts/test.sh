@@ -68,7 +68,17 @@ if [ "${#filters[@]}" = 0 ]; then
 fi
 step 'base image' "$here/build-base.sh"
 step 'sample images' "$here/build-sample.sh"
+# A few seconds of each: that the targets build and hold. scripts/fuzz.sh alone goes on longer.
+fuzz() {
+  if cargo +nightly --version >/dev/null 2>&1; then
+    "$here/fuzz.sh" --seconds 2
+  else
+    say 'there is no nightly toolchain: fuzz targets are only replayed, by the tests'
+  fi
+}
+
 if [ "${#filters[@]}" = 0 ]; then
+  step 'fuzz' fuzz
   step 'examples in comments' cargo test --locked --workspace --doc --quiet
 fi
 if cargo nextest --version >/dev/null 2>&1; then

@@ -1,9 +1,4 @@
-//! Fuzz targets for every parser of outside data, and what they start from. The integration tests
-//! replay all of it with a stable compiler.
+//! Fuzz targets for every parser of outside data. The integration tests replay them with a stable
+//! compiler, from the seeds of `seeds.rs` and the inputs kept in `corpus/`.
 
-pub mod seeds;
 pub mod targets;
-
-#[path = "../../tests/support/tarball.rs"]
-#[allow(dead_code)]
-mod tarball;
