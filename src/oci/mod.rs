@@ -8,6 +8,7 @@ mod document;
 mod image;
 mod layout;
 mod platform;
+pub mod registry;
 mod source;
 mod transport;
 
