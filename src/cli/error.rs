@@ -64,7 +64,7 @@ impl Error {
             Self::Manifest(errors) => errors.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Cache(error) => error.hint(),
-            Self::Layer(error) => error.hint(),
+            Self::Layer(error) => error.hint().or_else(|| source_hint(error)),
             Self::Assemble(error) => error.hint(),
             Self::Raw(error) => error.hint(),
             Self::Port(error) => error.hint(),
@@ -72,4 +72,13 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The cure that an image's source knows, where it is the one that failed under a layer.
+fn source_hint(error: &layer::Error) -> Option<String> {
+    let layer::Error::Read { source, .. } = error else {
+        return None;
+    };
+    let cause = source.get_ref()?.downcast_ref::<oci::Error>()?;
+    cause.hint()
 }

@@ -13,7 +13,7 @@ use super::args::{OnFailure, PodArgs};
 use super::error::Error;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
-use crate::oci::{Image, LayoutSource, Platform, Source};
+use crate::oci::{Image, Platform, Source, Sources};
 use crate::pipeline::Request;
 
 /// An image, its manifest and config read.
@@ -64,11 +64,12 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     let (pod, manifest_digest) = pod(arguments, origin)?;
     let given = given_images(&arguments.images)?;
     let cache = cache_folder(arguments)?;
-    let base = base(arguments, &cache)?;
+    let sources = Sources::default();
+    let base = base(arguments, &cache, &sources)?;
     let mut images = BTreeMap::new();
     for container in &pod.containers {
         if !images.contains_key(&container.image) {
-            let source = source(&container.image, &given)?;
+            let source = source(&container.image, &given, &sources)?;
             images.insert(container.image.clone(), resolve(&container.image, source)?);
         }
     }
@@ -164,32 +165,25 @@ fn given_images(arguments: &[String]) -> Result<BTreeMap<&str, &str>, Error> {
 }
 
 /// An image's source: the one given for its name, or the name itself where it is one.
-fn source(image: &str, given: &BTreeMap<&str, &str>) -> Result<Arc<dyn Source>, Error> {
-    match (given.get(image), image.starts_with("oci:")) {
-        (Some(source), _) => transport(source),
-        (None, true) => transport(image),
-        (None, false) => Err(Error::ImageNotGiven {
+fn source(
+    image: &str,
+    given: &BTreeMap<&str, &str>,
+    sources: &Sources,
+) -> Result<Arc<dyn Source>, Error> {
+    match given.get(image) {
+        Some(source) => open(source, sources),
+        None if Sources::is_transport(image) => open(image, sources),
+        None => Err(Error::ImageNotGiven {
             image: image.to_owned(),
         }),
     }
 }
 
-/// `oci:DIR[:TAG | @DIGEST]`.
-fn transport(text: &str) -> Result<Arc<dyn Source>, Error> {
-    let Some(reference) = text.strip_prefix("oci:") else {
-        let reason = "only oci:DIR[:TAG] is supported yet";
-        return Err(Error::Argument {
-            argument: text.to_owned(),
-            reason,
-        });
-    };
-    let image = |source| Error::Image {
+fn open(text: &str, sources: &Sources) -> Result<Arc<dyn Source>, Error> {
+    sources.open(text).map_err(|source| Error::Image {
         image: text.to_owned(),
         source,
-    };
-    Ok(Arc::new(LayoutSource::new(
-        reference.parse().map_err(image)?,
-    )))
+    })
 }
 
 fn resolve(name: &str, source: Arc<dyn Source>) -> Result<Resolved, Error> {
@@ -217,9 +211,13 @@ fn cache_folder(arguments: &PodArgs) -> Result<PathBuf, Error> {
 }
 
 /// The base image: the one named, or the one that the script puts into the user's cache.
-fn base(arguments: &PodArgs, cache: &std::path::Path) -> Result<Resolved, Error> {
+fn base(
+    arguments: &PodArgs,
+    cache: &std::path::Path,
+    sources: &Sources,
+) -> Result<Resolved, Error> {
     if let Some(base) = &arguments.base {
-        return resolve(base, transport(base)?);
+        return resolve(base, open(base, sources)?);
     }
     let default = PodArgs {
         cache_dir: None,
@@ -232,7 +230,7 @@ fn base(arguments: &PodArgs, cache: &std::path::Path) -> Result<Resolved, Error>
         return Err(Error::NoBase { path });
     }
     let reference = format!("oci:{}", path.display());
-    resolve(&reference, transport(&reference)?)
+    resolve(&reference, open(&reference, sources)?)
 }
 
 fn record(
@@ -247,7 +245,7 @@ fn record(
         let layers: Vec<_> = layers
             .map(|layer| json!({"digest": layer.digest.to_string(), "diff_id": layer.diff_id.to_string(), "size": layer.size}))
             .collect();
-        json!({"manifest": resolved.image.manifest_digest.to_string(), "layers": layers})
+        json!({"manifest": resolved.image.manifest.digest.to_string(), "layers": layers})
     };
     let containers = pod.containers.iter();
     let containers: Map<String, Value> = containers

@@ -6,14 +6,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex};
 
-use super::{Digest, Error, Image, LayerDescriptor, Platform, Source};
+use super::document::{self, Documents};
+use super::{Digest, Error, Image, LayerDescriptor, Platform, Source, image};
 
-/// Indexes, manifests and configs are read up to this size, as registries and containerd do.
-const MAX_DOCUMENT: u64 = 8 << 20;
-/// How deep indexes may nest.
-const MAX_NESTING: usize = 4;
+/// What messages call it.
+const WHAT: &str = "OCI layout";
 /// The annotation that carries a layout's tags.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -79,7 +78,8 @@ impl LayoutSource {
     }
 
     fn index(&self) -> Result<ImageIndex, Error> {
-        let not = |reason: String| Error::NotALayout {
+        let not = |reason: String| Error::NotA {
+            what: WHAT,
             path: self.folder().to_owned(),
             reason,
         };
@@ -88,11 +88,11 @@ impl LayoutSource {
         }
         let path = self.folder().join("index.json");
         let file = File::open(&path).map_err(|error| not(format!("index.json: {error}")))?;
-        let bytes = read_document(file).map_err(|source| Error::Read {
+        let bytes = document::read_bounded(file).map_err(|source| Error::Read {
             path: path.clone(),
             source,
         })?;
-        parse("index", &path.display().to_string(), &bytes)
+        document::parse("index", &path.display().to_string(), &bytes)
     }
 
     /// The descriptor that the reference names.
@@ -100,6 +100,7 @@ impl LayoutSource {
         let path = || self.folder().to_owned();
         let manifests = index.manifests();
         let missing = |wanted: &dyn std::fmt::Display| Error::NoSuchImage {
+            what: WHAT,
             path: path(),
             wanted: wanted.to_string(),
             tags: tags(manifests),
@@ -120,54 +121,11 @@ impl LayoutSource {
                 [one] => Ok(one.clone()),
                 [] => Err(missing(&"any image")),
                 _ => Err(Error::Ambiguous {
+                    what: WHAT,
                     path: path(),
                     tags: tags(manifests),
                 }),
             },
-        }
-    }
-
-    /// Follows indexes down to the manifest for `platform`.
-    fn manifest(
-        &self,
-        mut descriptor: Descriptor,
-        platform: &Platform,
-    ) -> Result<(Digest, ImageManifest), Error> {
-        for _ in 0..MAX_NESTING {
-            let (digest, bytes) = self.document("manifest", &descriptor)?;
-            if !is_index(&descriptor, &bytes) {
-                return Ok((digest, parse("manifest", &digest.to_string(), &bytes)?));
-            }
-            let index: ImageIndex = parse("index", &digest.to_string(), &bytes)?;
-            descriptor = for_platform(&index, platform, &digest)?;
-        }
-        Err(Error::Malformed {
-            what: "index",
-            object: descriptor.digest().to_string(),
-            reason: format!("nested deeper than {MAX_NESTING}"),
-        })
-    }
-
-    /// A small blob, whole, checked.
-    fn document(&self, what: &'static str, of: &Descriptor) -> Result<(Digest, Vec<u8>), Error> {
-        let digest = parse_digest(what, of)?;
-        let bad = |reason: String| Error::Blob {
-            what,
-            digest,
-            reason,
-        };
-        let file = File::open(self.blob(&digest)).map_err(|error| bad(error.to_string()))?;
-        let bytes = read_document(file).map_err(|error| bad(error.to_string()))?;
-        if bytes.len() as u64 != of.size() {
-            return Err(bad(format!(
-                "{} bytes where {} should be",
-                bytes.len(),
-                of.size()
-            )));
-        }
-        match Digest::of(&bytes) {
-            found if found == digest => Ok((digest, bytes)),
-            found => Err(bad(format!("its bytes are {found}"))),
         }
     }
 
@@ -176,58 +134,28 @@ impl LayoutSource {
     }
 }
 
+impl Documents for LayoutSource {
+    fn read(&self, what: &'static str, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let digest = document::digest(what, descriptor)?;
+        let file = File::open(self.blob(&digest));
+        file.and_then(document::read_bounded)
+            .map_err(|error| Error::Blob {
+                what,
+                digest,
+                reason: error.to_string(),
+            })
+    }
+}
+
 impl Source for LayoutSource {
     fn image(&self, platform: &Platform) -> Result<Image, Error> {
         let descriptor = self.choose(&self.index()?)?;
-        let (manifest_digest, manifest) = self.manifest(descriptor, platform)?;
-        let (config_digest, bytes) = self.document("config", manifest.config())?;
-        let config: ImageConfiguration = parse("config", &config_digest.to_string(), &bytes)?;
-        check_platform(&config, platform, &manifest_digest)?;
-        let layers = layers(&manifest, &config, &manifest_digest)?;
-        Ok(Image {
-            manifest_digest,
-            config_digest,
-            config,
-            layers,
-        })
+        image::image(self, &descriptor, platform)
     }
 
     fn open(&self, layer: &LayerDescriptor) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(self.blob(&layer.digest))?))
     }
-}
-
-fn read_document(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(io::Error::other(format!(
-            "larger than {MAX_DOCUMENT} bytes"
-        )));
-    }
-    Ok(bytes)
-}
-
-fn parse<T: serde::de::DeserializeOwned>(
-    what: &'static str,
-    object: &str,
-    bytes: &[u8],
-) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Malformed {
-        what,
-        object: object.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
-fn parse_digest(what: &'static str, descriptor: &Descriptor) -> Result<Digest, Error> {
-    let text = descriptor.digest().to_string();
-    text.parse()
-        .map_err(|error: super::digest::ParseError| Error::Malformed {
-            what,
-            object: text.clone(),
-            reason: error.to_string(),
-        })
 }
 
 fn tag(descriptor: &Descriptor) -> Option<&String> {
@@ -238,91 +166,6 @@ fn tags(manifests: &[Descriptor]) -> Vec<String> {
     let mut tags: Vec<_> = manifests.iter().filter_map(tag).cloned().collect();
     tags.sort();
     tags
-}
-
-/// An index by its media type, or, where the descriptor says nothing true, by what is in it.
-fn is_index(descriptor: &Descriptor, bytes: &[u8]) -> bool {
-    match descriptor.media_type() {
-        MediaType::ImageIndex => true,
-        MediaType::ImageManifest => false,
-        MediaType::Other(other) if other.ends_with("manifest.list.v2+json") => true,
-        _ => serde_json::from_slice::<serde_json::Value>(bytes)
-            .is_ok_and(|value| value.get("manifests").is_some()),
-    }
-}
-
-fn for_platform(index: &ImageIndex, wanted: &Platform, of: &Digest) -> Result<Descriptor, Error> {
-    let platforms = || {
-        index
-            .manifests()
-            .iter()
-            .filter_map(|one| Some((one, one.platform().as_ref()?)))
-    };
-    let matches = platforms().find(|(_, platform)| {
-        platform.os().to_string() == wanted.os
-            && platform.architecture().to_string() == wanted.architecture
-    });
-    match (matches, index.manifests().as_slice()) {
-        (Some((found, _)), _) => Ok(found.clone()),
-        (None, [only]) if only.platform().is_none() => Ok(only.clone()),
-        _ => Err(Error::Platform {
-            object: of.to_string(),
-            platform: wanted.to_string(),
-            found: platforms()
-                .map(|(_, platform)| format!("{}/{}", platform.os(), platform.architecture()))
-                .collect(),
-        }),
-    }
-}
-
-fn check_platform(
-    config: &ImageConfiguration,
-    wanted: &Platform,
-    manifest: &Digest,
-) -> Result<(), Error> {
-    let (os, architecture) = (config.os().to_string(), config.architecture().to_string());
-    if os == wanted.os && architecture == wanted.architecture {
-        return Ok(());
-    }
-    Err(Error::Platform {
-        object: manifest.to_string(),
-        platform: wanted.to_string(),
-        found: vec![format!("{os}/{architecture}")],
-    })
-}
-
-/// Pairs the manifest's layers with the config's diffIDs.
-fn layers(
-    manifest: &ImageManifest,
-    config: &ImageConfiguration,
-    digest: &Digest,
-) -> Result<Vec<LayerDescriptor>, Error> {
-    let malformed = |reason: String| Error::Malformed {
-        what: "manifest",
-        object: digest.to_string(),
-        reason,
-    };
-    let diff_ids = config.rootfs().diff_ids();
-    if diff_ids.len() != manifest.layers().len() {
-        let (layers, diff_ids) = (manifest.layers().len(), diff_ids.len());
-        return Err(malformed(format!(
-            "{layers} layers, but {diff_ids} diff_ids in the config"
-        )));
-    }
-    let pairs = manifest.layers().iter().zip(diff_ids);
-    pairs
-        .map(|(layer, diff_id)| {
-            let diff_id = diff_id
-                .parse()
-                .map_err(|error| malformed(format!("diff_id: {error}")))?;
-            Ok(LayerDescriptor {
-                digest: parse_digest("manifest", layer)?,
-                size: layer.size(),
-                media_type: layer.media_type().to_string(),
-                diff_id,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

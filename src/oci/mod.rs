@@ -4,9 +4,17 @@
 //! the digests that named them. Layers' bytes are checked by whoever reads them.
 
 mod digest;
+mod document;
+mod image;
 mod layout;
+mod platform;
+pub mod registry;
 mod source;
+mod transport;
 
 pub use digest::Digest;
+pub use document::Document;
 pub use layout::{LayoutReference, LayoutSource};
-pub use source::{Error, Image, LayerDescriptor, Platform, Source};
+pub use platform::{ParseError as PlatformError, Platform};
+pub use source::{Error, Image, LayerDescriptor, Source};
+pub use transport::{Sources, TRANSPORTS};

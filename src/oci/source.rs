@@ -1,12 +1,11 @@
 //! The one trait behind which images come from anywhere.
 
-use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
 
-use super::Digest;
+use super::{Digest, Document, Platform};
 
 /// Where one container image comes from.
 pub trait Source: Send + Sync {
@@ -26,11 +25,13 @@ pub trait Source: Send + Sync {
 /// A container image, its parts checked against their digests.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Digest of the manifest for the platform.
-    pub manifest_digest: Digest,
-    /// Digest of the config.
-    pub config_digest: Digest,
-    /// The config.
+    /// The index that the reference names, where it names one.
+    pub index: Option<Document>,
+    /// The manifest for the platform.
+    pub manifest: Document,
+    /// The config, as it is stored.
+    pub config_document: Document,
+    /// The config, parsed.
     pub config: ImageConfiguration,
     /// The layers, lowest first.
     pub layers: Vec<LayerDescriptor>,
@@ -47,30 +48,8 @@ pub struct LayerDescriptor {
     pub media_type: String,
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
-}
-
-/// What an image must run on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// `linux`.
-    pub os: String,
-    /// Go's name: `amd64`, `arm64`.
-    pub architecture: String,
-}
-
-impl Default for Platform {
-    fn default() -> Self {
-        Self {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.os, self.architecture)
-    }
+    /// Where else the bytes are to be had (a non-distributable layer).
+    pub urls: Vec<String>,
 }
 
 /// Why an image is not to be had.
@@ -84,6 +63,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// No transport that i2kit knows.
+    #[error("parse image source {reference:?}: it begins with no known transport")]
+    Transport {
+        /// As given.
+        reference: String,
+    },
     /// A file cannot be read.
     #[error("read {path}: {source}")]
     Read {
@@ -92,18 +77,22 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// The folder holds no OCI layout.
-    #[error("open OCI layout {path}: {reason}")]
-    NotALayout {
-        /// The folder.
+    /// The folder or file is not what the transport reads.
+    #[error("open {what} {path}: {reason}")]
+    NotA {
+        /// `OCI layout`, `OCI archive`, …
+        what: &'static str,
+        /// The folder or file.
         path: PathBuf,
         /// What is missing.
         reason: String,
     },
-    /// The layout has no such tag or digest.
-    #[error("find {wanted} in OCI layout {path}: not there")]
+    /// There is no such tag or digest.
+    #[error("find {wanted} in {what} {path}: not there")]
     NoSuchImage {
-        /// The folder.
+        /// `OCI layout`, `OCI archive`, …
+        what: &'static str,
+        /// The folder or file.
         path: PathBuf,
         /// Tag or digest.
         wanted: String,
@@ -111,9 +100,11 @@ pub enum Error {
         tags: Vec<String>,
     },
     /// Several images, and none was chosen.
-    #[error("choose an image in OCI layout {path}: it holds {}", tags.len())]
+    #[error("choose an image in {what} {path}: it holds {}", tags.len())]
     Ambiguous {
-        /// The folder.
+        /// `OCI layout`, `OCI archive`, …
+        what: &'static str,
+        /// The folder or file.
         path: PathBuf,
         /// The tags that are there.
         tags: Vec<String>,
@@ -127,6 +118,20 @@ pub enum Error {
         platform: String,
         /// What is there.
         found: Vec<String>,
+    },
+    /// The reference names something else than an image.
+    #[error("read image {object}: it is no container image but {found}")]
+    NotAnImage {
+        /// The manifest's digest.
+        object: String,
+        /// Its artifact type, or the type of its config or of a layer.
+        found: String,
+    },
+    /// A manifest of Docker's first schema, which names no config.
+    #[error("read manifest {object}: Docker image manifest schema 1 is not supported")]
+    Schema1 {
+        /// The manifest's digest.
+        object: String,
     },
     /// The bytes are not those that the digest names.
     #[error("check {what} {digest}: {reason}")]
@@ -155,6 +160,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Transport { .. } => Some(format!(
+                "say where the image is with one of {}:…",
+                super::TRANSPORTS.join(":…, ")
+            )),
             Self::NoSuchImage { tags, .. } if !tags.is_empty() => {
                 Some(format!("it has {}", tags.join(", ")))
             }
@@ -162,9 +171,16 @@ impl Error {
                 Some(format!("add one of :{} to the reference", tags.join(", :")))
             }
             Self::Blob { .. } => Some("make or copy the layout again".to_owned()),
-            Self::NotALayout { .. } => {
-                Some("name a folder that has oci-layout and index.json in it".to_owned())
+            Self::Schema1 { .. } => Some(
+                "convert it: skopeo copy --format v2s2, or push it again with a current engine"
+                    .to_owned(),
+            ),
+            Self::Platform { found, .. } if found.len() > 1 => {
+                Some(format!("choose one with --platform {}", found.join(" | ")))
             }
+            Self::NotA {
+                what: "OCI layout", ..
+            } => Some("name a folder that has oci-layout and index.json in it".to_owned()),
             _ => None,
         }
     }
