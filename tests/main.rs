@@ -14,6 +14,7 @@ mod cli;
 mod floors;
 mod fuzz_replay;
 mod layer_convert;
+mod layer_packed;
 mod layers;
 mod manifest;
 mod readme;

@@ -52,11 +52,25 @@ impl Default for ConvertOptions {
 
 /// The cache's key of a layer: its diffID, the writer's version, the options that change bytes
 /// (none yet).
-fn key(spec: &LayerSpec) -> String {
+pub(super) fn key(spec: &LayerSpec) -> String {
     let diff_id = spec
         .diff_id
         .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     format!("{diff_id}-w{WRITER_VERSION}")
+}
+
+/// Names this writer in locks and shared caches: the same layer becomes the same converted layer.
+#[must_use]
+pub fn writer() -> String {
+    format!("i2kit-layer-{WRITER_VERSION}")
+}
+
+/// The layer, if the cache has it; a damaged entry is removed.
+///
+/// # Errors
+/// [`Error`] when a damaged entry cannot be removed.
+pub fn find_in_cache(cache: &Cache, spec: &LayerSpec) -> Result<Option<ConvertedLayer>, Error> {
+    find(cache, &key(spec), spec)
 }
 
 /// The layer from the cache, converted now if it is not there. `open` is called only then.

@@ -8,6 +8,7 @@ mod entries;
 mod error;
 mod inflate;
 mod pack;
+mod packed;
 mod path;
 mod slabs;
 mod stored;
@@ -19,8 +20,9 @@ use i2kit_format::erofs::{FileData, Metadata};
 
 use crate::disk::SlabDigests;
 
-pub use convert::{ConvertOptions, LayerSpec, convert_into_cache};
+pub use convert::{ConvertOptions, LayerSpec, convert_into_cache, find_in_cache, writer};
 pub use error::{Error, Refusal};
+pub use packed::{UnpackError, unpack_into_cache};
 
 /// One tar entry, in the order of the tar. Order and duplicates matter: a path may run through a
 /// symlink of a lower layer, so only the merge can say which file it names.

@@ -32,14 +32,18 @@ pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> 
         hashed
             .hash_blocks
             .extend_from_slice(&verity::hash_slab(&slab));
-        // What follows the last byte stays a hole.
-        let used = slab
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        file.write_all_at(slab.get(..used).unwrap_or_default(), offset)?;
+        write(&file, &slab, offset)?;
         offset += SLAB;
     }
     file.set_len(offset)?;
     Ok(hashed)
+}
+
+/// Writes a slab at `offset`; what follows its last byte that is not zero stays a hole.
+pub(super) fn write(file: &File, slab: &[u8], offset: u64) -> io::Result<()> {
+    let used = slab
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    file.write_all_at(slab.get(..used).unwrap_or_default(), offset)
 }

@@ -18,6 +18,10 @@ pub(super) fn data_path(folder: &Path) -> std::path::PathBuf {
     folder.join(DATA)
 }
 
+pub(super) fn index_path(folder: &Path) -> std::path::PathBuf {
+    folder.join(INDEX)
+}
+
 /// Writes what belongs beside the data, which is already there. The small files are fsynced; the
 /// data is not, since each of its slabs is checked when it is copied.
 pub(super) fn write(
@@ -33,9 +37,14 @@ pub(super) fn write(
         slab_digests: hashed.digests,
         entries,
     };
-    for (name, bytes) in [(HASH_BLOCKS, hashed.hash_blocks), (INDEX, index.encode())] {
+    write_small(folder, &hashed.hash_blocks, &index.encode())
+}
+
+/// Writes the small files.
+pub(super) fn write_small(folder: &Path, hash_blocks: &[u8], index: &[u8]) -> io::Result<()> {
+    for (name, bytes) in [(HASH_BLOCKS, hash_blocks), (INDEX, index)] {
         let mut file = File::create_new(folder.join(name))?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
     }
     Ok(())
