@@ -9,11 +9,17 @@ use crate::run::Forward;
 
 /// One Kubernetes Pod, one immutable virtual machine.
 ///
+/// Flags may have defaults in a file i2kit.toml in the working directory: filename = ["app.yaml"],
+/// or memory = "2GiB" in a table [run]. Flags that are given win.
+///
 /// Exit codes: 0 success; 1 something failed; 2 wrong usage. `run` answers with the Pod's exit
 /// code; 70 when the guest failed, 124 after --timeout, 125 when there was nothing to run.
 #[derive(Debug, Parser)]
 #[command(name = "i2kit", version, max_term_width = 100)]
 pub struct Cli {
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -43,8 +49,12 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write every command's
+    Man {
+        /// The folder to write i2kit.1, i2kit-build.1, … into
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Where the Pod and its images come from.
@@ -166,6 +176,18 @@ pub struct Ls {
     /// List folders' contents too
     #[arg(short = 'R', long)]
     pub recursive: bool,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// `--on-failure`.

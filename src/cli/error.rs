@@ -11,6 +11,10 @@ use crate::{assemble, cache, inspect, layer, manifest, oci, output, run};
 pub enum Error {
     #[error("read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("write {path}: {source}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Defaults(#[from] super::defaults::DefaultsError),
     #[error("{0}")]
     Manifest(#[from] manifest::Errors),
     #[error("find image {image:?}: not given")]
@@ -62,6 +66,7 @@ impl Error {
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),
             Self::Manifest(errors) => errors.hint(),
+            Self::Defaults(error) => error.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Cache(error) => error.hint(),
             Self::Layer(error) => error.hint().or_else(|| source_hint(error)),

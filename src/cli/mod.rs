@@ -2,28 +2,43 @@
 
 mod args;
 mod build;
+mod defaults;
 mod error;
 mod plan;
 mod progress;
 mod run;
 mod show;
+mod style;
 mod summary;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 use error::Error;
+use style::{ERROR, HINT};
 
 /// Exit code when something failed.
 const EXIT_FAILURE: u8 = 1;
+/// Exit code for wrong usage, clap's own.
+const EXIT_USAGE: u8 = 2;
 
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words = std::env::args_os().collect();
+    let words = match defaults::apply(&Cli::command(), words, Path::new(defaults::FILE)) {
+        Ok(words) => words,
+        Err(error) => {
+            report(&error.into());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let cli = Cli::parse_from(words);
+    style::choose(cli.color);
     let is_run = matches!(cli.command, Command::Run(_));
     match command(cli.command) {
         Ok(code) => ExitCode::from(code),
@@ -49,14 +64,22 @@ fn command(command: Command) -> Result<u8, Error> {
             clap_complete::generate(shell, &mut Cli::command(), "i2kit", &mut script);
             print(&script).map(|()| 0)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(Error::Print)?;
-            print(&page).map(|()| 0)
-        }
+        Command::Man { output } => man(output.as_deref()).map(|()| 0),
     }
+}
+
+/// The main manual page, or every command's into a folder.
+fn man(folder: Option<&Path>) -> Result<(), Error> {
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        let main = clap_mangen::Man::new(Cli::command());
+        main.render(&mut page).map_err(Error::Print)?;
+        return print(&page);
+    };
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|source| Error::Write {
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// Data for standard output.
@@ -71,12 +94,12 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
 
 /// A line for the person, on standard error; a closed one is nobody's fault.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 fn report(error: &Error) {
-    say(&format!("error: {error}"));
+    say(&format!("{ERROR}error:{ERROR:#} {error}"));
     if let Some(hint) = error.hint() {
-        say(&format!("hint: {hint}"));
+        say(&format!("{HINT}hint:{HINT:#} {hint}"));
     }
 }

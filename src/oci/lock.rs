@@ -244,11 +244,11 @@ impl FromStr for Lock {
 /// Why `text` is no lock; a lock of another version is told as such, whatever else is new in it.
 fn refusal(text: &str, error: &toml::de::Error) -> LockError {
     let Ok(table) = toml::from_str::<toml::Table>(text) else {
-        return LockError(one_line(error));
+        return LockError(toml_reason(error));
     };
     match table.get("version").and_then(toml::Value::as_integer) {
         Some(found) if found != i64::from(VERSION) => other_version(found),
-        Some(_) => LockError(one_line(error)),
+        Some(_) => LockError(toml_reason(error)),
         None => LockError("no version in it".to_owned()),
     }
 }
@@ -283,7 +283,8 @@ fn image(file: FileImage) -> Result<(Option<String>, LockedImage), LockError> {
 }
 
 /// A TOML error in one line: place and reason, without the excerpt.
-fn one_line(error: &toml::de::Error) -> String {
+#[must_use]
+pub fn toml_reason(error: &toml::de::Error) -> String {
     error
         .to_string()
         .lines()
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lock_is_told_in_one_line() {
+    fn what_is_no_lock_is_told_in_toml_reason() {
         let good = example().render();
         for (text, expected) in [
             (String::new(), "no version"),

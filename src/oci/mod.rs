@@ -17,7 +17,7 @@ mod transport;
 pub use digest::Digest;
 pub use document::Document;
 pub use layout::{LayoutReference, LayoutSource};
-pub use lock::{Lock, LockError, LockedImage, LockedLayer, LockedPlatform};
+pub use lock::{Lock, LockError, LockedImage, LockedLayer, LockedPlatform, toml_reason};
 pub use platform::{ParseError as PlatformError, Platform};
 pub use source::{Error, Image, LayerDescriptor, Source};
 pub use transport::{Sources, TRANSPORTS};
