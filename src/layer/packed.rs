@@ -15,12 +15,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
-use i2kit_format::{BLOCK, SLAB};
+use i2kit_format::{BLOCK, ReadAt, SLAB};
 use sha2::{Digest, Sha256};
 
-use super::convert::{LayerSpec, key};
+use super::convert::{Found, LayerSpec, find};
 use super::entries::Index;
+use super::key::key;
 use super::{ConvertedLayer, Error, stored};
 use crate::cache::Cache;
 use crate::disk::SlabDigests;
@@ -74,8 +76,7 @@ impl ConvertedLayer {
     }
 
     fn index(&self) -> io::Result<Vec<u8>> {
-        let folder = self.data.parent().ok_or(io::ErrorKind::NotFound)?;
-        std::fs::read(stored::index_path(folder))
+        std::fs::read(self.entry.folder().join(stored::INDEX))
     }
 
     /// Packs the layer into `out`, checking each slab on the way.
@@ -91,15 +92,18 @@ impl ConvertedLayer {
         zstd.write_all(MAGIC)?;
         zstd.write_all(&(index.len() as u64).to_le_bytes())?;
         zstd.write_all(&index)?;
-        io::copy(&mut File::open(&self.hash_blocks)?, &mut zstd)?;
-        let mut data = File::open(&self.data)?;
+        let folder = self.entry.folder();
+        io::copy(
+            &mut File::open(folder.join(stored::HASH_BLOCKS))?,
+            &mut zstd,
+        )?;
         let mut slab = new_slab();
         for (number, digests) in self.slab_digests.iter().enumerate() {
-            data.read_exact(&mut slab)?;
+            self.data.read_exact_at(&mut slab, number as u64 * SLAB)?;
             if !digests.match_bytes(&slab) {
-                let path = self.data.display();
+                let folder = folder.display();
                 return Err(io::Error::other(format!(
-                    "{path} was altered in the cache, slab {number}"
+                    "{folder} was altered in the cache, slab {number}"
                 )));
             }
             zstd.write_all(&slab)?;
@@ -118,7 +122,7 @@ pub fn unpack_into_cache(
     packed: impl Read,
     trusted: &[u8; 32],
 ) -> Result<ConvertedLayer, UnpackError> {
-    let key = key(spec);
+    let key = key(&spec.diff_id);
     let store = |operation| {
         move |source| Error::Store {
             operation,
@@ -126,19 +130,25 @@ pub fn unpack_into_cache(
             source,
         }
     };
-    let _lock = cache.lock(&key).map_err(Error::from)?;
+    let lock = cache.lock(&key).map_err(Error::from)?;
+    match find(cache, &key, spec)? {
+        Found::Sound(layer) => return Ok(*layer),
+        Found::Damaged(entry) => drop(cache.discard(&entry, &lock).map_err(Error::from)?),
+        Found::Nothing => {}
+    }
     let draft = cache.draft(&key).map_err(Error::from)?;
     let mut packed = zstd::Decoder::new(packed).map_err(UnpackError::Read)?;
     let (encoded, index) = read_index(&mut packed, trusted)?;
     let hash_blocks = read_hash_blocks(&mut packed, &index)?;
-    let data = File::create_new(stored::data_path(draft.folder())).map_err(store("write"))?;
+    let path = draft.folder().join(stored::DATA);
+    let data = File::create_new(path).map_err(store("write"))?;
     for (number, digests) in index.slab_digests.iter().enumerate() {
         copy_slab(&mut packed, &data, number, digests, &store("write"))?;
     }
     data.set_len(index.data_len).map_err(store("write"))?;
     stored::write_small(draft.folder(), &hash_blocks, &encoded).map_err(store("write"))?;
-    let folder = draft.commit().map_err(Error::from)?;
-    let layer = stored::load(&folder, &spec.diff_id, false).map_err(store("read"))?;
+    let entry = Arc::new(draft.commit().map_err(Error::from)?);
+    let layer = stored::load(&entry, &spec.diff_id, false).map_err(store("read"))?;
     Ok(layer.ok_or_else(|| store("read")(io::ErrorKind::InvalidData.into()))?)
 }
 
