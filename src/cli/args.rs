@@ -1,15 +1,20 @@
 //! The command line, as clap sees it.
 
 mod cache;
+mod images;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::oci::Platform;
 use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
+pub use images::{ImageArgs, RegistryArgs};
+pub use sources::{Bundle, Lock, Pull, Resolve};
 
 /// One Kubernetes Pod, one immutable virtual machine.
 ///
@@ -17,8 +22,7 @@ pub use cache::{Cache, CacheCommand, Gc, Limit};
 /// or memory = "2GiB" in a table [run]. Flags that are given win.
 ///
 /// Exit codes: 0 success; 1 something failed, or `cache verify` found damage; 2 wrong usage. `run`
-/// answers with the Pod's exit
-/// code; 70 when the guest failed, 124 after --timeout, 125 when there was nothing to run.
+/// answers with the Pod's exit code; 70 when the guest failed, 124 after --timeout, 125 when there was nothing to run.
 #[derive(Debug, Parser)]
 #[command(name = "i2kit", version, max_term_width = 100)]
 pub struct Cli {
@@ -45,6 +49,21 @@ pub enum Command {
     ///   i2kit run nginx.raw
     #[command(verbatim_doc_comment)]
     Run(Run),
+    /// Fetch images and convert their layers into the cache
+    ///
+    /// Example: i2kit pull nginx:1.27 ghcr.io/example/app@sha256:…
+    Pull(Pull),
+    /// Show what image names stand for: digests, platform, layers, sizes
+    Resolve(Resolve),
+    /// Write down what a manifest's images are today, for builds that take exactly that
+    ///
+    /// Then: i2kit build --locked -f app.yaml -o app.raw
+    Lock(Lock),
+    /// Put everything that a build needs into one file, for a machine without a network
+    ///
+    /// There: i2kit build --bundle app.bundle.tar -o app.raw. The file is an OCI archive, which
+    /// other tools read, too.
+    Bundle(Bundle),
     /// Show what is on a disk: partitions, UKI, command line, contract, layers
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
@@ -73,21 +92,81 @@ pub enum Command {
     },
 }
 
-/// Where the Pod and its images come from.
+/// Which manifests.
 #[derive(Clone, Debug, Default, Args)]
-pub struct PodArgs {
+pub struct FileArgs {
     /// A manifest (Pod, Deployment or List; YAML or JSON); - reads standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Which Pod, when the manifests hold several
     #[arg(long)]
     pub name: Option<String>,
-    /// Where an image comes from: NAME=oci:DIR[:TAG | @DIGEST]
-    #[arg(long = "image", value_name = "NAME=SOURCE")]
-    pub images: Vec<String>,
-    /// The base image: oci:DIR[:TAG] (default: the one that scripts/build-base.sh makes)
-    #[arg(long, value_name = "SOURCE")]
-    pub base: Option<String>,
+}
+
+/// What is kept, and where.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheArgs {
+    /// Where converted layers are kept (default: $XDG_CACHE_HOME/i2kit)
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// After the build, remove from the cache what was used longest ago until it takes no more
+    /// than this: SIZE or none (default: 20 GiB, at most a quarter of the file system)
+    #[arg(long, value_name = "SIZE", value_parser = cache::limit)]
+    pub cache_max_size: Option<Limit>,
+    /// Also keep layers as they were compressed, so that converting them again fetches nothing
+    #[arg(long)]
+    pub keep_blobs: bool,
+    /// Take converted layers from here where they can be trusted: a repository (HOST/NAME) or
+    /// oci:DIR
+    #[arg(long, value_name = "REF")]
+    pub cache_from: Vec<String>,
+    /// Put converted layers here for others
+    #[arg(long, value_name = "REF")]
+    pub cache_to: Option<String>,
+    /// An Ed25519 key in PEM: a private one signs what --cache-to puts, and either kind lets
+    /// --cache-from take what it signed; without one, only what the lock names is taken
+    #[arg(long, value_name = "FILE")]
+    pub cache_key: Option<PathBuf>,
+    /// Layers fetched and converted at once (default: the number of processors)
+    #[arg(short, long)]
+    pub jobs: Option<usize>,
+    /// Uncompressed bytes that a layer may have, as in 64GiB
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64GiB")]
+    pub max_layer_size: u64,
+}
+
+/// What is shown of the work.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ProgressArgs {
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressMode,
+}
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Bars on a terminal, plain lines elsewhere.
+    #[default]
+    Auto,
+    /// A line for what is done.
+    Plain,
+    /// An event in JSON on each line of standard error.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// Where the Pod and its images come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PodArgs {
+    /// The manifests.
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Whose drivers the disk carries
     #[arg(
         long,
@@ -99,25 +178,18 @@ pub struct PodArgs {
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
-    /// Where converted layers are kept (default: $XDG_CACHE_HOME/i2kit)
-    #[arg(long, value_name = "DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// After the build, remove from the cache what was used longest ago until it takes no more
-    /// than this: SIZE or none (default: 20 GiB, at most a quarter of the file system)
-    #[arg(long, value_name = "SIZE", value_parser = cache::limit)]
-    pub cache_max_size: Option<Limit>,
-    /// Also keep layers as they were compressed, so that converting them again fetches nothing
-    #[arg(long)]
-    pub keep_blobs: bool,
-    /// Layers converted at once (default: the number of processors)
-    #[arg(short, long)]
-    pub jobs: Option<usize>,
-    /// Uncompressed bytes that a layer may have, as in 64GiB
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64GiB")]
-    pub max_layer_size: u64,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// What the images are for
+    #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
+    pub platform: Platform,
+    /// Where images come from.
+    #[command(flatten)]
+    pub images: ImageArgs,
+    /// Where they are kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// What is shown.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// `i2kit build`.
@@ -127,7 +199,7 @@ pub struct Build {
     #[command(flatten)]
     pub pod: PodArgs,
     /// Build from an image without a manifest
-    #[arg(long, value_name = "IMAGE", conflicts_with = "files")]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["files", "bundle"])]
     pub from: Option<String>,
     /// The disk to write
     #[arg(short, long, value_name = "FILE")]
@@ -146,8 +218,8 @@ pub struct Run {
     /// A disk, or an image to run without a manifest
     #[arg(
         value_name = "DISK|IMAGE",
-        conflicts_with = "files",
-        required_unless_present = "files"
+        conflicts_with_all = ["files", "bundle"],
+        required_unless_present_any = ["files", "bundle"]
     )]
     pub what: Option<String>,
     /// Arguments for the image instead of its own
@@ -237,6 +309,11 @@ pub enum Bus {
 
 fn forward(text: &str) -> Result<Forward, String> {
     Forward::parse(text).map_err(|error| error.to_string())
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    text.parse()
+        .map_err(|error: crate::oci::PlatformError| error.to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

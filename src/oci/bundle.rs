@@ -11,12 +11,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use super::{Digest, Image, LayerDescriptor, Lock, Platform, Source};
+use super::{Digest, Error, Image, LayerDescriptor, Lock, LockError, Platform, Source};
 
 /// The lock's name in a bundle.
-pub const LOCK_MEMBER: &str = "i2kit.lock";
+const LOCK_MEMBER: &str = "i2kit.lock";
 /// The manifests' folder in a bundle.
-pub const MANIFESTS_FOLDER: &str = "manifests/";
+const MANIFESTS_FOLDER: &str = "manifests/";
 /// The name by which a bundle's index knows the base.
 pub const BASE_NAME: &str = "i2kit-base";
 /// The annotation that carries a layout's tags (image-spec `annotations.md`).
@@ -46,6 +46,44 @@ pub struct BundledImage {
     pub image: Image,
     /// Where its layers are read.
     pub source: Arc<dyn Source>,
+}
+
+/// What a bundle says of itself.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its lock.
+    pub lock: Lock,
+    /// Its manifests, in their order.
+    pub manifests: Vec<Vec<u8>>,
+}
+
+/// Reads lock and manifests with `member`, which answers a member's bytes by its name.
+///
+/// # Errors
+/// What `member` answers; [`Error::NotA`] where there is no lock.
+pub(super) fn open(
+    path: &std::path::Path,
+    member: &dyn Fn(&str) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Opened, Error> {
+    let not = |reason: String| Error::NotA {
+        what: "bundle",
+        path: path.to_owned(),
+        reason,
+    };
+    let lock = member(LOCK_MEMBER)?.ok_or_else(|| not(format!("it has no {LOCK_MEMBER}")))?;
+    let lock = String::from_utf8(lock).map_err(|_| not(format!("{LOCK_MEMBER} is no text")))?;
+    let lock = lock.parse();
+    let lock = lock.map_err(|error: LockError| not(format!("{LOCK_MEMBER}: {error}")))?;
+    let mut manifests = Vec::new();
+    while let Some(manifest) = member(&manifest_member(manifests.len()))? {
+        manifests.push(manifest);
+    }
+    Ok(Opened { lock, manifests })
+}
+
+/// The name of the manifest of that number.
+fn manifest_member(number: usize) -> String {
+    format!("{MANIFESTS_FOLDER}{number:04}.yaml")
 }
 
 /// A bundle that was not written.
@@ -97,7 +135,7 @@ impl Bundle<'_> {
         tar.member("index.json", &index)?;
         tar.member(LOCK_MEMBER, lock.as_bytes())?;
         for (number, manifest) in self.manifests.iter().enumerate() {
-            tar.member(&format!("{MANIFESTS_FOLDER}{number:04}.yaml"), manifest)?;
+            tar.member(&manifest_member(number), manifest)?;
         }
         for (digest, blob) in self.blobs() {
             let path = format!("blobs/sha256/{}", digest.hex());
