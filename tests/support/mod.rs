@@ -1,8 +1,10 @@
 //! What the tests share: generators, samples and oracles.
 
+pub mod authority;
 pub mod containerd;
 pub mod layout;
 pub mod listing;
+pub mod registry;
 pub mod samples;
 pub mod tarball;
 pub mod vm;
