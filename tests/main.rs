@@ -18,6 +18,7 @@ mod layer_packed;
 mod layers;
 mod manifest;
 mod readme;
+mod registry;
 mod support;
 
 /// The fuzz targets, which replay with a stable compiler.

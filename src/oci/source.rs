@@ -143,6 +143,9 @@ pub enum Error {
         /// Missing, short, other bytes.
         reason: String,
     },
+    /// A registry, or what stands between.
+    #[error(transparent)]
+    Registry(#[from] super::registry::Error),
     /// The bytes are right and make no sense.
     #[error("parse {what} {object}: {reason}")]
     Malformed {
@@ -170,6 +173,7 @@ impl Error {
             Self::Ambiguous { tags, .. } => {
                 Some(format!("add one of :{} to the reference", tags.join(", :")))
             }
+            Self::Registry(error) => error.hint(),
             Self::Blob { .. } => Some("make or copy the layout again".to_owned()),
             Self::Schema1 { .. } => Some(
                 "convert it: skopeo copy --format v2s2, or push it again with a current engine"

@@ -1,9 +1,11 @@
 //! What the tests share: generators, samples and oracles.
 
+pub mod authority;
 pub mod containerd;
 pub mod layout;
 pub mod listing;
 pub mod random;
+pub mod registry;
 pub mod samples;
 pub mod small;
 pub mod tarball;

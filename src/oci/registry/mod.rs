@@ -1,5 +1,42 @@
 //! Images in a registry (OCI distribution-spec 1.1).
+//!
+//! The client is our own on `ureq`, blocking as the pipeline is. `oci-client` (0.18) is async and
+//! loses an answer's headers with its errors (`Retry-After`), retries nothing, checks no
+//! `Content-Range`, reads manifests of any size, and has no client certificates or identity tokens.
+//!
+//! ```text
+//! Client   which place to ask, as whom, and again: client, transfer, ranges, referrers, push
+//! Auth     challenges, tokens, credentials
+//! Wire     one exchange: permits, certificates, proxies, time limits, redirects
+//! ```
 
+mod agents;
+mod auth;
+mod challenge;
+mod client;
+mod clock;
 mod endpoint;
+mod error;
+mod gate;
+mod options;
+mod proxy;
+mod push;
+mod ranges;
+mod referrers;
+mod retry;
+mod source;
+mod transfer;
+mod url;
+mod wire;
 
+pub use auth::{Anonymous, Credentials};
+pub use client::{Client, Repository, Wanted};
+pub use clock::{Clock, SystemClock};
 pub use endpoint::{Credential, Endpoint, Scheme, Secret, Tls};
+pub use error::{Error, Reason};
+pub use options::{Options, Ranges, Timeouts};
+pub use proxy::Proxies;
+pub use push::Upload;
+pub use retry::RetryPolicy;
+pub use source::RegistrySource;
+pub use transfer::{Blob, BlobSpec};
