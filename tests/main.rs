@@ -17,6 +17,7 @@ mod layer_convert;
 mod layers;
 mod manifest;
 mod readme;
+mod registry_config;
 mod support;
 
 /// The fuzz targets, which replay with a stable compiler.

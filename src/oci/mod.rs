@@ -8,7 +8,7 @@ mod document;
 mod image;
 mod layout;
 mod platform;
-mod reference;
+pub(crate) mod reference;
 pub mod registry;
 mod source;
 mod transport;

@@ -381,7 +381,7 @@ mod tests {
                 "lower-case hex",
             ),
             (&format!("host.io/{long}"), "255"),
-            (&format!("{}", &long[..248]), "255"),
+            (&long[..248], "255"),
             ("host.io/", "no repository"),
             ("a//b", "not of a-z"),
             ("a/b/", "not of a-z"),
@@ -406,7 +406,7 @@ mod tests {
         ] {
             assert!(reason(text).contains(part), "{text}: {}", reason(text));
         }
-        assert_eq!(full(&format!("{}", &long[..247])).len(), 255 + 10 + 7);
+        assert_eq!(full(&long[..247]).len(), 255 + 10 + 7);
     }
 
     #[test]
