@@ -60,6 +60,7 @@ test mcopy mtools
 test cpio cpio
 test objdump binutils
 test systemd-dissect systemd-container
+test skopeo skopeo
 test umoci umoci
 test containerd containerd
 test ctr containerd

@@ -19,6 +19,7 @@ mod layers;
 mod manifest;
 mod readme;
 mod registry;
+mod registry_config;
 mod support;
 
 /// The fuzz targets, which replay with a stable compiler.

@@ -13,10 +13,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "tar" => tars(),
         "oci" => vec![OCI.join("\0").into_bytes()],
-        "manifest" => MANIFESTS
-            .iter()
-            .map(|text| text.as_bytes().to_vec())
-            .collect(),
+        "reference" => texts(&REFERENCES),
+        "manifest" => texts(&MANIFESTS),
         "erofs" => vec![erofs()],
         "gpt" => vec![gpt_disk()],
         "fat" => vec![fat_volume()],
@@ -27,6 +25,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
         _ => Vec::new(),
     }
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
 fn tars() -> Vec<Vec<u8>> {
@@ -57,6 +59,14 @@ const OCI: [&str; 3] = [
     r##"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"@1","size":"#1","annotations":{"org.opencontainers.image.ref.name":"latest"}}]}"##,
     r##"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"@2","size":"#2"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"@2","size":"#2"}]}"##,
     r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"],"Cmd":["x"]},"rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#,
+];
+
+const REFERENCES: [&str; 5] = [
+    "nginx:1.27",
+    "index.docker.io/a/b-c__d.e",
+    "localhost:5000/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "[2001:db8::1]:443/library/x:T_1",
+    "docker.io/a.b/c",
 ];
 
 const MANIFESTS: [&str; 3] = [

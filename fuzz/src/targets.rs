@@ -5,7 +5,7 @@ use std::io::Read;
 
 use i2kit::layer::tar::Reader;
 use i2kit::manifest::{Input, load};
-use i2kit::oci::{LayoutSource, Platform, Source};
+use i2kit::oci::{LayoutSource, Platform, Reference, Source};
 use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
 use sha2::{Digest, Sha256};
 
@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     ("tar", tar),
     ("oci", oci),
+    ("reference", reference),
     ("manifest", manifest),
     ("erofs", erofs),
     ("gpt", gpt),
@@ -70,6 +71,19 @@ pub fn oci(data: &[u8]) {
         for layer in &image.layers {
             let _ = source.open(layer).map(|mut blob| blob.read(&mut [0; 16]));
         }
+    }
+}
+
+/// An image's name: what either form of it shows means the same.
+pub fn reference(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(reference) = text.parse::<Reference>() else {
+        return;
+    };
+    for shown in [reference.to_string(), reference.familiar()] {
+        let again = shown.parse::<Reference>().expect("what is shown is a name");
+        assert_eq!(again, reference, "{shown}");
+        assert_eq!(again.to_string(), reference.to_string());
     }
 }
 

@@ -10,9 +10,9 @@ use super::error::Error;
 use crate::cache::Cache;
 use crate::oci::bundle::BASE_NAME;
 use crate::oci::policy::Policy;
-use crate::oci::registry::Settings;
+use crate::oci::registry::{Environment, Settings};
 use crate::oci::{
-    Digest, Environment, Image, Lock, LockedImage, PinnedSource, Platform, Source, Sources, Terms,
+    Digest, Image, Lock, LockedImage, PinnedSource, Platform, Source, Sources, Terms,
 };
 use crate::pipeline::Request;
 
@@ -213,20 +213,19 @@ impl<'a> Images<'a> {
             policy.rule(transport, reference)
         });
         let rule = rule.transpose()?;
-        let (inner, is_remote, own_digest) = self
-            .sources
-            .open_pinned(&place.text, place.pinned)
-            .map_err(wrong)?;
+        let found = self.sources.open_pinned(&place.text, place.pinned);
+        let found = found.map_err(wrong)?;
         let terms = Terms {
-            pinned: place.pinned.or(own_digest),
-            offline: self.arguments.offline && is_remote,
+            pinned: place.pinned.or(found.digest),
+            offline: self.arguments.offline && found.is_remote,
         };
-        let may_move = is_remote && terms.pinned.is_none();
+        let may_move = found.is_remote && terms.pinned.is_none();
         let full = place.reference.clone().unwrap_or(place.text);
-        let source = PinnedSource::new(self.cache.clone(), full, terms, Arc::clone(&inner));
+        let inner = Arc::clone(&found.source);
+        let source = PinnedSource::new(self.cache.clone(), full, terms, inner);
         let image = source.image(&self.platform).map_err(wrong)?;
         let verdict = match &rule {
-            Some(rule) => Some(rule.check(&image, &*inner.signatures())?),
+            Some(rule) => Some(rule.check(&image, &*found.source.signatures())?),
             None => None,
         };
         Ok(Resolved {
@@ -244,15 +243,14 @@ fn in_bundle(bundle: &Path, manifest: Digest) -> String {
 }
 
 fn sources(arguments: &RegistryArgs, cache: &Cache) -> Result<Sources, Error> {
-    let environment = Environment::of_process();
+    let uid = rustix::process::getuid().as_raw();
+    let environment = Environment::new(std::env::vars_os(), PathBuf::from("/"), uid);
     let mut settings = Settings::new(environment);
     settings.authfile.clone_from(&arguments.authfile);
     settings.registry_hosts.clone_from(&arguments.registry_hosts);
     settings.registry_ca.clone_from(&arguments.registry_ca);
     settings.plain_http.clone_from(&arguments.plain_http);
-    Ok(Sources::new(settings, cache, |note| {
-        super::say(&format!("note: {note}"));
-    })?)
+    Ok(Sources::new(settings, |note| super::say(&format!("note: {note}")))?)
 }
 
 /// The base that the script puts into the user's cache.

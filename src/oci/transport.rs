@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use super::artifact::{ArtifactStore, LayoutStore, RegistryStore};
 use super::registry::{
-    Anonymous, Client, Endpoint, Options, Proxies, RegistrySource, Repository, Scheme, Tls, Wanted,
+    Client, Options, Proxies, Registries, RegistrySource, Repository, Settings, SettingsError,
+    SystemClock, Wanted,
 };
-use super::{Error, LayoutSource, Source};
+use super::{Digest, Error, LayoutSource, Reference, Source};
 
 /// What i2kit reads images from.
 pub const TRANSPORTS: [&str; 2] = ["oci", "docker"];
@@ -14,40 +16,87 @@ pub const TRANSPORTS: [&str; 2] = ["oci", "docker"];
 /// Opens sources, and holds what they share.
 #[derive(Debug)]
 pub struct Sources {
+    registries: Registries,
     client: Client,
 }
 
-impl Default for Sources {
-    fn default() -> Self {
-        let options = Options {
-            proxies: Proxies::from_environment(),
-            ..Options::default()
-        };
-        Self {
-            client: Client::new(options, Box::new(Anonymous)),
-        }
-    }
+/// A source, and what its reference alone tells.
+pub struct Found {
+    /// The source; nothing is read yet.
+    pub source: Arc<dyn Source>,
+    /// True when it lies across a network.
+    pub is_remote: bool,
+    /// The digest that the reference names the image by.
+    pub digest: Option<Digest>,
 }
 
 impl Sources {
-    /// The source that `TRANSPORT:REFERENCE` names; nothing is read yet.
+    /// Sources by the user's settings; `tell` hears of mirrors passed over and the like.
+    ///
+    /// # Errors
+    /// A settings file that cannot be read or makes no sense.
+    pub fn new(
+        settings: Settings,
+        tell: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, SettingsError> {
+        let options = Options {
+            proxies: Proxies::from_variables(|name| settings.environment.variable(name)),
+            ..Options::default()
+        };
+        let registries = Registries::load(settings)?;
+        let credentials = Box::new(registries.credentials());
+        let client = Client::with(options, credentials, Arc::new(SystemClock), Box::new(tell));
+        Ok(Self { registries, client })
+    }
+
+    /// The source that `TRANSPORT:REFERENCE` names.
     ///
     /// # Errors
     /// [`Error::Transport`] for an unknown transport, else what the reference is refused for.
-    pub fn open(&self, text: &str) -> Result<Arc<dyn Source>, Error> {
+    pub fn open(&self, text: &str) -> Result<Found, Error> {
+        self.open_pinned(text, None)
+    }
+
+    /// As [`Self::open`], asking a registry by the digest of index or manifest instead of a tag.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_pinned(&self, text: &str, pinned: Option<Digest>) -> Result<Found, Error> {
         let unknown = || Error::Transport {
             reference: text.to_owned(),
         };
         let (transport, reference) = text.split_once(':').ok_or_else(unknown)?;
+        let local = |source: Arc<dyn Source>| Found {
+            source,
+            is_remote: false,
+            digest: None,
+        };
         match transport {
-            "oci" => Ok(Arc::new(LayoutSource::new(reference.parse()?))),
-            "docker" => {
-                let (repository, wanted) = in_registry(reference)?;
-                let client = self.client.clone();
-                Ok(Arc::new(RegistrySource::new(client, repository, wanted)))
-            }
+            "oci" => Ok(local(Arc::new(LayoutSource::new(reference.parse()?)))),
+            "docker" => self.in_registry(reference, pinned),
             _ => Err(unknown()),
         }
+    }
+
+    /// The image in a registry that a manifest means by `name`.
+    ///
+    /// # Errors
+    /// [`Error::Reference`] for what is no reference.
+    pub fn reference(&self, name: &str) -> Result<Reference, Error> {
+        self.registries.reference(name)
+    }
+
+    /// The place with artifacts that `HOST/NAME` or `oci:DIR` names.
+    ///
+    /// # Errors
+    /// What the reference is refused for.
+    pub fn artifacts(&self, text: &str) -> Result<Arc<dyn ArtifactStore>, Error> {
+        if let Some(folder) = text.strip_prefix("oci:") {
+            return Ok(Arc::new(LayoutStore::new(folder.into())));
+        }
+        let name = text.strip_prefix("docker://").unwrap_or(text);
+        let repository = self.repository(&self.reference(name)?)?;
+        Ok(Arc::new(RegistryStore::new(self.client.clone(), repository)))
     }
 
     /// True for what [`Self::open`] takes: it begins with a known transport. A name such as
@@ -57,49 +106,34 @@ impl Sources {
         text.split_once(':')
             .is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
     }
-}
 
-/// `//HOST/REPOSITORY[:TAG|@DIGEST]`, with the host said in full; plain HTTP for the machine
-/// itself.
-fn in_registry(reference: &str) -> Result<(Repository, Wanted), Error> {
-    let error = |reason| Error::Reference {
-        reference: format!("docker:{reference}"),
-        reason,
-    };
-    let name = reference.strip_prefix("//");
-    let name = name.ok_or_else(|| error("no // before the registry"))?;
-    let (name, wanted) = match (name.split_once('@'), name.rsplit_once(':')) {
-        (Some((name, digest)), _) => {
-            let digest = digest.parse();
-            let digest = digest.map_err(|_| error("not a sha256 digest after @"))?;
-            (name, Wanted::Digest(digest))
+    fn in_registry(&self, name: &str, pinned: Option<Digest>) -> Result<Found, Error> {
+        let name = name.strip_prefix("//").ok_or_else(|| Error::Reference {
+            reference: format!("docker:{name}"),
+            reason: "no // before the registry",
+        })?;
+        let mut reference = self.reference(name)?;
+        let digest = reference.digest();
+        if let Some(pinned) = pinned {
+            reference = reference.pinned(pinned);
         }
-        (None, Some((name, tag))) if !tag.contains('/') => (name, Wanted::Tag(tag.to_owned())),
-        _ => (name, Wanted::Tag("latest".to_owned())),
-    };
-    let (host, path) = name
-        .split_once('/')
-        .ok_or_else(|| error("no registry before the name"))?;
-    let is_local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| {
-        host.strip_prefix(local)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    });
-    let endpoint = Endpoint {
-        scheme: if is_local {
-            Scheme::Http
-        } else {
-            Scheme::Https
-        },
-        host: host.to_owned(),
-        prefix: String::new(),
-        repository: path.to_owned(),
-        tls: Tls::default(),
-        by_tag: true,
-        is_mirror: false,
-    };
-    let repository = Repository {
-        name: name.to_owned(),
-        endpoints: vec![endpoint],
-    };
-    Ok((repository, wanted))
+        let wanted = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Wanted::Digest(digest),
+            (None, tag) => Wanted::Tag(tag.unwrap_or("latest").to_owned()),
+        };
+        let repository = self.repository(&reference)?;
+        let source = RegistrySource::new(self.client.clone(), repository, wanted);
+        Ok(Found {
+            source: Arc::new(source),
+            is_remote: true,
+            digest,
+        })
+    }
+
+    fn repository(&self, reference: &Reference) -> Result<Repository, Error> {
+        Ok(Repository {
+            name: reference.name(),
+            endpoints: self.registries.endpoints(reference)?,
+        })
+    }
 }
