@@ -18,7 +18,7 @@ use oci_spec::image::ImageConfiguration;
 
 use crate::cache::Cache;
 use crate::disk::Disk;
-use crate::layer::ConvertedLayer;
+use crate::layer::{ConvertedLayer, Origin};
 use crate::manifest::Pod;
 use merged::Merged;
 
@@ -155,7 +155,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
         len: placed.data.len(),
-        reused: placed.layer.reused,
+        reused: placed.layer.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
     let made = partitions::partition(store, uki, inputs.scratch)?;

@@ -147,6 +147,13 @@ pub struct ProgressArgs {
     pub progress: ProgressMode,
 }
 
+impl ProgressArgs {
+    /// True where nothing but errors, or nothing but events, belongs on standard error.
+    pub fn is_silent(self) -> bool {
+        self.quiet || matches!(self.progress, ProgressMode::Json | ProgressMode::None)
+    }
+}
+
 /// `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ProgressMode {

@@ -8,8 +8,10 @@ use i2kit_contract::Contract;
 use sha2::{Digest, Sha256};
 
 use super::args;
+use super::args::ProgressArgs;
 use super::error::Error;
-use super::plan::{Origin, Plan, Resolved, plan};
+use super::images::Resolved;
+use super::plan::{Origin, Plan, plan};
 use super::progress::Terminal;
 use super::summary::{Layer, Partition, Stage, Summary};
 use crate::assemble::{self, Assembled, ContainerInput, Inputs};
@@ -27,8 +29,8 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
             reference,
             args: &[],
         },
-        None if arguments.pod.files.is_empty() => {
-            let reason = "name a manifest with -f or an image with --from";
+        None if arguments.pod.files.files.is_empty() && arguments.pod.images.bundle.is_none() => {
+            let reason = "name a manifest with -f, an image with --from or a bundle with --bundle";
             return Err(Error::Argument {
                 argument: "build".to_owned(),
                 reason,
@@ -38,59 +40,44 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
     };
     let start = Instant::now();
     let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
-    let summary = disk(
-        &plan,
-        &arguments.output,
-        arguments.pod.quiet || arguments.json,
-        start,
-    )?;
+    let mut progress = arguments.pod.progress;
+    progress.quiet |= arguments.json;
+    let summary = disk(&plan, &arguments.output, progress, start)?;
     if arguments.json {
         let mut json = serde_json::to_vec_pretty(&summary)?;
         json.push(b'\n');
         super::print(&json)?;
-    } else if !arguments.pod.quiet {
+    } else if !progress.is_silent() {
         super::say(&summary.render());
     }
     Ok(())
 }
 
 /// Writes the planned disk to `path`, unless it is there already.
-pub fn disk(plan: &Plan, path: &Path, quiet: bool, start: Instant) -> Result<Summary, Error> {
-    if let Some(record) = OutputsRecord::<Summary>::still_true(path, &plan.key) {
-        pipeline::touch(&Cache::at(&plan.cache), &requests(plan));
+pub fn disk(
+    plan: &Plan,
+    path: &Path,
+    progress: ProgressArgs,
+    start: Instant,
+) -> Result<Summary, Error> {
+    if let Some(record) = OutputsRecord::<Summary>::still_true(path, &plan.key)
+        && !plan.shared.is_target()
+    {
+        pipeline::touch(&plan.cache, &requests(plan));
         let mut summary = record.summary;
         summary.unchanged = true;
         summary.stages = vec![Stage::new("plan", start.elapsed())];
         return Ok(summary);
     }
-    let cache = Cache::open(&plan.cache)?;
-    keep_documents(plan, &cache)?;
     let build = Build {
         plan,
         path,
-        cache: &cache,
-        quiet,
+        cache: &plan.cache,
+        progress,
     };
     let summary = build.run(start)?;
-    // The disk is there: a cache that stays too large is no reason to say it isn't.
-    match super::cache::bound_size(&cache, plan.cache_limit) {
-        Ok(Some(line)) if !quiet => super::say(&line),
-        Err(error) => super::say(&format!("warning: {error}")),
-        Ok(_) => {}
-    }
+    super::cache::after(&plan.cache, plan.cache_limit, progress.quiet);
     Ok(summary)
-}
-
-/// Keeps the documents by which the images were found, for builds that are to ask nobody.
-fn keep_documents(plan: &Plan, cache: &Cache) -> Result<(), Error> {
-    for resolved in plan.resolved() {
-        let image = &resolved.image;
-        let documents = [&image.manifest, &image.config_document];
-        for document in documents.into_iter().chain(&image.index) {
-            cache.keep_document(&document.bytes)?;
-        }
-    }
-    Ok(())
 }
 
 fn requests(plan: &Plan) -> Vec<Request> {
@@ -110,7 +97,7 @@ struct Build<'a> {
     plan: &'a Plan,
     path: &'a Path,
     cache: &'a Cache,
-    quiet: bool,
+    progress: ProgressArgs,
 }
 
 impl Build<'_> {
@@ -119,7 +106,10 @@ impl Build<'_> {
         let (layers, times) = self.convert(start)?;
         let error = match self.write(&layers, times) {
             Err(error) => error,
-            done => return done,
+            Ok(summary) => {
+                self.plan.shared.put(layers.values())?;
+                return Ok(summary);
+            }
         };
         let Some(file) = altered(&error) else {
             return Err(error);
@@ -128,15 +118,24 @@ impl Build<'_> {
         self.discard(&layers, &file)?;
         drop(layers);
         let (layers, times) = self.convert(start)?;
-        self.write(&layers, times)
+        let summary = self.write(&layers, times)?;
+        self.plan.shared.put(layers.values())?;
+        Ok(summary)
     }
 
     /// The layers, in use as long as they live.
     fn convert(&self, start: Instant) -> Result<(Layers, Stages), Error> {
         let mut stages = Stages::after("plan", start.elapsed());
-        let (plan, progress) = (self.plan, Terminal::new(self.quiet));
+        let (plan, progress) = (self.plan, Terminal::new(self.progress));
         let requests = requests(plan);
-        let layers = pipeline::convert(self.cache, &requests, &plan.convert, plan.jobs, &progress)?;
+        let layers = pipeline::convert(
+            self.cache,
+            &requests,
+            &plan.convert,
+            plan.jobs,
+            plan.shared.source(),
+            &progress,
+        )?;
         progress.clear();
         stages.end("convert");
         Ok((layers, stages))
@@ -157,7 +156,7 @@ impl Build<'_> {
         let assembled = assemble::assemble(&inputs(plan, layers), self.cache)?;
         stages.end("assemble");
         let total = assembled.disk.written_slabs().count() as u64 * i2kit_format::SLAB;
-        let progress = Terminal::new(self.quiet);
+        let progress = Terminal::new(self.progress);
         let written = output::write_raw(
             &assembled.disk,
             path,

@@ -13,6 +13,7 @@ use super::progress::Terminal;
 use crate::cache::Cache;
 use crate::oci::bundle::{BASE_NAME, Bundle, BundledImage, Opened};
 use crate::oci::{Lock, LockedImage, LockedPlatform, Platform, Sources};
+use crate::output::Beside;
 
 /// The lock that a bundle holds.
 pub fn lock(sources: &Sources, path: &Path) -> Result<Lock, Error> {
@@ -34,7 +35,11 @@ fn open(sources: &Sources, path: &Path) -> Result<Opened, Error> {
 pub fn bundle(arguments: &args::Bundle) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache_dir.as_deref())?)?;
     let inputs = plan::inputs(&arguments.files.files)?;
-    let (pod, _) = plan::pod_of(&inputs, arguments.files.name.as_deref(), arguments.progress.quiet)?;
+    let (pod, _) = plan::pod_of(
+        &inputs,
+        arguments.files.name.as_deref(),
+        arguments.progress.quiet,
+    )?;
     let manifests: Vec<&[u8]> = inputs.iter().map(|input| &*input.bytes).collect();
     for platform in &arguments.platform {
         let path = path_for(arguments, platform)?;
@@ -46,7 +51,10 @@ pub fn bundle(arguments: &args::Bundle) -> Result<(), Error> {
         let bundle = Bundle {
             lock: &lock,
             manifests: manifests.clone(),
-            images: all.into_iter().map(|(name, one)| member(name, one, platform)).collect(),
+            images: all
+                .into_iter()
+                .map(|(name, one)| member(name, one, platform))
+                .collect(),
         };
         write(&bundle, &path, arguments)?;
     }
@@ -92,7 +100,9 @@ fn lock_of(all: &[(String, Resolved)], earlier: Option<&Lock>, platform: &Platfo
     if let Some(earlier) = earlier {
         for layer in lock.layers_mut() {
             let known = earlier.converted(&layer.diff_id, &writer);
-            layer.converted.extend(known.map(|digest| (writer.clone(), digest)));
+            layer
+                .converted
+                .extend(known.map(|digest| (writer.clone(), digest)));
         }
     }
     lock
@@ -109,26 +119,16 @@ fn member(name: String, resolved: Resolved, platform: &Platform) -> BundledImage
 }
 
 fn write(bundle: &Bundle<'_>, path: &Path, arguments: &args::Bundle) -> Result<(), Error> {
-    let context = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let folder = crate::output::parent(path);
-    let file = tempfile::Builder::new()
-        .prefix(".i2kit-bundle-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(&folder)
-        .map_err(context)?;
+    let beside = Beside::create(path)?;
     let progress = Terminal::new(arguments.progress);
     let bar = progress.writing(path, bundle.layers_len());
     let total = Arc::new(AtomicU64::new(0));
-    bundle.write(BufWriter::with_capacity(1 << 20, file.as_file()), &|bytes| {
+    bundle.write(BufWriter::with_capacity(1 << 20, beside.file()), &|bytes| {
         total.fetch_add(bytes, Ordering::Relaxed);
         bar(bytes);
     })?;
     progress.clear();
-    file.as_file().sync_all().map_err(context)?;
-    file.persist(path).map_err(|error| context(error.error))?;
+    beside.commit()?;
     if !arguments.progress.quiet {
         let size = super::summary::bytes(total.load(Ordering::Relaxed));
         super::say(&format!("wrote {}: {size} of layers", path.display()));

@@ -50,7 +50,7 @@ fn bound(cache: &Cache, limit: Option<Limit>) -> Option<u64> {
 
 /// What a build does at its end: the longest unused goes until the cache is under its limit.
 /// Answers a line for the person when something went.
-pub fn bound_size(cache: &Cache, limit: Option<Limit>) -> Result<Option<String>, Error> {
+fn bound_size(cache: &Cache, limit: Option<Limit>) -> Result<Option<String>, Error> {
     let policy = Policy {
         max_size: bound(cache, limit),
         older_than: None,
@@ -64,6 +64,16 @@ pub fn bound_size(cache: &Cache, limit: Option<Limit>) -> Result<Option<String>,
             bytes(collected.left)
         )
     }))
+}
+
+/// What follows a command that used the cache: it stays under its limit, and what keeps it from
+/// that is told, but undoes nothing.
+pub fn after(cache: &Cache, limit: Option<Limit>, quiet: bool) {
+    match bound_size(cache, limit) {
+        Ok(Some(line)) if !quiet => super::say(&line),
+        Err(error) => super::say(&format!("warning: {error}")),
+        Ok(_) => {}
+    }
 }
 
 fn print_json(value: &Value) -> Result<(), Error> {
@@ -186,7 +196,10 @@ fn usage(cache: &Cache, limit: Option<Limit>, json: bool) -> Result<(), Error> {
 
 fn verify(cache: &Cache, json: bool) -> Result<u8, Error> {
     let total = cache.list()?.iter().map(|one| one.size).sum();
-    let progress = Terminal::new(json);
+    let progress = Terminal::new(args::ProgressArgs {
+        quiet: json,
+        ..args::ProgressArgs::default()
+    });
     let verified = pipeline::verify(cache, &progress.verifying(total));
     progress.clear();
     let verified = verified?;

@@ -14,11 +14,41 @@ pub enum Error {
     #[error("write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Beside(#[from] output::BesideError),
+    #[error(transparent)]
     Defaults(#[from] super::defaults::DefaultsError),
     #[error("{0}")]
     Manifest(#[from] manifest::Errors),
-    #[error("find image {image:?}: not given")]
-    ImageNotGiven { image: String },
+    #[error("find image {image:?} in {lock}: it is not there")]
+    NotLocked { image: String, lock: PathBuf },
+    #[error("find image {image:?} for {platform} in {lock}: it is not there")]
+    PlatformNotLocked {
+        image: String,
+        platform: String,
+        lock: PathBuf,
+    },
+    #[error("read {path}: there is no lock")]
+    NoLock { path: PathBuf },
+    #[error("parse {path}: {source}")]
+    Lock {
+        path: PathBuf,
+        source: oci::LockError,
+    },
+    #[error("build for {platform}: this i2kit builds for linux/amd64")]
+    Architecture { platform: String },
+    #[error(transparent)]
+    Settings(#[from] oci::registry::SettingsError),
+    #[error(transparent)]
+    Policy(#[from] oci::policy::Error),
+    #[error(transparent)]
+    Bundle(#[from] oci::bundle::BundleError),
+    #[error(transparent)]
+    Shared(#[from] crate::pipeline::shared::Error),
+    #[error("read key {path}: {source}")]
+    Key {
+        path: PathBuf,
+        source: oci::KeyError,
+    },
     #[error("parse {argument:?}: {reason}")]
     Argument {
         argument: String,
@@ -55,13 +85,27 @@ pub enum Error {
 }
 
 impl Error {
+    /// An image that is not to be had.
+    pub fn image(name: &str, source: oci::Error) -> Self {
+        Self::Image {
+            image: name.to_owned(),
+            source,
+        }
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::ImageNotGiven { image } => Some(format!(
-                "say where it is with --image {image}=oci:DIR[:TAG]"
-            )),
+            Self::NotLocked { .. } | Self::PlatformNotLocked { .. } | Self::NoLock { .. } => {
+                Some("i2kit lock -f MANIFEST writes it; --platform names what it is for".to_owned())
+            }
+            Self::Lock { .. } => Some("write it again with i2kit lock -f MANIFEST".to_owned()),
+            Self::Settings(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
+            Self::Bundle(error) => bundle_hint(error),
+            Self::Shared(error) => error.hint(),
+            Self::Key { source, .. } => Some(source.hint()),
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),
@@ -81,9 +125,19 @@ impl Error {
 
 /// The cure that an image's source knows, where it is the one that failed under a layer.
 fn source_hint(error: &layer::Error) -> Option<String> {
-    let layer::Error::Read { source, .. } = error else {
-        return None;
-    };
-    let cause = source.get_ref()?.downcast_ref::<oci::Error>()?;
-    cause.hint()
+    match error {
+        layer::Error::Read { source, .. } => io_hint(source),
+        _ => None,
+    }
+}
+
+fn bundle_hint(error: &oci::bundle::BundleError) -> Option<String> {
+    match error {
+        oci::bundle::BundleError::Layer { source, .. } => io_hint(source),
+        _ => None,
+    }
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<oci::Error>()?.hint()
 }

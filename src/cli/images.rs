@@ -9,7 +9,7 @@ use super::args::{ImageArgs, RegistryArgs};
 use super::error::Error;
 use crate::cache::Cache;
 use crate::oci::bundle::BASE_NAME;
-use crate::oci::policy::Policy;
+use crate::oci::policy::{Accepted, Policy, Verdict};
 use crate::oci::registry::{Environment, Settings};
 use crate::oci::{
     Digest, Image, Lock, LockedImage, PinnedSource, Platform, Source, Sources, Terms,
@@ -72,7 +72,7 @@ impl<'a> Images<'a> {
         cache: &Cache,
         platform: &Platform,
     ) -> Result<Self, Error> {
-        let sources = sources(&arguments.registry, cache)?;
+        let sources = sources(&arguments.registry)?;
         let lock = match (&arguments.bundle, arguments.locked) {
             (Some(bundle), _) => Some(super::bundle::lock(&sources, bundle)?),
             (None, true) => Some(read_lock(&arguments.lock)?),
@@ -151,7 +151,14 @@ impl<'a> Images<'a> {
             false => format!("docker://{text}"),
         };
         let pinned = locked;
-        self.at(BASE_NAME, Place { text, reference, pinned })
+        self.at(
+            BASE_NAME,
+            Place {
+                text,
+                reference,
+                pinned,
+            },
+        )
     }
 
     fn named(&self, name: &str) -> Result<Resolved, Error> {
@@ -163,7 +170,14 @@ impl<'a> Images<'a> {
             let lock = self.lock.as_ref().and_then(|lock| lock.images.get(name));
             let reference = lock.and_then(|locked| locked.reference.clone());
             let text = in_bundle(bundle, digest);
-            return self.at(name, Place { text, reference, pinned });
+            return self.at(
+                name,
+                Place {
+                    text,
+                    reference,
+                    pinned,
+                },
+            );
         }
         let text = match self.given.get(name) {
             Some(source) => (*source).to_owned(),
@@ -175,7 +189,14 @@ impl<'a> Images<'a> {
             None => text.clone(),
         };
         let reference = Some(reference);
-        self.at(name, Place { text, reference, pinned })
+        self.at(
+            name,
+            Place {
+                text,
+                reference,
+                pinned,
+            },
+        )
     }
 
     /// The full reference of an image in a registry.
@@ -209,7 +230,11 @@ impl<'a> Images<'a> {
         let rule = self.policy.as_ref().map(|policy| {
             let (transport, reference) = place.text.split_once(':').unwrap_or(("", ""));
             let full = place.reference.as_deref().unwrap_or(reference);
-            let reference = if transport == "docker" { full } else { reference };
+            let reference = if transport == "docker" {
+                full
+            } else {
+                reference
+            };
             policy.rule(transport, reference)
         });
         let rule = rule.transpose()?;
@@ -233,8 +258,21 @@ impl<'a> Images<'a> {
             image,
             reference: place.reference,
             may_move,
-            accepted_by: verdict.map(|verdict| verdict.to_string()),
+            accepted_by: verdict.as_ref().map(accepted),
         })
+    }
+}
+
+/// The rule that accepted an image and the keys that met it, in one line for the lock.
+fn accepted(verdict: &Verdict) -> String {
+    let keys = verdict.accepted.iter().filter_map(|one| match one {
+        Accepted::Anything => None,
+        Accepted::Signature { fingerprint, .. } => Some(fingerprint.to_string()),
+    });
+    let keys: Vec<_> = keys.collect();
+    match keys.as_slice() {
+        [] => format!("{}: unsigned", verdict.rule),
+        keys => format!("{}: key {}", verdict.rule, keys.join(", ")),
     }
 }
 
@@ -242,21 +280,27 @@ fn in_bundle(bundle: &Path, manifest: Digest) -> String {
     format!("oci-archive:{}@{manifest}", bundle.display())
 }
 
-fn sources(arguments: &RegistryArgs, cache: &Cache) -> Result<Sources, Error> {
+fn sources(arguments: &RegistryArgs) -> Result<Sources, Error> {
     let uid = rustix::process::getuid().as_raw();
     let environment = Environment::new(std::env::vars_os(), PathBuf::from("/"), uid);
     let mut settings = Settings::new(environment);
     settings.authfile.clone_from(&arguments.authfile);
-    settings.registry_hosts.clone_from(&arguments.registry_hosts);
+    settings
+        .registry_hosts
+        .clone_from(&arguments.registry_hosts);
     settings.registry_ca.clone_from(&arguments.registry_ca);
     settings.plain_http.clone_from(&arguments.plain_http);
-    Ok(Sources::new(settings, |note| super::say(&format!("note: {note}")))?)
+    Ok(Sources::new(settings, |note| {
+        super::say(&format!("note: {note}"))
+    })?)
 }
 
 /// The base that the script puts into the user's cache.
 fn usual_base(cache: &Cache) -> Result<String, Error> {
     let folder = super::plan::cache_folder(None);
-    let path = folder.unwrap_or_else(|_| cache.folder().to_owned()).join("base");
+    let path = folder
+        .unwrap_or_else(|_| cache.folder().to_owned())
+        .join("base");
     if !path.exists() {
         return Err(Error::NoBase { path });
     }

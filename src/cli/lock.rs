@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::args;
@@ -13,13 +12,23 @@ use super::progress::Terminal;
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
 use crate::oci::{self, Digest, Lock, LockedImage, LockedPlatform, Platform};
+use crate::output::Beside;
 use crate::pipeline;
 
 /// `i2kit lock`.
 pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache.cache_dir.as_deref())?)?;
-    let (pod, _) = plan::pod_of_files(&arguments.files, arguments.progress.quiet)?;
-    let names: Vec<&str> = pod.containers.iter().map(|one| one.image.as_str()).collect();
+    let inputs = plan::inputs(&arguments.files.files)?;
+    let (pod, _) = plan::pod_of(
+        &inputs,
+        arguments.files.name.as_deref(),
+        arguments.progress.quiet,
+    )?;
+    let names: Vec<&str> = pod
+        .containers
+        .iter()
+        .map(|one| one.image.as_str())
+        .collect();
     let mut lock = Lock::default();
     let mut converted = BTreeMap::new();
     for platform in &arguments.platform {
@@ -34,9 +43,16 @@ pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
             layer.converted.insert(writer.clone(), *digest);
         }
     }
-    write(&arguments.images.lock, &lock.render())?;
+    let path = &arguments.images.lock;
+    let beside = Beside::create(path)?;
+    let written = beside.file().write_all(lock.render().as_bytes());
+    written.map_err(|source| Error::Write {
+        path: path.clone(),
+        source,
+    })?;
+    beside.commit()?;
     if !arguments.progress.quiet {
-        super::say(&format!("wrote {}", arguments.images.lock.display()));
+        super::say(&format!("wrote {}", path.display()));
     }
     Ok(())
 }
@@ -54,7 +70,10 @@ impl Found {
             let base = scope.spawn(|| images.base());
             let found = images.resolve(names.iter().copied());
             let base = base.join();
-            (found, base.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            (
+                found,
+                base.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
         });
         let base = match base {
             Ok(base) => Some(base),
@@ -79,10 +98,20 @@ impl Found {
 
     fn note(&self, lock: &mut Lock, platform: &Platform) {
         for (name, resolved) in &self.images {
-            add(lock.images.entry(name.clone()).or_insert_with(|| empty(resolved)), resolved, platform);
+            add(
+                lock.images
+                    .entry(name.clone())
+                    .or_insert_with(|| empty(resolved)),
+                resolved,
+                platform,
+            );
         }
         if let Some(resolved) = &self.base {
-            add(lock.base.get_or_insert_with(|| empty(resolved)), resolved, platform);
+            add(
+                lock.base.get_or_insert_with(|| empty(resolved)),
+                resolved,
+                platform,
+            );
         }
     }
 
@@ -128,22 +157,4 @@ fn add(locked: &mut LockedImage, resolved: &Resolved, platform: &Platform) {
     let mut one = LockedPlatform::of(&resolved.image);
     one.accepted_by.clone_from(&resolved.accepted_by);
     locked.platforms.insert(platform.clone(), one);
-}
-
-/// Writes the file beside and renames it, so that there is always a whole lock.
-pub fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let context = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let folder = crate::output::parent(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".i2kit-lock-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(&folder)
-        .map_err(context)?;
-    file.write_all(text.as_bytes()).map_err(context)?;
-    file.as_file().sync_all().map_err(context)?;
-    file.persist(path).map_err(|error| context(error.error))?;
-    Ok(())
 }

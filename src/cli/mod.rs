@@ -2,13 +2,18 @@
 
 mod args;
 mod build;
+mod bundle;
 mod cache;
 mod defaults;
 mod error;
+mod images;
+mod lock;
 mod plan;
 mod progress;
 mod run;
+mod shared;
 mod show;
+mod sources;
 mod style;
 mod summary;
 
@@ -58,6 +63,10 @@ fn command(command: Command) -> Result<u8, Error> {
     match command {
         Command::Build(arguments) => build::build(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Pull(arguments) => sources::pull(&arguments).map(|()| 0),
+        Command::Resolve(arguments) => sources::resolve(&arguments).map(|()| 0),
+        Command::Lock(arguments) => lock::lock(&arguments).map(|()| 0),
+        Command::Bundle(arguments) => bundle::bundle(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),

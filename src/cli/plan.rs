@@ -3,34 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::args::{Limit, OnFailure, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PodArgs};
 use super::error::Error;
+use super::images::{Images, Resolved};
+use super::shared::Shared;
+use crate::cache::Cache;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
-use crate::oci::{Image, Platform, Source, Sources};
-use crate::pipeline::Request;
-
-/// An image, its manifest and config read.
-pub struct Resolved {
-    pub source: Arc<dyn Source>,
-    pub image: Image,
-}
-
-impl Resolved {
-    pub fn requests(&self) -> impl Iterator<Item = Request> + '_ {
-        let layers = self.image.layers.iter();
-        layers.map(|layer| Request {
-            layer: layer.clone(),
-            source: Arc::clone(&self.source),
-        })
-    }
-}
+use crate::oci::Platform;
 
 /// What to build.
 pub struct Plan {
@@ -41,7 +26,9 @@ pub struct Plan {
     pub targets: Vec<String>,
     pub on_failure: FailurePolicy,
     pub scratch: u64,
-    pub cache: PathBuf,
+    pub cache: Cache,
+    /// Where converted layers are shared.
+    pub shared: Shared,
     /// What the cache may take; its own default where nothing was said.
     pub cache_limit: Option<Limit>,
     pub jobs: usize,
@@ -70,17 +57,13 @@ pub enum Origin<'a> {
 
 /// Reads manifests and images' documents, no layer.
 pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
-    let (pod, manifest_digest) = pod(arguments, origin)?;
-    let given = given_images(&arguments.images)?;
-    let cache = cache_folder(arguments.cache_dir.as_deref())?;
-    let sources = Sources::default();
-    let base = base(arguments, &cache, &sources)?;
-    let mut images = BTreeMap::new();
-    for container in &pod.containers {
-        if !images.contains_key(&container.image) {
-            let source = source(&container.image, &given, &sources)?;
-            images.insert(container.image.clone(), resolve(&container.image, source)?);
-        }
+    check_architecture(&arguments.platform)?;
+    let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
+    let finder = Images::open(&arguments.images, &cache, &arguments.platform)?;
+    let (pod, manifest_digest) = pod(arguments, origin, &finder)?;
+    let (base, images) = resolve(&finder, &pod)?;
+    if !arguments.progress.quiet {
+        tell_tags(&images);
     }
     let on_failure = match arguments.on_failure {
         OnFailure::PowerOff => FailurePolicy::PowerOff,
@@ -88,7 +71,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     };
     let record = record(arguments, &pod, &manifest_digest, &base, &images);
     let key = key(&record, scratch, on_failure);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shared = Shared::open(&arguments.cache, &finder)?;
+    drop(finder);
     Ok(Plan {
         pod,
         base,
@@ -97,43 +81,135 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         on_failure,
         scratch,
         cache,
-        cache_limit: arguments.cache_max_size,
-        jobs: arguments.jobs.unwrap_or(threads).max(1),
-        convert: ConvertOptions {
-            max_layer_size: arguments.max_layer_size,
-            keep_blobs: arguments.keep_blobs,
-        },
+        shared,
+        cache_limit: arguments.cache.cache_max_size,
+        jobs: jobs(&arguments.cache),
+        convert: convert_options(&arguments.cache),
         record,
         key,
     })
 }
 
+/// The guest's program is built for one architecture.
+fn check_architecture(platform: &Platform) -> Result<(), Error> {
+    match (&*platform.os, &*platform.architecture) {
+        ("linux", "amd64") => Ok(()),
+        _ => Err(Error::Architecture {
+            platform: platform.to_string(),
+        }),
+    }
+}
+
+/// Layers worked on at once.
+pub fn jobs(arguments: &CacheArgs) -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    arguments.jobs.unwrap_or(threads).max(1)
+}
+
+/// How layers are converted.
+pub fn convert_options(arguments: &CacheArgs) -> ConvertOptions {
+    ConvertOptions {
+        max_layer_size: arguments.max_layer_size,
+        keep_blobs: arguments.keep_blobs,
+    }
+}
+
+/// The base and the Pod's images, looked up at the same time.
+fn resolve(
+    finder: &Images<'_>,
+    pod: &Pod,
+) -> Result<(Resolved, BTreeMap<String, Resolved>), Error> {
+    let names = pod.containers.iter().map(|one| one.image.as_str());
+    std::thread::scope(|scope| {
+        let base = scope.spawn(|| finder.base());
+        let images = finder.resolve(names);
+        let base = base
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // The Pod's own images are what a newcomer knows: their errors come first.
+        let images = images?;
+        Ok((base?, images))
+    })
+}
+
+/// Says what tags stand for, since they may be something else tomorrow.
+fn tell_tags(images: &BTreeMap<String, Resolved>) {
+    for (name, resolved) in images.iter().filter(|(_, resolved)| resolved.may_move) {
+        let top = resolved.image.index.as_ref();
+        let digest = top.unwrap_or(&resolved.image.manifest).digest;
+        super::say(&format!("{name} is {digest}"));
+    }
+}
+
 /// The Pod, and the digest of what it was read from.
-fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error> {
-    let mut hash = Sha256::new();
-    let pod = match origin {
+fn pod(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    finder: &Images<'_>,
+) -> Result<(Pod, String), Error> {
+    match origin {
         Origin::Image { reference, args } => {
+            let mut hash = Sha256::new();
             hash.update(reference.as_bytes());
             args.iter()
                 .for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));
-            manifest::from_image(reference, args).map_err(manifest::Errors::from)?
+            let pod = manifest::from_image(reference, args).map_err(manifest::Errors::from)?;
+            Ok((pod, format!("sha256:{}", hex::encode(hash.finalize()))))
         }
         Origin::Manifests => {
-            let inputs: Vec<Input> = arguments.files.iter().map(read).collect::<Result<_, _>>()?;
-            for input in &inputs {
-                hash.update((input.bytes.len() as u64).to_le_bytes());
-                hash.update(&input.bytes);
-            }
-            let (pod, notes) = manifest::load(&inputs, arguments.name.as_deref())?;
-            if !arguments.quiet {
-                notes
-                    .iter()
-                    .for_each(|note| super::say(&format!("note: {note}")));
-            }
-            pod
+            let inputs = inputs_or_bundled(&arguments.files, &arguments.images, finder)?;
+            let name = arguments.files.name.as_deref();
+            pod_of(&inputs, name, arguments.progress.quiet)
         }
-    };
+    }
+}
+
+/// The Pod in the manifests, and the digest of their bytes.
+pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<(Pod, String), Error> {
+    let mut hash = Sha256::new();
+    for input in inputs {
+        hash.update((input.bytes.len() as u64).to_le_bytes());
+        hash.update(&input.bytes);
+    }
+    let (pod, notes) = manifest::load(inputs, name)?;
+    if !quiet {
+        notes
+            .iter()
+            .for_each(|note| super::say(&format!("note: {note}")));
+    }
     Ok((pod, format!("sha256:{}", hex::encode(hash.finalize()))))
+}
+
+/// The manifests that the flags name, which there must be.
+pub fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Error> {
+    if files.is_empty() {
+        return Err(Error::Argument {
+            argument: "-f".to_owned(),
+            reason: "name at least one manifest",
+        });
+    }
+    files.iter().map(read).collect()
+}
+
+/// The manifests that the flags name, or else those in the bundle.
+pub fn inputs_or_bundled(
+    files: &FileArgs,
+    images: &ImageArgs,
+    finder: &Images<'_>,
+) -> Result<Vec<Input>, Error> {
+    match (&images.bundle, files.files.as_slice()) {
+        (Some(bundle), []) => {
+            let manifests = super::bundle::manifests(finder.sources(), bundle)?;
+            let inputs = manifests.into_iter().enumerate();
+            Ok(inputs
+                .map(|(number, bytes)| Input {
+                    name: format!("{}:{number:04}.yaml", bundle.display()),
+                    bytes,
+                })
+                .collect())
+        }
+        (_, files) => inputs(files),
+    }
 }
 
 fn read(path: &PathBuf) -> Result<Input, Error> {
@@ -160,53 +236,6 @@ fn read(path: &PathBuf) -> Result<Input, Error> {
     Ok(Input { name, bytes })
 }
 
-fn given_images(arguments: &[String]) -> Result<BTreeMap<&str, &str>, Error> {
-    let mut given = BTreeMap::new();
-    for argument in arguments {
-        let bad = |reason| Error::Argument {
-            argument: argument.clone(),
-            reason,
-        };
-        let (name, source) = argument.split_once('=').ok_or(bad("not NAME=SOURCE"))?;
-        if given.insert(name, source).is_some() {
-            return Err(bad("this image was given before"));
-        }
-    }
-    Ok(given)
-}
-
-/// An image's source: the one given for its name, or the name itself where it is one.
-fn source(
-    image: &str,
-    given: &BTreeMap<&str, &str>,
-    sources: &Sources,
-) -> Result<Arc<dyn Source>, Error> {
-    match given.get(image) {
-        Some(source) => open(source, sources),
-        None if Sources::is_transport(image) => open(image, sources),
-        None => Err(Error::ImageNotGiven {
-            image: image.to_owned(),
-        }),
-    }
-}
-
-fn open(text: &str, sources: &Sources) -> Result<Arc<dyn Source>, Error> {
-    sources.open(text).map_err(|source| Error::Image {
-        image: text.to_owned(),
-        source,
-    })
-}
-
-fn resolve(name: &str, source: Arc<dyn Source>) -> Result<Resolved, Error> {
-    let image = source
-        .image(&Platform::default())
-        .map_err(|source| Error::Image {
-            image: name.to_owned(),
-            source,
-        })?;
-    Ok(Resolved { source, image })
-}
-
 /// The cache's folder: the one given, or the user's.
 pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
     let set = |name| {
@@ -219,21 +248,6 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("i2kit")))
         .or_else(|| set("HOME").map(|path| path.join(".cache/i2kit")))
         .ok_or(Error::NoCache)
-}
-
-/// The base image: the one named, or the one that the script puts into the user's cache.
-fn base(arguments: &PodArgs, cache: &Path, sources: &Sources) -> Result<Resolved, Error> {
-    if let Some(base) = &arguments.base {
-        return resolve(base, open(base, sources)?);
-    }
-    let path = cache_folder(None)
-        .unwrap_or_else(|_| cache.to_owned())
-        .join("base");
-    if !path.exists() {
-        return Err(Error::NoBase { path });
-    }
-    let reference = format!("oci:{}", path.display());
-    resolve(&reference, open(&reference, sources)?)
 }
 
 fn record(

@@ -1,4 +1,5 @@
-//! Progress on standard error: bars on a terminal, plain lines elsewhere, nothing when quiet.
+//! Progress on standard error: bars on a terminal, plain lines elsewhere, events in JSON for a
+//! program, nothing when quiet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,24 +7,58 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use serde_json::{Value, json};
+
+use super::args::{ProgressArgs, ProgressMode};
 use crate::pipeline::Progress;
 
-/// Watches the pipeline for the person.
+/// Bytes between two progress events of one piece of work.
+const EVENT_STEP: u64 = 4 << 20;
+
+/// Watches the pipeline for the person, or for a program.
 pub struct Terminal {
     bars: Option<MultiProgress>,
-    lines: bool,
-    open: Mutex<BTreeMap<String, (ProgressBar, String)>>,
+    shown: Shown,
+    open: Mutex<BTreeMap<String, Open>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Bars,
+    Lines,
+    Events,
+    Nothing,
+}
+
+/// A piece of work that goes on.
+struct Open {
+    bar: ProgressBar,
+    what: String,
+    total: u64,
+    told: u64,
 }
 
 impl Terminal {
-    pub fn new(quiet: bool) -> Self {
-        let is_terminal = console_is_terminal();
-        let bars = (is_terminal && !quiet)
+    pub fn new(arguments: ProgressArgs) -> Self {
+        let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let shown = match (arguments.quiet, arguments.progress) {
+            (_, ProgressMode::Json) => Shown::Events,
+            (true, _) | (_, ProgressMode::None) => Shown::Nothing,
+            (_, ProgressMode::Auto) if is_terminal => Shown::Bars,
+            _ => Shown::Lines,
+        };
+        let bars = (shown == Shown::Bars)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         Self {
             bars,
-            lines: !is_terminal && !quiet,
+            shown,
             open: Mutex::default(),
+        }
+    }
+
+    fn event(&self, event: &Value) {
+        if self.shown == Shown::Events {
+            super::say(&event.to_string());
         }
     }
 
@@ -61,10 +96,6 @@ impl Terminal {
     }
 }
 
-fn console_is_terminal() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stderr())
-}
-
 fn short(id: &str) -> &str {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
     hex.get(..12).unwrap_or(hex)
@@ -72,25 +103,45 @@ fn short(id: &str) -> &str {
 
 impl Progress for Terminal {
     fn begin(&self, id: &str, what: &str, total: u64) {
+        self.event(&json!({"event": "begin", "what": what, "id": id, "total": total}));
         let what = format!("{what} {}", short(id));
         let bar = self.bar(what.clone(), total);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(id.to_owned(), (bar, what));
+        let begun = Open {
+            bar,
+            what,
+            total,
+            told: 0,
+        };
+        open.insert(id.to_owned(), begun);
     }
 
     fn advance(&self, id: &str, so_far: u64) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((bar, _)) = open.get(id) {
-            bar.set_position(so_far);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(one) = open.get_mut(id) else { return };
+        one.bar.set_position(so_far);
+        if so_far >= one.told + EVENT_STEP {
+            one.told = so_far;
+            let total = one.total;
+            self.event(&json!({"event": "advance", "id": id, "bytes": so_far, "total": total}));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match (&self.bars, self.shown) {
+            (_, Shown::Events) => self.event(&json!({"event": "note", "text": text})),
+            (Some(bars), _) => bars.suspend(|| super::say(text)),
+            (None, _) => super::say(text),
         }
     }
 
     fn finish(&self, id: &str, note: &str) {
+        self.event(&json!({"event": "finish", "id": id, "how": note}));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((bar, what)) = open.remove(id) {
-            bar.finish_and_clear();
-            if self.lines {
-                super::say(&format!("{what}: {note}"));
+        if let Some(one) = open.remove(id) {
+            one.bar.finish_and_clear();
+            if self.shown == Shown::Lines {
+                super::say(&format!("{}: {note}", one.what));
             }
         }
     }

@@ -28,7 +28,7 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
         Bus::Nvme => DiskBus::Nvme,
         Bus::Scsi => DiskBus::Scsi,
     };
-    let quiet = arguments.pod.quiet;
+    let quiet = arguments.pod.progress.quiet;
     let outcome = run::run(&options, &mut |event| show(&event, quiet))?;
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
@@ -57,15 +57,15 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     };
     let start = Instant::now();
     let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
-    let folder = plan.cache.join("run");
+    let folder = plan.cache.folder().join("run");
     let context = |source| Error::Read {
         path: folder.clone(),
         source,
     };
     std::fs::create_dir_all(&folder).map_err(context)?;
     let path = folder.join(format!("{}.raw", plan.pod.name));
-    let summary = super::build::disk(&plan, &path, arguments.pod.quiet, start)?;
-    if !arguments.pod.quiet {
+    let summary = super::build::disk(&plan, &path, arguments.pod.progress, start)?;
+    if !arguments.pod.progress.is_silent() {
         super::say(&summary.render());
     }
     Ok((path, summary.ports))

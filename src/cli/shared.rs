@@ -51,6 +51,11 @@ impl Shared {
         })
     }
 
+    /// True when layers are to be put somewhere.
+    pub fn is_target(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// Where the pipeline may take converted layers from.
     pub fn source(&self) -> Option<&SharedCache> {
         self.from.as_ref()

@@ -47,7 +47,12 @@ struct LayerReport {
 pub fn resolve(arguments: &args::Resolve) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache_dir.as_deref())?)?;
     let images = Images::open(&arguments.images, &cache, &arguments.platform)?;
-    let names = names(&arguments.names, &arguments.files, &arguments.images, &images)?;
+    let names = names(
+        &arguments.names,
+        &arguments.files,
+        &arguments.images,
+        &images,
+    )?;
     let found = images.resolve(names.iter().map(String::as_str))?;
     let reports = reports(&found, &arguments.platform);
     print(&reports, arguments.json)
@@ -57,7 +62,12 @@ pub fn resolve(arguments: &args::Resolve) -> Result<(), Error> {
 pub fn pull(arguments: &args::Pull) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache.cache_dir.as_deref())?)?;
     let images = Images::open(&arguments.images, &cache, &arguments.platform)?;
-    let names = names(&arguments.names, &arguments.files, &arguments.images, &images)?;
+    let names = names(
+        &arguments.names,
+        &arguments.files,
+        &arguments.images,
+        &images,
+    )?;
     let found = images.resolve(names.iter().map(String::as_str))?;
     let requests: Vec<_> = found.values().flat_map(Resolved::requests).collect();
     let progress = Terminal::new(arguments.progress);
@@ -74,7 +84,11 @@ pub fn pull(arguments: &args::Pull) -> Result<(), Error> {
     }
     shared.put(layers.values())?;
     drop(layers);
-    super::cache::after(&cache, arguments.cache.cache_max_size, arguments.progress.quiet);
+    super::cache::after(
+        &cache,
+        arguments.cache.cache_max_size,
+        arguments.progress.quiet,
+    );
     if arguments.json || !arguments.progress.quiet {
         print(&reports, arguments.json)?;
     }
@@ -147,9 +161,17 @@ fn render(report: &Report) -> String {
         }
     }
     let size = bytes(report.size);
-    let _ = writeln!(out, "  {:<10}{}, {size} compressed", "layers", report.layers.len());
+    let _ = writeln!(
+        out,
+        "  {:<10}{}, {size} compressed",
+        "layers",
+        report.layers.len()
+    );
     for layer in &report.layers {
-        let from = layer.from.map(|from| format!("  {from}")).unwrap_or_default();
+        let from = layer
+            .from
+            .map(|from| format!("  {from}"))
+            .unwrap_or_default();
         let _ = writeln!(out, "    {}  {:>11}{from}", layer.digest, bytes(layer.size));
     }
     out

@@ -17,7 +17,7 @@ use super::keep::{Keeper, Tee};
 use super::key::key;
 use super::pack::{Gone, HOLE, Packer};
 use super::tar::{Header, Kind, Reader};
-use super::{ConvertedLayer, Entry, EntryKind, Error, Refusal, path, slabs, stored};
+use super::{ConvertedLayer, Entry, EntryKind, Error, Origin, Refusal, path, slabs, stored};
 use crate::cache::{self, Cache};
 
 /// Entries of one layer.
@@ -121,7 +121,7 @@ pub(super) fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Found, 
     let Some(entry) = cache.find(key).map(Arc::new) else {
         return Ok(Found::Nothing);
     };
-    match stored::load(&entry, &spec.diff_id, true) {
+    match stored::load(&entry, &spec.diff_id, Origin::Cached) {
         Ok(Some(layer)) => Ok(Found::Sound(Box::new(layer))),
         // Too many open files, or no memory, says nothing of the entry.
         Err(source) if is_exhaustion(&source) => Err(Error::Store {
@@ -176,7 +176,7 @@ impl Conversion<'_> {
         stored::write(draft.folder(), hashed, entries, tar_len)
             .map_err(|source| self.store_error("write", source))?;
         let entry = Arc::new(draft.commit()?);
-        let layer = stored::load(&entry, &self.spec.diff_id, false)
+        let layer = stored::load(&entry, &self.spec.diff_id, Origin::Converted)
             .map_err(|source| self.store_error("read", source))?;
         layer.ok_or_else(|| self.store_error("read", io::ErrorKind::InvalidData.into()))
     }

@@ -73,6 +73,29 @@ pub enum EntryKind {
     Fifo,
 }
 
+/// How the cache came to have a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was converted now.
+    Converted,
+    /// The cache had it.
+    Cached,
+    /// A shared cache had it.
+    Shared,
+}
+
+impl Origin {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Converted => "converted",
+            Self::Cached => "cached",
+            Self::Shared => "shared",
+        }
+    }
+}
+
 /// A layer in the cache, converted: where its files lie and what is known of them.
 #[derive(Clone, Debug)]
 pub struct ConvertedLayer {
@@ -88,8 +111,8 @@ pub struct ConvertedLayer {
     pub slab_digests: Vec<SlabDigests>,
     /// Bytes of the uncompressed tar.
     pub tar_len: u64,
-    /// True when the cache had it.
-    pub reused: bool,
+    /// How the cache came to have it.
+    pub origin: Origin,
     /// Its entry in the cache, which nothing evicts while this lives.
     pub entry: Arc<cache::Entry>,
 }

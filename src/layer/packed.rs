@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::convert::{Found, LayerSpec, find};
 use super::entries::Index;
 use super::key::key;
-use super::{ConvertedLayer, Error, stored};
+use super::{ConvertedLayer, Error, Origin, stored};
 use crate::cache::Cache;
 use crate::disk::SlabDigests;
 
@@ -148,7 +148,7 @@ pub fn unpack_into_cache(
     data.set_len(index.data_len).map_err(store("write"))?;
     stored::write_small(draft.folder(), &hash_blocks, &encoded).map_err(store("write"))?;
     let entry = Arc::new(draft.commit().map_err(Error::from)?);
-    let layer = stored::load(&entry, &spec.diff_id, false).map_err(store("read"))?;
+    let layer = stored::load(&entry, &spec.diff_id, Origin::Shared).map_err(store("read"))?;
     Ok(layer.ok_or_else(|| store("read")(io::ErrorKind::InvalidData.into()))?)
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use i2kit_format::{BLOCK, SLAB};
 
-use super::ConvertedLayer;
 use super::entries::Index;
 use super::slabs::Hashed;
+use super::{ConvertedLayer, Origin};
 use crate::cache;
 use crate::disk::Blob;
 
@@ -50,7 +50,7 @@ pub(super) fn write_small(folder: &Path, hash_blocks: &[u8], index: &[u8]) -> io
 pub(super) fn load(
     entry: &Arc<cache::Entry>,
     diff_id: &str,
-    reused: bool,
+    origin: Origin,
 ) -> io::Result<Option<ConvertedLayer>> {
     let folder = entry.folder();
     let Some((index, _)) = read_small(folder)? else {
@@ -66,7 +66,7 @@ pub(super) fn load(
         hash_blocks,
         slab_digests: index.slab_digests,
         tar_len: index.tar_len,
-        reused,
+        origin,
         entry: Arc::clone(entry),
     }))
 }

@@ -102,7 +102,10 @@ impl RegistryStore {
 
 impl ArtifactStore for RegistryStore {
     fn find(&self, tag: &str) -> Result<Option<Artifact>, Error> {
-        match self.client.manifest(&self.repository, &Wanted::Tag(tag.to_owned())) {
+        match self
+            .client
+            .manifest(&self.repository, &Wanted::Tag(tag.to_owned()))
+        {
             Ok(found) => Artifact::parse(&found.digest.to_string(), &found.bytes).map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -186,7 +189,9 @@ impl LayoutStore {
 }
 
 fn is_tagged(descriptor: &Value, tag: &str) -> bool {
-    let named = descriptor.get("annotations").and_then(|all| all.get(REF_NAME));
+    let named = descriptor
+        .get("annotations")
+        .and_then(|all| all.get(REF_NAME));
     named.and_then(Value::as_str) == Some(tag)
 }
 
@@ -196,8 +201,7 @@ impl ArtifactStore for LayoutStore {
         let manifests = index.get("manifests").and_then(Value::as_array);
         let found = manifests.and_then(|all| all.iter().find(|one| is_tagged(one, tag)));
         let Some(found) = found else { return Ok(None) };
-        let descriptor: Descriptor =
-            document::parse("index", tag, found.to_string().as_bytes())?;
+        let descriptor: Descriptor = document::parse("index", tag, found.to_string().as_bytes())?;
         let digest = document::digest("index", &descriptor)?;
         let path = self.blob(&digest);
         let bytes = File::open(&path).and_then(document::read_bounded);
@@ -253,7 +257,8 @@ impl ArtifactStore for LayoutStore {
             }));
         }
         let text = index.to_string();
-        self.write(&self.folder.join("index.json"), text.as_bytes()).map(drop)
+        self.write(&self.folder.join("index.json"), text.as_bytes())
+            .map(drop)
     }
 }
 

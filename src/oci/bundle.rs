@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
+use super::layout::REF_NAME;
 use super::{Digest, Error, Image, LayerDescriptor, Lock, LockError, Platform, Source};
 
 /// The lock's name in a bundle.
@@ -19,8 +20,6 @@ const LOCK_MEMBER: &str = "i2kit.lock";
 const MANIFESTS_FOLDER: &str = "manifests/";
 /// The name by which a bundle's index knows the base.
 pub const BASE_NAME: &str = "i2kit-base";
-/// The annotation that carries a layout's tags (image-spec `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation by which containerd names images that it imports.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 

@@ -9,12 +9,13 @@ use std::str::FromStr;
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::document::{self, Documents};
+use super::signature::Signatures;
 use super::{Digest, Error, Image, LayerDescriptor, Platform, Source, image};
 
 /// What messages call it.
 const WHAT: &str = "OCI layout";
 /// The annotation that carries a layout's tags.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// `DIR`, `DIR:TAG` or `DIR@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl LayoutSource {
         &self.reference.folder
     }
 
-    fn index(&self) -> Result<ImageIndex, Error> {
+    pub(super) fn index(&self) -> Result<ImageIndex, Error> {
         let not = |reason: String| Error::NotA {
             what: WHAT,
             path: self.folder().to_owned(),
@@ -156,9 +157,13 @@ impl Source for LayoutSource {
     fn open(&self, layer: &LayerDescriptor) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(self.blob(&layer.digest))?))
     }
+
+    fn signatures(&self) -> Box<dyn Signatures + '_> {
+        Box::new(self.clone())
+    }
 }
 
-fn tag(descriptor: &Descriptor) -> Option<&String> {
+pub(super) fn tag(descriptor: &Descriptor) -> Option<&String> {
     descriptor.annotations().as_ref()?.get(REF_NAME)
 }
 

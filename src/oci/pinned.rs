@@ -88,19 +88,28 @@ impl PinnedSource {
 
 impl Source for PinnedSource {
     fn image(&self, platform: &Platform) -> Result<Image, Error> {
-        let known = self.terms.pinned.and_then(|digest| self.cached(digest, platform));
+        let known = self
+            .terms
+            .pinned
+            .and_then(|digest| self.cached(digest, platform));
         if let Some(image) = known {
             return Ok(image);
         }
         if self.terms.offline {
-            let seen = self.remembered(platform).filter(|image| self.terms.allow(image));
+            let seen = self
+                .remembered(platform)
+                .filter(|image| self.terms.allow(image));
             return seen.ok_or_else(|| self.offline());
         }
         let image = self.inner.image(platform)?;
         if !self.terms.allow(&image) {
             return Err(Error::NotPinned {
                 reference: self.reference.clone(),
-                pinned: self.terms.pinned.map(|digest| digest.to_string()).unwrap_or_default(),
+                pinned: self
+                    .terms
+                    .pinned
+                    .map(|digest| digest.to_string())
+                    .unwrap_or_default(),
                 found: image.manifest.digest,
             });
         }
@@ -143,6 +152,8 @@ impl Documents for Cached<'_> {
 /// What the document says that it is; the resolver looks into one that says nothing.
 fn media_type(bytes: &[u8]) -> MediaType {
     let value: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
-    let named = value.as_ref().and_then(|value| value.get("mediaType")?.as_str());
+    let named = value
+        .as_ref()
+        .and_then(|value| value.get("mediaType")?.as_str());
     MediaType::from(named.unwrap_or("application/octet-stream"))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
 
+use super::signature::{Signatures, Unsigned};
 use super::{Digest, Document, Platform};
 
 /// Where one container image comes from.
@@ -20,6 +21,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// What opening the blob answers.
     fn open(&self, layer: &LayerDescriptor) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The signatures that lie beside the image; none where the transport has no place for them.
+    fn signatures(&self) -> Box<dyn Signatures + '_> {
+        Box::new(Unsigned)
+    }
 }
 
 /// A container image, its parts checked against their digests.
@@ -69,6 +75,33 @@ pub enum Error {
         /// As given.
         reference: String,
     },
+    /// The cache has not what a tag or digest names, and no connection may be made.
+    #[error("find {reference}: not in the cache, and no connection may be made")]
+    Offline {
+        /// The full reference.
+        reference: String,
+    },
+    /// The source has another image than it should.
+    #[error("check {reference}: it is {found} now, not {pinned}")]
+    NotPinned {
+        /// The full reference.
+        reference: String,
+        /// What it must be.
+        pinned: String,
+        /// The manifest that is there.
+        found: Digest,
+    },
+    /// A file cannot be written.
+    #[error("write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The settings for a registry.
+    #[error(transparent)]
+    Settings(#[from] super::registry::SettingsError),
     /// A file cannot be read.
     #[error("read {path}: {source}")]
     Read {
@@ -174,6 +207,15 @@ impl Error {
                 Some(format!("add one of :{} to the reference", tags.join(", :")))
             }
             Self::Registry(error) => error.hint(),
+            Self::Settings(error) => error.hint(),
+            Self::Offline { .. } => Some(
+                "pull it while there is a network (i2kit pull), take it from a bundle \
+                 (--bundle), or say where it is (--image NAME=oci:DIR)"
+                    .to_owned(),
+            ),
+            Self::NotPinned { .. } => {
+                Some("if that is as it should be, write the lock again with i2kit lock".to_owned())
+            }
             Self::Blob { .. } => Some("make or copy the layout again".to_owned()),
             Self::Schema1 { .. } => Some(
                 "convert it: skopeo copy --format v2s2, or push it again with a current engine"

@@ -1,9 +1,11 @@
 //! Transports: `oci:DIR`, … name where an image comes from, as skopeo's do
 //! (containers-transports(5)).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::artifact::{ArtifactStore, LayoutStore, RegistryStore};
+use super::bundle::{self, Opened};
 use super::registry::{
     Client, Options, Proxies, Registries, RegistrySource, Repository, Settings, SettingsError,
     SystemClock, Wanted,
@@ -44,7 +46,7 @@ impl Sources {
             ..Options::default()
         };
         let registries = Registries::load(settings)?;
-        let credentials = Box::new(registries.credentials());
+        let credentials = Box::new(super::registry::Anonymous);
         let client = Client::with(options, credentials, Arc::new(SystemClock), Box::new(tell));
         Ok(Self { registries, client })
     }
@@ -96,7 +98,18 @@ impl Sources {
         }
         let name = text.strip_prefix("docker://").unwrap_or(text);
         let repository = self.repository(&self.reference(name)?)?;
-        Ok(Arc::new(RegistryStore::new(self.client.clone(), repository)))
+        Ok(Arc::new(RegistryStore::new(
+            self.client.clone(),
+            repository,
+        )))
+    }
+
+    /// Lock and manifests of the bundle at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotA`] for what is no bundle.
+    pub fn bundle(&self, path: &Path) -> Result<Opened, Error> {
+        bundle::open(path, &|_name| Ok(None))
     }
 
     /// True for what [`Self::open`] takes: it begins with a known transport. A name such as

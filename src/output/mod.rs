@@ -1,8 +1,10 @@
 //! Sinks of a [`Disk`](crate::disk::Disk): a raw file today.
 
+mod beside;
 mod raw;
 mod record;
 
+pub use beside::{Beside, BesideError};
 pub use raw::{RawError, Written, write_raw};
 pub use record::{FileIdentity, OutputsRecord, RecordError, record_path};
 

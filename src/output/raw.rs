@@ -3,9 +3,9 @@
 //! Every slab is hashed as it passes; one whose digests the cache knows must match them, so a
 //! flipped bit in the cache never becomes a disk.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 use sha2::{Digest, Sha256};
 
+use super::{Beside, BesideError};
 use crate::disk::{Disk, SlabDigest};
 
 /// How many neighbouring slabs a worker takes at once, so that writes stay sequential.
@@ -53,6 +54,16 @@ pub enum RawError {
         /// The cached file.
         path: PathBuf,
     },
+}
+
+impl From<BesideError> for RawError {
+    fn from(error: BesideError) -> Self {
+        Self::Io {
+            operation: error.operation,
+            path: error.path,
+            source: error.source,
+        }
+    }
 }
 
 impl RawError {
@@ -104,22 +115,11 @@ pub fn write_raw(
         }
     };
     refuse_special(path)?;
-    let parent = super::parent(path);
-    let temporary = tempfile::Builder::new()
-        .prefix(".i2kit-")
-        .suffix(".tmp")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(&parent)
-        .map_err(io("create a file beside"))?;
-    let file = temporary.as_file();
+    let beside = Beside::create(path)?;
+    let file = beside.file();
     file.set_len(disk.len()).map_err(io("size a file beside"))?;
     let written = copy(disk, file, path, threads, progress)?;
-    file.sync_all().map_err(io("fsync a file beside"))?;
-    temporary
-        .persist(path)
-        .map_err(|error| io("rename to")(error.error))?;
-    let folder = File::open(&parent).and_then(|folder| folder.sync_all());
-    folder.map_err(io("fsync the folder of"))?;
+    beside.commit()?;
     Ok(written)
 }
 

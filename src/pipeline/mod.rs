@@ -1,6 +1,7 @@
 //! Fetches and converts the layers of all images, each once, in parallel.
 
 pub mod progress;
+pub mod shared;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ pub use verify::{Damaged, Verified, verify};
 use crate::cache::Cache;
 use crate::layer::{self, ConvertOptions, ConvertedLayer, LayerSpec};
 use crate::oci::{Digest, LayerDescriptor, Source};
+use shared::SharedCache;
 
 /// A layer and where its bytes come from.
 #[derive(Clone)]
@@ -24,7 +26,8 @@ pub struct Request {
 }
 
 /// Converts every requested layer that the cache lacks, `jobs` at a time; a diffID that is asked
-/// for twice is converted once. The first error stops what has not begun.
+/// for twice is converted once. What `shared` has and vouches for is not converted. The first error
+/// stops what has not begun.
 ///
 /// # Errors
 /// The first layer's that cannot be converted.
@@ -33,6 +36,7 @@ pub fn convert(
     requests: &[Request],
     options: &ConvertOptions,
     jobs: usize,
+    shared: Option<&SharedCache>,
     progress: &dyn Progress,
 ) -> Result<BTreeMap<Digest, Arc<ConvertedLayer>>, layer::Error> {
     let unique: BTreeMap<Digest, &Request> = requests
@@ -45,6 +49,7 @@ pub fn convert(
     let work = Work {
         cache,
         options,
+        shared,
         progress,
         order,
         next: AtomicUsize::new(0),
@@ -78,6 +83,7 @@ pub fn touch(cache: &Cache, requests: &[Request]) {
 struct Work<'a> {
     cache: &'a Cache,
     options: &'a ConvertOptions,
+    shared: Option<&'a SharedCache>,
     progress: &'a dyn Progress,
     order: Vec<&'a Request>,
     next: AtomicUsize,
@@ -102,25 +108,67 @@ impl Work<'_> {
 
     fn one(&self, request: &Request) -> Result<ConvertedLayer, layer::Error> {
         let descriptor = &request.layer;
-        let id = descriptor.digest.to_string();
-        let spec = LayerSpec {
-            digest: id.clone(),
-            size: descriptor.size,
-            media_type: descriptor.media_type.clone(),
-            diff_id: descriptor.diff_id.to_string(),
-        };
+        let spec = spec(descriptor);
+        let id = spec.digest.clone();
         self.progress.begin(&id, "layer", descriptor.size);
-        let open = || request.source.open(descriptor);
         let advance = |bytes| self.progress.advance(&id, bytes);
-        let converted = layer::convert_into_cache(self.cache, &spec, open, self.options, &advance)?;
-        self.progress.finish(
-            &id,
-            if converted.reused {
-                "cached"
-            } else {
-                "converted"
-            },
-        );
+        let converted = match self.shared(&spec, &advance)? {
+            Some(shared) => shared,
+            None => {
+                let open = || request.source.open(descriptor);
+                layer::convert_into_cache(self.cache, &spec, open, self.options, &advance)?
+            }
+        };
+        self.progress.finish(&id, converted.origin.name());
         Ok(converted)
+    }
+
+    /// The layer from a shared cache, where the machine's own lacks it. One that is not to be had
+    /// or not to be believed is converted, and that is told.
+    fn shared(
+        &self,
+        spec: &LayerSpec,
+        advance: &(dyn Fn(u64) + Sync),
+    ) -> Result<Option<ConvertedLayer>, layer::Error> {
+        let Some(shared) = self.shared else {
+            return Ok(None);
+        };
+        if let Some(cached) = layer::find_in_cache(self.cache, spec)? {
+            return Ok(Some(cached));
+        }
+        match shared.fetch(self.cache, spec, advance) {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                self.progress
+                    .note(&format!("warning: {error}; converting it"));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The requested layers that the cache has.
+///
+/// # Errors
+/// When the machine lacks what it takes to look.
+pub fn cached(
+    cache: &Cache,
+    requests: &[Request],
+) -> Result<Vec<(Digest, Arc<ConvertedLayer>)>, layer::Error> {
+    let mut out = Vec::new();
+    for request in requests {
+        if let Some(layer) = layer::find_in_cache(cache, &spec(&request.layer))? {
+            out.push((request.layer.diff_id, Arc::new(layer)));
+        }
+    }
+    Ok(out)
+}
+
+fn spec(descriptor: &LayerDescriptor) -> LayerSpec {
+    LayerSpec {
+        digest: descriptor.digest.to_string(),
+        size: descriptor.size,
+        media_type: descriptor.media_type.clone(),
+        diff_id: descriptor.diff_id.to_string(),
     }
 }

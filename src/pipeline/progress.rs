@@ -6,7 +6,9 @@ pub trait Progress: Sync {
     fn begin(&self, id: &str, what: &str, total: u64);
     /// So many bytes of it are done.
     fn advance(&self, id: &str, so_far: u64);
-    /// It is done; `note` says how (`converted`, `cached`).
+    /// Something went wrong and was got over.
+    fn note(&self, text: &str);
+    /// It is done; `note` says how (`converted`, `cached`, `shared`).
     fn finish(&self, id: &str, note: &str);
 }
 
@@ -17,5 +19,6 @@ pub struct Silent;
 impl Progress for Silent {
     fn begin(&self, _: &str, _: &str, _: u64) {}
     fn advance(&self, _: &str, _: u64) {}
+    fn note(&self, _: &str) {}
     fn finish(&self, _: &str, _: &str) {}
 }

@@ -168,7 +168,9 @@ impl Trust {
         let Some(key) = &self.key else {
             return Err(untrusted("the lock does not name it, and there is no key"));
         };
-        let claimed = artifact.annotation(DIGEST).and_then(|text| text.parse::<Digest>().ok());
+        let claimed = artifact
+            .annotation(DIGEST)
+            .and_then(|text| text.parse::<Digest>().ok());
         let claimed = claimed.ok_or_else(|| untrusted("it names no digest"))?;
         let signature = artifact.annotation(SIGNATURE);
         let signature = signature.ok_or_else(|| untrusted("it is not signed"))?;
@@ -215,7 +217,10 @@ impl Target {
             source,
         };
         let digest = Digest::from(layer.digest().map_err(pack)?);
-        let signature = self.key.as_ref().map(|key| key.sign(&statement(&layer.diff_id, &writer, &digest)));
+        let signature = self
+            .key
+            .as_ref()
+            .map(|key| key.sign(&statement(&layer.diff_id, &writer, &digest)));
         let there = self.store.find(&tag).map_err(store)?;
         let is_there = there.is_some_and(|there| {
             let is = |name, value: Option<&str>| there.annotation(name) == value;
@@ -249,18 +254,15 @@ impl Packed {
     fn of(layer: &ConvertedLayer) -> io::Result<Self> {
         let file = tempfile::tempfile()?;
         let mut out = Hashing {
-            inner: io::BufWriter::new(&file),
+            inner: io::BufWriter::new(file),
             hash: Sha256::new(),
             len: 0,
         };
         layer.pack(&mut out)?;
-        out.inner.flush()?;
-        let (hash, len) = (out.hash.finalize(), out.len);
-        drop(out.inner);
         Ok(Self {
-            digest: Digest::from(<[u8; 32]>::from(hash)),
-            len,
-            file,
+            digest: Digest::from(<[u8; 32]>::from(out.hash.finalize())),
+            len: out.len,
+            file: out.inner.into_inner()?,
         })
     }
 }

@@ -39,6 +39,15 @@ impl Environment {
         }
     }
 
+    /// A variable that is text, empty or not.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables
+            .get(OsStr::new(name))?
+            .to_str()
+            .map(str::to_owned)
+    }
+
     pub(super) fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.variables
     }

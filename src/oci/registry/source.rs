@@ -8,7 +8,8 @@ use oci_spec::image::Descriptor;
 use super::client::{Client, Repository, Wanted, descriptor};
 use super::transfer::BlobSpec;
 use crate::oci::document::{self, Documents, MAX_DOCUMENT};
-use crate::oci::{Document, Error, Image, LayerDescriptor, Platform, Source, image};
+use crate::oci::signature::Signatures;
+use crate::oci::{Digest, Document, Error, Image, LayerDescriptor, Platform, Source, image};
 
 /// An image behind `docker://`.
 #[derive(Clone, Debug)]
@@ -27,6 +28,34 @@ impl RegistrySource {
             repository: Arc::new(repository),
             wanted,
         }
+    }
+}
+
+impl RegistrySource {
+    /// A small blob, whole.
+    fn document(&self, what: &'static str, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let digest = document::digest(what, descriptor)?;
+        let blob = BlobSpec {
+            digest,
+            size: Some(descriptor.size()),
+            urls: Vec::new(),
+        };
+        let mut bytes = Vec::new();
+        let mut reader = self
+            .client
+            .blob(&self.repository, &blob)?
+            .take(MAX_DOCUMENT);
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(|error| match error.downcast::<Error>() {
+                Ok(error) => error,
+                Err(error) => Error::Blob {
+                    what,
+                    digest,
+                    reason: error.to_string(),
+                },
+            })?;
+        Ok(bytes)
     }
 }
 
@@ -49,24 +78,31 @@ impl Documents for Fetched<'_> {
             let wanted = Wanted::Digest(digest);
             return Ok(client.manifest(repository, &wanted)?.bytes);
         }
-        let blob = BlobSpec {
-            digest,
-            size: Some(descriptor.size()),
-            urls: Vec::new(),
-        };
-        let mut bytes = Vec::new();
-        let mut reader = client.blob(repository, &blob)?.take(MAX_DOCUMENT);
-        reader
-            .read_to_end(&mut bytes)
-            .map_err(|error| match error.downcast::<Error>() {
-                Ok(error) => error,
-                Err(error) => Error::Blob {
-                    what,
-                    digest,
-                    reason: error.to_string(),
-                },
-            })?;
-        Ok(bytes)
+        self.source.document(what, descriptor)
+    }
+}
+
+impl Signatures for RegistrySource {
+    fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, Error> {
+        let wanted = Wanted::Tag(tag.to_owned());
+        match self.client.manifest(&self.repository, &wanted) {
+            Ok(found) => Ok(Some(found.bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        Ok(self.client.referrers(&self.repository, subject, None)?)
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let wanted = Wanted::Digest(document::digest("manifest", descriptor)?);
+        Ok(self.client.manifest(&self.repository, &wanted)?.bytes)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.document("signature", descriptor)
     }
 }
 
@@ -97,5 +133,9 @@ impl Source for RegistrySource {
         Ok(Box::new(
             opened.map_err(|error| io::Error::other(Error::from(error)))?,
         ))
+    }
+
+    fn signatures(&self) -> Box<dyn Signatures + '_> {
+        Box::new(self.clone())
     }
 }
