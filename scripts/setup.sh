@@ -60,7 +60,9 @@ test mcopy mtools
 test cpio cpio
 test objdump binutils
 test systemd-dissect systemd-container
+test openssl openssl
 test umoci umoci
+test docker-registry docker-registry
 test containerd containerd
 test ctr containerd
 test runc runc

@@ -16,6 +16,7 @@ mod fuzz_replay;
 mod layer_convert;
 mod layers;
 mod manifest;
+mod policy;
 mod readme;
 mod support;
 

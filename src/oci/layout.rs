@@ -77,7 +77,7 @@ impl LayoutSource {
         &self.reference.folder
     }
 
-    fn index(&self) -> Result<ImageIndex, Error> {
+    pub(super) fn index(&self) -> Result<ImageIndex, Error> {
         let not = |reason: String| Error::NotA {
             what: WHAT,
             path: self.folder().to_owned(),
@@ -158,7 +158,7 @@ impl Source for LayoutSource {
     }
 }
 
-fn tag(descriptor: &Descriptor) -> Option<&String> {
+pub(super) fn tag(descriptor: &Descriptor) -> Option<&String> {
     descriptor.annotations().as_ref()?.get(REF_NAME)
 }
 

@@ -8,7 +8,9 @@ mod document;
 mod image;
 mod layout;
 mod platform;
+pub mod policy;
 pub mod registry;
+pub mod signature;
 mod source;
 mod transport;
 
