@@ -61,7 +61,9 @@ test cpio cpio
 test objdump binutils
 test systemd-dissect systemd-container
 test skopeo skopeo
+test openssl openssl
 test umoci umoci
+test docker-registry docker-registry
 test containerd containerd
 test ctr containerd
 test runc runc

@@ -17,6 +17,7 @@ mod layer_convert;
 mod layer_packed;
 mod layers;
 mod manifest;
+mod policy;
 mod readme;
 mod registry;
 mod registry_config;

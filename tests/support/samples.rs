@@ -1,4 +1,5 @@
-//! The images that scripts/build-base.sh and scripts/build-sample.sh make.
+//! The images that scripts/build-base.sh and scripts/build-sample.sh make, and the programs that
+//! scripts/build-oracles.sh unpacks.
 
 use std::path::PathBuf;
 
@@ -26,4 +27,15 @@ pub fn base() -> String {
 /// A sample: `nginx` or `tiny`.
 pub fn sample(name: &str) -> String {
     layout(&format!("samples/{name}"), "scripts/build-sample.sh")
+}
+
+/// A program to compare with: `cosign` or `skopeo`.
+pub fn oracle(name: &str) -> String {
+    let path = cache().join("oracles/bin").join(name);
+    assert!(
+        path.exists(),
+        "no {}: run scripts/build-oracles.sh",
+        path.display()
+    );
+    path.display().to_string()
 }
