@@ -329,7 +329,7 @@ fn random_partitions(max: usize) -> impl Strategy<Value = (Vec<Partition>, u64)>
                 let partition = Partition {
                     type_guid: Guid::from_u128(id),
                     // Unique whatever chance says.
-                    unique_guid: Guid::from_u128(id >> 8 << 8 | index as u128 + 1),
+                    unique_guid: Guid::from_u128((id >> 8 << 8) | (index as u128 + 1)),
                     name,
                     first_lba: first,
                     last_lba: next - 1,
