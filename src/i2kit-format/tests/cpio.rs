@@ -310,7 +310,7 @@ fn chosen() -> impl Strategy<Value = Chosen> {
     prop_oneof![
         4 => Just(Chosen::Other(Kind::Directory)),
         4 => (0..3000usize).prop_map(Chosen::File),
-        2 => "[ -~]{1,80}".prop_map(|target| Chosen::Other(Kind::Symlink(target))),
+        2 => "[!-~]{1,80}".prop_map(|target| Chosen::Other(Kind::Symlink(target))),
         1 => Just(Chosen::Other(Kind::Fifo)),
         1 => numbers.clone().prop_map(|(major, minor)| Chosen::Other(Kind::CharDevice { major, minor })),
         1 => numbers.prop_map(|(major, minor)| Chosen::Other(Kind::BlockDevice { major, minor })),

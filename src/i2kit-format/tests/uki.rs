@@ -495,8 +495,8 @@ fn section_headers_need_room() {
     assert_eq!(refused(&stub(), &sections), no_room(680, 656));
     // What lies there is not written over.
     let mut full = stub();
-    full[TABLE + 40 + 50] = 1;
-    assert_eq!(refused(&full, &sections[..2]), no_room(80, 50));
+    full[TABLE + 40 + 79] = 1;
+    assert_eq!(refused(&full, &sections[..2]), no_room(80, 79));
     let error = uki::assemble(&full, &sections[..2]).unwrap_err();
     assert!(error.hint().unwrap().contains("larger headers"));
     // SizeOfHeaders ends before the data.
