@@ -55,6 +55,7 @@ test jq jq
 test mkfs.erofs erofs-utils
 test veritysetup cryptsetup-bin
 test sgdisk gdisk
+test sfdisk fdisk
 test fsck.fat dosfstools
 test mcopy mtools
 test cpio cpio

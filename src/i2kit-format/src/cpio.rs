@@ -15,6 +15,8 @@ use crate::layout::{Content, Layout, Piece};
 
 /// The longest path: the kernel skips an entry whose name, with its NUL, exceeds `PATH_MAX`.
 const MAX_PATH: usize = 4095;
+/// The name of the entry that ends an archive.
+const TRAILER: &str = "TRAILER!!!";
 /// File type bits of a mode (`stat(2)`).
 const S_IFMT: u32 = 0o170_000;
 
@@ -90,6 +92,8 @@ pub enum Error {
          empty, \".\" or \"..\" components"
     )]
     Path(String),
+    #[error("write cpio: \"{TRAILER}\" would end the archive")]
+    Trailer,
     #[error("write cpio: {0:?} is there twice")]
     Duplicate(String),
     #[error("write cpio: {0:?} comes before its directory, or has none")]
@@ -130,7 +134,7 @@ pub fn plan(entries: &[Entry]) -> Result<Layout, Error> {
         archive.entry(entry, ino.ok_or(Error::TooManyEntries)?)?;
     }
     archive.bytes = newc::trailer(archive.bytes).map_err(|source| Error::Header {
-        path: "TRAILER!!!".to_owned(),
+        path: TRAILER.to_owned(),
         source,
     })?;
     Ok(archive.finish())
@@ -143,6 +147,9 @@ fn check_paths(entries: &[Entry]) -> Result<(), Error> {
         let bad = |component: &str| matches!(component, "" | "." | "..");
         if path.len() > MAX_PATH || path.contains('\0') || path.split('/').any(bad) {
             return Err(Error::Path(path.clone()));
+        }
+        if path == TRAILER {
+            return Err(Error::Trailer);
         }
         if *mode > 0o7777 {
             return Err(Error::Mode {

@@ -106,7 +106,10 @@ impl Layout {
     /// [`Error`] when the inputs are not those that the layout was planned for.
     pub fn fill(&self, inputs: &[&dyn ReadAt]) -> Result<Vec<u8>, Error> {
         let too_large = || Error::TooLarge { size: self.size };
-        let mut out = vec![0; usize::try_from(self.size).map_err(|_| too_large())?];
+        let size = usize::try_from(self.size).map_err(|_| too_large())?;
+        let mut out = Vec::new();
+        out.try_reserve_exact(size).map_err(|_| too_large())?;
+        out.resize(size, 0);
         for piece in &self.pieces {
             let start = usize::try_from(piece.offset).map_err(|_| too_large())?;
             let len = usize::try_from(piece.content.len()).map_err(|_| too_large())?;

@@ -26,6 +26,9 @@ pub(super) const ATTR_VOLUME_ID: u8 = 0x08;
 pub(super) const ATTR_DIRECTORY: u8 = 0x10;
 pub(super) const ATTR_ARCHIVE: u8 = 0x20;
 pub(super) const ATTR_LONG_NAME: u8 = 0x0f;
+/// Bits of `DIR_NTRes` that Windows NT and others set: the base, the extension is in lower case.
+pub(super) const LOWER_BASE: u8 = 0x08;
+pub(super) const LOWER_EXTENSION: u8 = 0x10;
 /// Marks a free entry.
 pub(super) const FREE: u8 = 0xe5;
 /// Stands for a first byte 0xe5.

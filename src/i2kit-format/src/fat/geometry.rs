@@ -22,6 +22,8 @@ const PAGE: u64 = 4096;
 const CLUSTERS: [u64; 7] = [PAGE, 2048, 1024, SMALLEST, 8192, 16384, LARGEST];
 const SMALLEST: u64 = 512;
 const LARGEST: u64 = 32768;
+/// The last whole MiB with fewer than [`MOST`] of the largest clusters.
+const LARGEST_VOLUME: u64 = 2047 << 20;
 pub(super) const FATS: u8 = 2;
 pub(super) const ROOT_SIZE: u64 = ROOT_ENTRIES as u64 * ENTRY as u64;
 
@@ -44,12 +46,19 @@ impl Geometry {
         CLUSTERS
             .into_iter()
             .find_map(|cluster| Self::with_cluster(cluster, lengths, min_size))
-            .ok_or(Error::VolumeTooLarge {
-                size: lengths
-                    .iter()
-                    .fold(min_size, |sum, len| sum.saturating_add(*len)),
-                max: MOST * LARGEST,
+            .ok_or_else(|| {
+                let clusters = lengths.iter().map(|len| len.div_ceil(LARGEST));
+                let needed = clusters.fold(0_u64, u64::saturating_add);
+                Error::VolumeTooLarge {
+                    size: needed.saturating_mul(LARGEST).max(min_size),
+                    max: Self::most_data(),
+                }
             })
+    }
+
+    /// Bytes of all clusters of the largest volume.
+    fn most_data() -> u64 {
+        Self::with_size(LARGEST_VOLUME, LARGEST).clusters() * LARGEST
     }
 
     fn with_cluster(cluster: u64, lengths: &[u64], min_size: u64) -> Option<Self> {
@@ -68,10 +77,7 @@ impl Geometry {
         let mut size = min_size
             .max(needed * cluster)
             .checked_next_multiple_of(ROUND)?;
-        if size > (MOST + 1) * LARGEST {
-            return None;
-        }
-        loop {
+        while size <= LARGEST_VOLUME {
             let geometry = Self::with_size(size, cluster);
             if geometry.clusters() >= needed {
                 let fits = (FEWEST..=MOST).contains(&geometry.clusters());
@@ -79,6 +85,7 @@ impl Geometry {
             }
             size += ROUND;
         }
+        None
     }
 
     fn with_size(size: u64, cluster: u64) -> Self {
@@ -112,7 +119,7 @@ impl Geometry {
     pub fn boot_sector(&self, volume_id: u32, label: [u8; 11]) -> Result<BootSector, Error> {
         let too_large = || Error::VolumeTooLarge {
             size: self.size,
-            max: MOST * LARGEST,
+            max: Self::most_data(),
         };
         let sectors = u32::try_from(self.size / SECTOR).map_err(|_| too_large())?;
         let sectors_16 = u16::try_from(sectors).ok();

@@ -1,10 +1,10 @@
 //! Short (8.3) and long names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zerocopy::little_endian::U16;
 
-use super::disk::{ATTR_LONG_NAME, LAST_LONG_ENTRY, LongEntry};
+use super::disk::{ATTR_LONG_NAME, LAST_LONG_ENTRY, LOWER_BASE, LOWER_EXTENSION, LongEntry};
 
 /// UTF-16 units in one long-name entry.
 const UNITS: usize = 13;
@@ -26,29 +26,70 @@ pub(super) struct ShortName {
     pub needs_long: bool,
 }
 
-/// The short name of `name` in a directory that holds `taken` already. `None` when all
-/// numbered tails are taken.
-pub(super) fn shorten(name: &str, taken: &BTreeSet<[u8; 11]>) -> Option<ShortName> {
-    if let Some(bytes) = exact(name)
-        && !taken.contains(&bytes)
-    {
-        return Some(ShortName {
-            bytes,
-            needs_long: false,
-        });
+/// Gives the names of one directory their short ones.
+pub(super) struct Shortener<'a> {
+    /// All names of the directory as FAT compares them: who looks for a name must not find
+    /// another that is called so in short.
+    folded: &'a BTreeSet<String>,
+    taken: BTreeSet<[u8; 11]>,
+    /// The number that is tried next behind a base, as the tail cuts it, and an extension: all
+    /// before it are taken.
+    next: BTreeMap<(String, String), u32>,
+}
+
+impl<'a> Shortener<'a> {
+    /// `folded` are the directory's names in upper case.
+    pub fn new(folded: &'a BTreeSet<String>) -> Self {
+        Self {
+            folded,
+            taken: BTreeSet::new(),
+            next: BTreeMap::new(),
+        }
     }
-    let (base, extension) = match name.trim_start_matches('.').rsplit_once('.') {
-        Some((base, extension)) => (base, extension),
-        None => (name, ""),
-    };
-    let (base, extension) = (basis(base, 8), basis(extension, 3));
-    (1..1_000_000)
-        .map(|number| with_tail(&base, &extension, number))
-        .find(|bytes| !taken.contains(bytes))
-        .map(|bytes| ShortName {
+
+    /// The short name of `name`. `None` when all numbered tails are taken.
+    pub fn shorten(&mut self, name: &str) -> Option<ShortName> {
+        if let Some(bytes) = exact(name) {
+            return Some(ShortName {
+                bytes,
+                needs_long: false,
+            });
+        }
+        let (base, extension) = match name.trim_start_matches('.').rsplit_once('.') {
+            Some((base, extension)) => (base, extension),
+            None => (name, ""),
+        };
+        let bytes = self.tailed(&basis(base, 8), &basis(extension, 3), &name.to_uppercase())?;
+        Some(ShortName {
             bytes,
             needs_long: true,
         })
+    }
+
+    /// `base~NUMBER.extension` with the first number that is free; `own` is the long name in
+    /// upper case, which may be the same.
+    fn tailed(&mut self, base: &str, extension: &str, own: &str) -> Option<[u8; 11]> {
+        for digits in 1..=6 {
+            let base: String = base.chars().take(7 - digits as usize).collect();
+            let key = (base, extension.to_owned());
+            let mut number = *self.next.get(&key).unwrap_or(&10_u32.pow(digits - 1));
+            while number < 10_u32.pow(digits) {
+                let bytes = join(
+                    format!("{}~{number}", key.0).as_bytes(),
+                    extension.as_bytes(),
+                );
+                number += 1;
+                let text = short_to_text(&bytes, 0);
+                let free = text == own || !self.folded.contains(&text);
+                if free && self.taken.insert(bytes) {
+                    self.next.insert(key, number);
+                    return Some(bytes);
+                }
+            }
+            self.next.insert(key, number);
+        }
+        None
+    }
 }
 
 /// The name itself, when it is a short one.
@@ -71,12 +112,6 @@ fn basis(text: &str, max: usize) -> String {
         .map(|c| if is_short(c) { c } else { '_' })
         .take(max)
         .collect()
-}
-
-fn with_tail(base: &str, extension: &str, number: u32) -> [u8; 11] {
-    let tail = format!("~{number}");
-    let base: String = base.chars().take(8 - tail.len()).collect();
-    join((base + &tail).as_bytes(), extension.as_bytes())
 }
 
 fn join(base: &[u8], extension: &[u8]) -> [u8; 11] {
@@ -197,15 +232,27 @@ impl LongName {
     }
 }
 
-/// A short name as text; bytes that are not ASCII are replaced.
-pub(super) fn short_to_text(short: &[u8; 11]) -> String {
+/// True for a short name that can be: no control characters and none that FAT keeps for itself,
+/// a base that is not empty. What is not ASCII belongs to some code page.
+pub(super) fn is_short_name(short: &[u8; 11]) -> bool {
+    let forbidden = |byte: &u8| *byte < b' ' || b"\"*+,./:;<=>?[\\]|\x7f".contains(byte);
+    !short.iter().any(forbidden) && !short.starts_with(b" ")
+}
+
+/// A short name as text; bytes that are not ASCII are replaced. Two bits of `cases` (`DIR_NTRes`)
+/// say that base and extension are in lower case, which saves a long entry.
+pub(super) fn short_to_text(short: &[u8; 11], cases: u8) -> String {
     let (base, extension) = short.split_at(8);
-    let text = |bytes: &[u8]| {
-        String::from_utf8_lossy(bytes)
-            .trim_end_matches(' ')
-            .to_owned()
+    let text = |bytes: &[u8], lower: u8| {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.trim_end_matches(' ');
+        if cases & lower == 0 {
+            text.to_owned()
+        } else {
+            text.to_ascii_lowercase()
+        }
     };
-    let (base, extension) = (text(base), text(extension));
+    let (base, extension) = (text(base, LOWER_BASE), text(extension, LOWER_EXTENSION));
     if extension.is_empty() {
         base
     } else {

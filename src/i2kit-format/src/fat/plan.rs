@@ -26,7 +26,8 @@ pub struct NewFile {
 pub struct Options {
     /// Serial number; derive it from content.
     pub volume_id: u32,
-    /// Label: 1 to 11 of A-Z, 0-9, space, `-` and `_`.
+    /// Label: 1 to 11 of A-Z, 0-9, space, `-` and `_`; not `NO NAME`, which means that there is
+    /// none.
     pub label: String,
     /// The volume has at least this many bytes. It grows to what the files and FAT16 need
     /// (about 2 MiB) and to a whole number of MiB.
@@ -95,12 +96,18 @@ fn label(text: &str) -> Result<[u8; 11], Error> {
     let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" -_".contains(&b);
     let mut label = [b' '; 11];
     match label.get_mut(..text.len()) {
-        Some(room) if text.bytes().all(allowed) && !text.trim().is_empty() => {
+        Some(room) if text.bytes().all(allowed) && is_label(text) => {
             room.copy_from_slice(text.as_bytes());
             Ok(label)
         }
         _ => Err(Error::Label(text.to_owned())),
     }
+}
+
+/// True for what can stand as a label: not nothing, not what stands for no label. `fsck.fat`
+/// takes no leading space.
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(' ') && text.trim_end() != "NO NAME"
 }
 
 fn pad(buffer: &mut Vec<u8>, len: u64) -> Result<(), Error> {

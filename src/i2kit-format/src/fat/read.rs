@@ -1,5 +1,7 @@
 //! The reader: every entry of a volume, with where its bytes lie.
 
+use std::collections::VecDeque;
+
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -7,12 +9,12 @@ use super::disk::{
     ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME_ID, BootSector, DirEntry, END_OF_CHAIN, ENTRY,
     FIRST_CLUSTER, FREE, KANJI, LongEntry, SECTOR, SECTOR_LEN, SECTOR_U16, SIGNATURE,
 };
-use super::names::{LongName, short_to_text};
-use super::{Error, MAX_CLUSTERS, MIN_CLUSTERS};
+use super::names::{LongName, is_short_name, short_to_text};
+use super::{Error, MAX_CLUSTERS, MAX_DIRECTORY, MAX_ENTRIES, MAX_PATH, MIN_CLUSTERS};
 use crate::ReadAt;
 
-/// Folders in folders; a path of 260 characters has fewer.
-const MAX_DEPTH: usize = 128;
+/// How the entries of a directory for itself and for the one above are called.
+const DOTS: [&[u8; 11]; 2] = [b".          ", b"..         "];
 
 /// A volume that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +81,15 @@ pub fn read<R: ReadAt + ?Sized>(volume: &R) -> Result<Volume, Error> {
         fat,
         parts,
         entries: Vec::new(),
+        pending: VecDeque::new(),
     };
     let mut root = vec![0; walk.parts.root_size];
     volume.read_exact_at(&mut root, walk.parts.root_offset)?;
-    walk.directory(&root, "", 0)?;
+    walk.directory(&root, "")?;
+    while let Some((path, chain)) = walk.pending.pop_front() {
+        let bytes = walk.clusters(&chain, &path)?;
+        walk.directory(&bytes, &path)?;
+    }
     Ok(Volume {
         volume_id: boot.bs_vol_id.get(),
         label: String::from_utf8_lossy(&boot.bs_vol_lab)
@@ -185,16 +192,13 @@ struct Walk<'a, R: ?Sized> {
     /// and no directory holds itself.
     used: Vec<bool>,
     entries: Vec<Entry>,
+    /// Directories that were named and not yet read, by path, with their clusters: one at a time
+    /// lies in memory.
+    pending: VecDeque<(String, Vec<u16>)>,
 }
 
 impl<R: ReadAt + ?Sized> Walk<'_, R> {
-    fn directory(&mut self, bytes: &[u8], path: &str, depth: usize) -> Result<(), Error> {
-        if depth > MAX_DEPTH {
-            return Err(Error::TooDeep {
-                path: path.to_owned(),
-                max: MAX_DEPTH,
-            });
-        }
+    fn directory(&mut self, bytes: &[u8], path: &str) -> Result<(), Error> {
         let mut long = LongName::default();
         for record in bytes.chunks_exact(ENTRY) {
             let Ok(entry) = DirEntry::read_from_bytes(record) else {
@@ -208,65 +212,43 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
                         long.push(&part);
                     }
                 }
-                [b'.', ..] => long = LongName::default(),
+                name if DOTS.contains(&&name) => long = LongName::default(),
                 _ if entry.dir_attr & ATTR_VOLUME_ID != 0 => long = LongName::default(),
                 _ => {
                     let name = long.take(&entry.dir_name);
-                    self.entry(&entry, name, path, depth)?;
+                    self.entry(&entry, name, path)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        entry: &DirEntry,
-        long: Option<String>,
-        parent: &str,
-        depth: usize,
-    ) -> Result<(), Error> {
-        let name = long.unwrap_or_else(|| {
-            let mut short = entry.dir_name;
-            if let [first @ KANJI, ..] = &mut short {
-                *first = FREE;
-            }
-            short_to_text(&short)
-        });
-        let path = if parent.is_empty() {
-            name
-        } else {
-            format!("{parent}/{name}")
-        };
-        let directory = entry.dir_attr & ATTR_DIRECTORY != 0;
+    fn entry(&mut self, entry: &DirEntry, long: Option<String>, parent: &str) -> Result<(), Error> {
+        if self.entries.len() >= MAX_ENTRIES {
+            return Err(Error::TooManyEntries);
+        }
+        let path = path(parent, &long.map_or_else(|| short_name(entry, parent), Ok)?)?;
         let first = entry.dir_fst_clus_lo.get();
         let chain = if first == 0 {
             Vec::new()
         } else {
             self.chain(first, &path)?
         };
-        let size = if directory {
-            0
+        let directory = entry.dir_attr & ATTR_DIRECTORY != 0;
+        let (size, extents) = if directory {
+            self.pending.push_back((path.clone(), chain));
+            (0, Vec::new())
         } else {
-            u64::from(entry.dir_file_size.get())
+            let size = u64::from(entry.dir_file_size.get());
+            (size, self.extents(&chain, size, &path)?)
         };
-        let extents = if directory {
-            Vec::new()
-        } else {
-            self.extents(&chain, size, &path)?
-        };
-        let mtime = unix_time(entry.dir_wrt_date.get(), entry.dir_wrt_time.get());
         self.entries.push(Entry {
-            path: path.clone(),
+            mtime: unix_time(entry.dir_wrt_date.get(), entry.dir_wrt_time.get()),
+            path,
             directory,
             size,
-            mtime,
             extents,
         });
-        if directory {
-            let bytes = self.clusters(&chain)?;
-            self.directory(&bytes, &path, depth + 1)?;
-        }
         Ok(())
     }
 
@@ -318,13 +300,52 @@ impl<R: ReadAt + ?Sized> Walk<'_, R> {
         Ok(extents)
     }
 
-    fn clusters(&self, chain: &[u16]) -> Result<Vec<u8>, Error> {
+    /// A directory's bytes.
+    fn clusters(&self, chain: &[u16], path: &str) -> Result<Vec<u8>, Error> {
+        let size = chain.len() as u64 * self.parts.cluster as u64;
+        if size > MAX_DIRECTORY {
+            return Err(Error::DirectorySize {
+                path: path.to_owned(),
+                size,
+            });
+        }
         let mut bytes = vec![0; chain.len() * self.parts.cluster];
         for (room, cluster) in bytes.chunks_exact_mut(self.parts.cluster).zip(chain) {
             self.volume
                 .read_exact_at(room, self.parts.cluster_offset(*cluster))?;
         }
         Ok(bytes)
+    }
+}
+
+/// The short name of an entry without a long one.
+fn short_name(entry: &DirEntry, parent: &str) -> Result<String, Error> {
+    let mut short = entry.dir_name;
+    if let [first @ KANJI, ..] = &mut short {
+        *first = FREE;
+    }
+    let name = short_to_text(&short, entry.dir_nt_res);
+    if is_short_name(&short) {
+        Ok(name)
+    } else {
+        Err(Error::Name {
+            path: parent.to_owned(),
+            name,
+        })
+    }
+}
+
+fn path(parent: &str, name: &str) -> Result<String, Error> {
+    let path = if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}/{name}")
+    };
+    let units = path.encode_utf16().count();
+    if units > MAX_PATH {
+        Err(Error::PathLength { path, units })
+    } else {
+        Ok(path)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{self, ShortName};
+use super::names::{self, ShortName, Shortener};
 use super::plan::NewFile;
-use super::{Error, disk::ENTRY};
+use super::{Error, MAX_ENTRIES, MAX_PATH, disk::ENTRY};
 
 /// Entries of the root directory; the usual number.
 pub(super) const ROOT_ENTRIES: u16 = 512;
 /// The most entries of another directory: drivers may refuse 2 MiB and more.
-const MAX_ENTRIES: usize = 65_535;
+const MAX_SLOTS: usize = 65_535;
 
 /// Index 0 is the root; a parent comes before its children.
 pub(super) struct Tree {
@@ -53,6 +53,10 @@ impl Tree {
                 });
             }
         }
+        let count = files.len() + tree.directories.len() - 1;
+        if count > MAX_ENTRIES {
+            return Err(Error::TooManyFiles { count });
+        }
         Ok(tree)
     }
 
@@ -60,6 +64,13 @@ impl Tree {
         let components: Vec<&str> = path.split('/').collect();
         if !components.iter().all(|name| names::is_valid(name)) {
             return Err(Error::Path(path.to_owned()));
+        }
+        let units = path.encode_utf16().count();
+        if units > MAX_PATH {
+            return Err(Error::PathTooLong {
+                path: path.to_owned(),
+                units,
+            });
         }
         let Some((name, parents)) = components.split_last() else {
             return Ok(());
@@ -113,10 +124,9 @@ impl Directory {
 
     /// The children in the order of their names.
     pub fn slots(&self) -> Result<Vec<Slot<'_>>, Error> {
-        let mut taken = BTreeSet::new();
+        let mut shortener = Shortener::new(&self.folded);
         let slots = self.children.iter().map(|(name, child)| {
-            let short = names::shorten(name, &taken).ok_or_else(|| self.full())?;
-            taken.insert(short.bytes);
+            let short = shortener.shorten(name).ok_or_else(|| self.full())?;
             Ok(Slot {
                 name,
                 short,
@@ -141,7 +151,7 @@ impl Directory {
         let max = if self.is_root() {
             usize::from(ROOT_ENTRIES)
         } else {
-            MAX_ENTRIES
+            MAX_SLOTS
         };
         if count > max {
             Err(self.full())

@@ -21,6 +21,8 @@ pub(crate) const SECTOR_LEN: usize = 512;
 pub const PRIMARY_SECTORS: u64 = 34;
 /// Sectors after the last usable one: entries, header.
 pub const BACKUP_SECTORS: u64 = 33;
+/// The most sectors of a disk: its bytes can be counted in 64 bits.
+pub(crate) const MAX_LBAS: u64 = u64::MAX / SECTOR;
 /// Entries that [`write()`] makes room for.
 pub const MAX_PARTITIONS: usize = 128;
 /// The same, as it stands in the header.
@@ -133,6 +135,8 @@ pub enum Error {
     TooManyPartitions { count: usize },
     #[error("write GPT: a disk of {disk_lbas} sectors has no room for the table")]
     DiskTooSmall { disk_lbas: u64 },
+    #[error("write GPT: a disk of {disk_lbas} sectors, at most {max}")]
+    DiskTooLarge { disk_lbas: u64, max: u64 },
     #[error("write GPT: partition {name:?} has the nil type or the nil GUID")]
     NilGuid { name: String },
     #[error("write GPT: partition name {name:?} has {units} UTF-16 units, at most {MAX_NAME}")]
@@ -184,6 +188,8 @@ pub enum Damage {
     MyLba { found: u64, actual: u64 },
     #[error("{count} entries of {size} bytes")]
     EntryArray { count: u32, size: u32 },
+    #[error("the disk ends before its entries")]
+    EntriesTruncated,
     #[error("entries' CRC32 is {found:#010x}, should be {computed:#010x}")]
     EntriesCrc { found: u32, computed: u32 },
     #[error("partition {number} has sectors {first_lba}..={last_lba}")]

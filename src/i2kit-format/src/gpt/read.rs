@@ -5,7 +5,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
 use super::disk::{ENTRY_SIZE, Entry, HEADER_SIZE, Header, REVISION_1_0, SIGNATURE};
-use super::{Damage, Error, Partition, SECTOR, Table, TableCopy};
+use super::{Damage, Error, MAX_LBAS, Partition, SECTOR, Table, TableCopy};
 use crate::ReadAt;
 use crate::guid::Guid;
 
@@ -53,7 +53,7 @@ fn read_copy<R: ReadAt + ?Sized>(disk: &R, lba: u64, copy: TableCopy) -> Attempt
     let entry_size = header.size_of_partition_entry.get();
     let len = u64::from(header.number_of_partition_entries.get()) * u64::from(entry_size);
     let Some(offset) = within(disk, header.partition_entry_lba.get(), len) else {
-        return Ok(Err(Damage::Truncated));
+        return Ok(Err(Damage::EntriesTruncated));
     };
     // parse_header bounded both factors.
     let mut entries = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -138,7 +138,7 @@ fn parse_entries(header: &Header, bytes: &[u8]) -> Result<Vec<Partition>, Damage
 
 fn parse_entry(number: usize, entry: &Entry) -> Result<Partition, Damage> {
     let (first_lba, last_lba) = (entry.starting_lba.get(), entry.ending_lba.get());
-    if first_lba > last_lba || last_lba >= u64::MAX / SECTOR {
+    if first_lba > last_lba || last_lba >= MAX_LBAS {
         return Err(Damage::Sectors {
             number,
             first_lba,

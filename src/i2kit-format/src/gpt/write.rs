@@ -6,7 +6,9 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::disk::{
     ENTRY_SIZE, Entry, HEADER_SIZE, Header, MbrRecord, ProtectiveMbr, REVISION_1_0, SIGNATURE,
 };
-use super::{BACKUP_SECTORS, Error, Gpt, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition};
+use super::{
+    BACKUP_SECTORS, Error, Gpt, MAX_LBAS, MAX_NAME, MAX_PARTITIONS, PRIMARY_SECTORS, Partition,
+};
 use crate::guid::Guid;
 
 const SECTOR_BYTES: usize = super::SECTOR_LEN;
@@ -43,6 +45,12 @@ impl Place {
         // At least one usable sector, or first_usable_lba would exceed last_usable_lba.
         if disk_lbas <= PRIMARY_SECTORS + BACKUP_SECTORS {
             return Err(Error::DiskTooSmall { disk_lbas });
+        }
+        if disk_lbas > MAX_LBAS {
+            return Err(Error::DiskTooLarge {
+                disk_lbas,
+                max: MAX_LBAS,
+            });
         }
         Ok(Self {
             last_lba: disk_lbas - 1,

@@ -13,6 +13,9 @@ pub(super) const READ_ONLY_DATA: u32 = 0x4000_0040;
 /// Index of the certificate table in the data directories.
 pub(super) const CERTIFICATE_TABLE: usize = 4;
 
+/// Bytes of a data directory.
+pub(super) const DATA_DIRECTORY: usize = 8;
+
 /// COFF file header (section 3.3).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -24,9 +24,16 @@ pub enum Error {
     Truncated { what: &'static str, len: u64 },
     #[error("read PE: optional header has magic {0:#06x}, only PE32+ (0x020b) is read")]
     NotPe32Plus(u16),
+    #[error("read PE: optional header has {0} bytes, PE32+ has 112 at least")]
+    OptionalHeader(u16),
+    #[error("read PE: optional header of {size} bytes has no room for {count} data directories")]
+    DataDirectories { size: u16, count: u32 },
     #[error("read PE: FileAlignment {file}, SectionAlignment {section}")]
     Alignment { file: u32, section: u32 },
-    #[error("assemble UKI: section name {0:?} is not 1 to 8 printable ASCII bytes")]
+    #[error(
+        "assemble UKI: section name {0:?} is not 1 to 8 printable ASCII bytes, the first one no \
+         slash"
+    )]
     SectionName(String),
     #[error("assemble UKI: two sections {0:?}")]
     DuplicateSection(String),

@@ -4,7 +4,9 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::Error;
-use super::disk::{CERTIFICATE_TABLE, OptionalHeader, READ_ONLY_DATA, SectionHeader};
+use super::disk::{
+    CERTIFICATE_TABLE, DATA_DIRECTORY, OptionalHeader, READ_ONLY_DATA, SectionHeader,
+};
 use super::read::{Headers, read_headers};
 use crate::ReadAt;
 use crate::layout::{Content, Layout, Piece};
@@ -37,6 +39,7 @@ pub struct NewSection {
 /// room for the section headers.
 pub fn plan(stub: &[u8], sections: &[NewSection]) -> Result<Layout, Error> {
     let headers = read_headers(stub)?;
+    check_directories(&headers)?;
     check_names(&headers, sections)?;
     let new = place(&headers, sections, stub)?;
     let head = head(stub, &headers, &new)?;
@@ -80,6 +83,18 @@ pub fn assemble(stub: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>, Erro
     Ok(plan(stub, &new)?.fill(&inputs)?)
 }
 
+/// The data directories end before the section table.
+fn check_directories(headers: &Headers) -> Result<(), Error> {
+    let size = headers.coff.size_of_optional_header.get();
+    let count = headers.optional.number_of_rva_and_sizes.get();
+    let room = usize::from(size).saturating_sub(size_of::<OptionalHeader>()) / DATA_DIRECTORY;
+    if count as usize > room {
+        Err(Error::DataDirectories { size, count })
+    } else {
+        Ok(())
+    }
+}
+
 fn check_names(headers: &Headers, sections: &[NewSection]) -> Result<(), Error> {
     let mut seen: Vec<[u8; 8]> = headers
         .sections
@@ -101,7 +116,9 @@ fn check_names(headers: &Headers, sections: &[NewSection]) -> Result<(), Error> 
 
 fn raw_name(name: &str) -> Result<[u8; 8], Error> {
     let error = || Error::SectionName(name.to_owned());
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // A slash and a number stand for a longer name elsewhere in the file.
+    let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
+    if name.is_empty() || name.starts_with('/') || !printable {
         return Err(error());
     }
     let mut raw = [0; 8];
@@ -181,10 +198,11 @@ fn file_end(sections: &[SectionHeader]) -> u64 {
 
 fn memory_end(sections: &[SectionHeader]) -> u64 {
     let ends = sections.iter().map(|section| {
-        let size = section
-            .virtual_size
-            .get()
-            .max(section.size_of_raw_data.get());
+        // Some linkers leave VirtualSize 0.
+        let size = match section.virtual_size.get() {
+            0 => section.size_of_raw_data.get(),
+            size => size,
+        };
         u64::from(section.virtual_address.get()) + u64::from(size)
     });
     ends.max().unwrap_or(0)
@@ -211,7 +229,8 @@ fn head(stub: &[u8], headers: &Headers, new: &[SectionHeader]) -> Result<Vec<u8>
     put(&mut head, headers.optional_offset(), optional.as_bytes()).ok_or_else(truncated)?;
     if optional.number_of_rva_and_sizes.get() as usize > CERTIFICATE_TABLE {
         let directories = headers.optional_offset() + size_of::<OptionalHeader>();
-        put(&mut head, directories + CERTIFICATE_TABLE * 8, &[0; 8]).ok_or_else(truncated)?;
+        let certificates = directories + CERTIFICATE_TABLE * DATA_DIRECTORY;
+        put(&mut head, certificates, &[0; DATA_DIRECTORY]).ok_or_else(truncated)?;
     }
     put(&mut head, headers.section_table_end(), new.as_bytes()).ok_or_else(truncated)?;
     Ok(head)

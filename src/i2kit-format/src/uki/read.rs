@@ -106,18 +106,15 @@ pub(super) fn read_headers<R: ReadAt + ?Sized>(file: &R) -> Result<Headers, Erro
     let coff_offset = find_coff(file)?;
     let coff: CoffHeader = record(file, coff_offset, "the COFF header")?;
     let optional_offset = coff_offset + size_of::<CoffHeader>() as u64;
-    let optional_size = u64::from(coff.size_of_optional_header.get());
+    let optional_size = coff.size_of_optional_header.get();
     let optional: OptionalHeader = record(file, optional_offset, "the optional header")?;
     if optional.magic.get() != PE32_PLUS {
         return Err(Error::NotPe32Plus(optional.magic.get()));
     }
-    if optional_size < size_of::<OptionalHeader>() as u64 {
-        return Err(Error::Truncated {
-            what: "the optional header",
-            len: file.len(),
-        });
+    if usize::from(optional_size) < size_of::<OptionalHeader>() {
+        return Err(Error::OptionalHeader(optional_size));
     }
-    let table = optional_offset + optional_size;
+    let table = optional_offset + u64::from(optional_size);
     let sections = (0..u64::from(coff.number_of_sections.get()))
         .map(|i| {
             record(
