@@ -109,3 +109,32 @@ pub fn env_name(name: &str) -> Result<(), String> {
     ok.then_some(())
         .ok_or_else(|| "must be printable ASCII characters other than '='".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn takes_the_names_that_kubernetes_takes() {
+        type Rule = fn(&str) -> Result<(), String>;
+        let rules: [(&str, Rule); 6] = [
+            ("label", dns_label),
+            ("subdomain", dns_subdomain),
+            ("key", qualified_name),
+            ("value", label_value),
+            ("env", env_name),
+            ("port", port_name),
+        ];
+        let table = include_str!("../../fixtures/kubernetes/names.json");
+        let rows: Vec<(String, BTreeMap<String, bool>)> = serde_json::from_str(table).unwrap();
+        assert!(rows.len() > 60);
+        for (name, want) in rows {
+            for (rule, check) in rules {
+                let got = check(&name);
+                assert_eq!(got.is_ok(), want[rule], "{rule} {name:?}: {got:?}");
+            }
+        }
+    }
+}
