@@ -1,7 +1,7 @@
 //! Pod + image configs → the guest contract, with what the kubelet and containerd's CRI would
 //! decide decided here: commands, variables, users, limits, signals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, User, VERSION, Volume};
@@ -374,7 +374,9 @@ impl Planned<'_> {
 
     /// Absolute, cleaned, sorted, without those that a mount takes the place of.
     fn image_volumes(&self) -> Result<Vec<String>, Error> {
-        let mut volumes = Vec::new();
+        let mounts = self.container.mounts.iter();
+        let mounted: BTreeSet<_> = mounts.map(|mount| mount.path.as_str()).collect();
+        let mut volumes = BTreeSet::new();
         for volume in self.config.volumes().iter().flatten() {
             let parts: Vec<_> = volume
                 .split('/')
@@ -384,13 +386,11 @@ impl Planned<'_> {
                 return Err(self.bad_path("volume", volume));
             }
             let path = format!("/{}", parts.join("/"));
-            if self.container.mounts.iter().all(|mount| mount.path != path) {
-                volumes.push(path);
+            if !mounted.contains(path.as_str()) {
+                volumes.insert(path);
             }
         }
-        volumes.sort();
-        volumes.dedup();
-        Ok(volumes)
+        Ok(volumes.into_iter().collect())
     }
 
     fn stop_signal(&self) -> Result<u8, Error> {

@@ -54,7 +54,7 @@ pub struct PodArgs {
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Which Pod, when the manifests hold several
-    #[arg(long, requires = "files")]
+    #[arg(long)]
     pub name: Option<String>,
     /// Where an image comes from: NAME=oci:DIR[:TAG | @DIGEST]
     #[arg(long = "image", value_name = "NAME=SOURCE")]

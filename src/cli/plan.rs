@@ -102,6 +102,12 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>) -> Result<(Pod, String), Error>
     let mut hash = Sha256::new();
     let pod = match origin {
         Origin::Image { reference, args } => {
+            if arguments.name.is_some() {
+                return Err(Error::Argument {
+                    argument: "--name".to_owned(),
+                    reason: "it picks among the Pods of -f, and there is no -f",
+                });
+            }
             hash.update(reference.as_bytes());
             args.iter()
                 .for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));

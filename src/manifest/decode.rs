@@ -2,7 +2,7 @@
 //! mapping's [`Schema`], so that nothing is silently ignored.
 
 use super::error::{Error, MAX_ERRORS, Note, Position, quoted};
-use super::fields::{Fate, Schema};
+use super::fields::{self, Fate, Schema};
 use super::scalar::Scalar;
 use super::yaml::{Entry, Node, Value, kind};
 
@@ -192,9 +192,10 @@ impl<'a> Field<'a> {
             Value::Scalar {
                 scalar: Scalar::Float(value),
                 ..
-            } if value.fract() == 0.0 && value.abs() < 1e18 => {
+            } if value.fract() == 0.0 => {
                 // Written without exponent or fraction, so it parses as what it is.
-                format!("{value:.0}").parse().ok()
+                let end = if *value < 0.0 { i128::MIN } else { i128::MAX };
+                Some(format!("{value:.0}").parse().unwrap_or(end))
             }
             Value::Scalar {
                 scalar: Scalar::Str(text),
@@ -414,12 +415,12 @@ impl<'a> Fields<'a> {
         let message = format!("unknown field {} in {place}", quoted(&entry.key));
         // Whoever has so many problems has another one than a typing error.
         let few = report.errors.len() < MAX_ERRORS;
-        match closest(&entry.key, schema.names().filter(|_| few)) {
-            Some(name) => {
-                report.error_hint(entry.position, message, format!("did you mean {name:?}?"));
-            }
-            None => report.error(entry.position, message),
-        }
+        let meant = || closest(&entry.key, schema.names().filter(|_| few));
+        let hint = match fields::home(&entry.key, schema) {
+            Some(place) => Some(format!("it belongs in {place}")),
+            None => meant().map(|name| format!("did you mean {name:?}?")),
+        };
+        report.push(entry.position, message, hint);
     }
 }
 

@@ -366,6 +366,28 @@ pub const EMPTY_DIR: Schema = Schema {
     special: &[],
 };
 
+/// Where fields are looked for that stand in another of these places.
+const HOMES: [(&Schema, &str); 6] = [
+    (&METADATA, "metadata"),
+    (&POD_SPEC, "the Pod's spec"),
+    (&CONTAINER, "a container"),
+    (&DEPLOYMENT_SPEC, "the Deployment's spec"),
+    (&POD, ""),
+    (&DEPLOYMENT, ""),
+];
+
+/// The place that a field which `schema` does not know belongs in, when a wrong indentation or
+/// nesting explains it.
+#[must_use]
+pub fn home(field: &str, schema: &Schema) -> Option<&'static str> {
+    let is_home = |one: &Schema| one.name == schema.name;
+    HOMES.iter().find(|(one, _)| is_home(one))?;
+    let found = HOMES.iter().find(|(one, _)| one.fate(field).is_some());
+    found
+        .map(|(_, place)| *place)
+        .filter(|place| !place.is_empty())
+}
+
 /// Any document: nothing is judged before its kind is known.
 pub const ANY: Schema = Schema {
     name: "any",

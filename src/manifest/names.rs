@@ -1,6 +1,8 @@
 //! Name rules of the Kubernetes API (`k8s.io/apimachinery/pkg/util/validation`). Each returns
 //! what is wrong, to follow the name in a message.
 
+use super::error::quoted;
+
 fn is_lower_alnum(b: u8) -> bool {
     b.is_ascii_lowercase() || b.is_ascii_digit()
 }
@@ -54,7 +56,8 @@ pub fn dns_subdomain(name: &str) -> Result<(), String> {
 pub fn qualified_name(key: &str) -> Result<(), String> {
     let name = match key.split_once('/') {
         Some((prefix, name)) => {
-            dns_subdomain(prefix).map_err(|e| format!("has a bad prefix {prefix:?}, which {e}"))?;
+            dns_subdomain(prefix)
+                .map_err(|e| format!("has a bad prefix {}, which {e}", quoted(prefix)))?;
             name
         }
         None => key,

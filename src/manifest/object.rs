@@ -155,6 +155,7 @@ fn template(
     name: &str,
 ) -> Option<Pod> {
     replicas(report, deployment);
+    let before = report.errors.len();
     let mut meta = Metadata::default();
     let field = template.get("metadata");
     if let Some(fields) = field.and_then(|f| f.fields(report, &fields::METADATA)) {
@@ -166,7 +167,8 @@ fn template(
         }
     }
     name.clone_into(&mut meta.name);
-    selector(report, deployment, &meta.labels);
+    let labels = (report.errors.len() == before).then_some(&meta.labels);
+    selector(report, deployment, labels);
     let field = template.require(report, "spec")?;
     let spec = pod_spec(report, &field)?;
     if spec.restart_policy != RestartPolicy::Always {
@@ -303,11 +305,16 @@ fn optional_string(report: &mut Report, value: &Field<'_>) -> Option<String> {
     }
 }
 
-/// The selector must be there and match the template's labels.
-fn selector(report: &mut Report, deployment: &Fields<'_>, labels: &BTreeMap<String, String>) {
+/// The selector must be there and match the template's labels; `None` when these are wrong.
+fn selector(
+    report: &mut Report,
+    deployment: &Fields<'_>,
+    labels: Option<&BTreeMap<String, String>>,
+) {
     let Some(field) = deployment.require(report, "selector") else {
         return;
     };
+    let before = report.errors.len();
     let Some(fields) = field.fields(report, &fields::LABEL_SELECTOR) else {
         return;
     };
@@ -316,16 +323,18 @@ fn selector(report: &mut Report, deployment: &Fields<'_>, labels: &BTreeMap<Stri
         .map(|f| self::labels(report, &f))
         .unwrap_or_default();
     let expressions = fields.items(report, "matchExpressions");
+    let none = BTreeMap::new();
+    let had = labels.unwrap_or(&none);
+    let mut matches = wanted.iter().all(|(k, v)| had.get(k) == Some(v));
+    for expression in &expressions {
+        matches &= requirement(report, expression, had).unwrap_or(true);
+    }
+    if report.errors.len() > before {
+        return;
+    }
     if wanted.is_empty() && expressions.is_empty() {
         field.refuse(report, "must select the template's labels, but is empty");
-    }
-    let mut matches = wanted
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    for expression in expressions {
-        matches &= requirement(report, &expression, labels).unwrap_or(true);
-    }
-    if !matches {
+    } else if labels.is_some() && !matches {
         field.refuse(
             report,
             "does not match the labels in spec.template.metadata.labels",

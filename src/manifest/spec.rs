@@ -49,7 +49,8 @@ impl Unique {
 pub fn pod_spec(report: &mut Report, spec: &Field<'_>) -> Option<Spec> {
     let fields = spec.fields(report, &fields::POD_SPEC)?;
     let volumes = volumes(report, &fields);
-    let containers = containers(report, &fields, &volumes);
+    let known: BTreeSet<_> = volumes.iter().map(String::as_str).collect();
+    let containers = containers(report, &fields, &known);
     Some(Spec {
         hostname: fields
             .get_text("hostname")
@@ -60,7 +61,7 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>) -> Option<Spec> {
             .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
             .unwrap_or_default(),
         security: security(report, &fields, &fields::POD_SECURITY_CONTEXT),
-        volumes: volumes.into_iter().collect(),
+        volumes,
         containers,
     })
 }
@@ -129,7 +130,7 @@ fn volumes(report: &mut Report, spec: &Fields<'_>) -> Vec<String> {
     volumes
 }
 
-fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &[String]) -> Vec<Container> {
+fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &BTreeSet<&str>) -> Vec<Container> {
     let Some(list) = spec.require(report, "containers") else {
         return Vec::new();
     };
@@ -156,7 +157,7 @@ fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &[String]) -> Vec
     containers
 }
 
-fn container(report: &mut Report, fields: &Fields<'_>, volumes: &[String]) -> Container {
+fn container(report: &mut Report, fields: &Fields<'_>, volumes: &BTreeSet<&str>) -> Container {
     Container {
         name: fields
             .require(report, "name")
@@ -288,7 +289,10 @@ fn resource_list(report: &mut Report, list: Option<&Field<'_>>) -> ResourceList 
         return ResourceList::default();
     };
     let mut amounts = ResourceList::default();
-    for (name, position, field) in list.entries(report) {
+    for (name, position, mut field) in list.entries(report) {
+        if matches!(name, "cpu" | "memory") {
+            field.path = format!("{}.{name}", list.path);
+        }
         match name {
             _ if field.node.is_null() => {}
             "cpu" => amounts.cpu = quantity(report, &field),
@@ -320,11 +324,8 @@ fn unknown_resource(report: &mut Report, position: Position, path: &str, name: &
 fn memory(report: &mut Report, field: &Field<'_>) -> Option<Quantity> {
     let amount = quantity(report, field)?;
     if !amount.is_whole() {
-        let bytes = amount.value();
-        let message = format!(
-            "{}: not a whole number of bytes, taken as {bytes}",
-            field.path
-        );
+        let (path, bytes) = (&field.path, amount.value());
+        let message = format!("{path}: not a whole number of bytes, {bytes} is taken");
         report.note(field.position(), message);
     }
     Some(amount)
@@ -355,14 +356,19 @@ fn request(
     if wanted > most {
         let entries = requests.map(|list| list.entries(&mut Report::default()));
         let mut entries = entries.unwrap_or_default().into_iter();
-        if let Some((_, _, field)) = entries.find(|(known, ..)| *known == name) {
+        if let Some((_, _, mut field)) = entries.find(|(known, ..)| *known == name) {
+            field.path = format!("{}.{name}", requests.map_or("", |list| &list.path));
             field.refuse(report, format!("is more than the {name} limit"));
         }
     }
     request
 }
 
-fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Vec<VolumeMount> {
+fn mounts(
+    report: &mut Report,
+    container: &Fields<'_>,
+    volumes: &BTreeSet<&str>,
+) -> Vec<VolumeMount> {
     let mut paths = Unique::default();
     let mut mounts = Vec::new();
     for item in container.items(report, "volumeMounts") {
@@ -371,7 +377,7 @@ fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Ve
         };
         let volume = fields.require(report, "name").and_then(|f| {
             let name = f.string(report)?;
-            if !volumes.contains(&name) {
+            if !volumes.contains(name.as_str()) {
                 f.refuse(report, no_volume(volumes));
             }
             Some(name)
@@ -396,15 +402,17 @@ fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Ve
     mounts
 }
 
-fn no_volume(volumes: &[String]) -> String {
-    let names: BTreeSet<_> = volumes.iter().map(String::as_str).collect();
-    match names.is_empty() {
-        true => "is no volume of the Pod, which has none".to_owned(),
-        false => {
-            let names: Vec<_> = names.into_iter().collect();
-            format!("is no volume of the Pod, which has {}", names.join(", "))
-        }
+/// Most volumes that a message lists.
+const MAX_LISTED: usize = 10;
+
+fn no_volume(volumes: &BTreeSet<&str>) -> String {
+    let mut names: Vec<_> = volumes.iter().take(MAX_LISTED).copied().collect();
+    match volumes.len() {
+        0 => names.push("none"),
+        len if len > MAX_LISTED => names.push("more"),
+        _ => {}
     }
+    format!("is no volume of the Pod, which has {}", names.join(", "))
 }
 
 /// Absolute and without empty or `.` components; the kubelet takes a relative one from `/`.

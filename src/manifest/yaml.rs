@@ -127,21 +127,18 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Rc<Node>>, Error> {
 
 /// Bytes → text: UTF-8 without byte order mark or control characters.
 fn decode_text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
-    let whole = |message: String, hint: Option<&str>| Error {
-        file: file.to_owned(),
-        position: None,
-        message,
-        hint: hint.map(str::to_owned),
-    };
     if bytes.len() > MAX_BYTES {
-        let message = format!("more than {MAX_BYTES} bytes, the most a manifest may have");
-        return Err(whole(message, None));
+        return Err(Error {
+            file: file.to_owned(),
+            position: None,
+            message: format!("more than {MAX_BYTES} bytes, the most a manifest may have"),
+            hint: None,
+        });
     }
     if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
-        return Err(whole(
-            "is UTF-16, not UTF-8".to_owned(),
-            Some("save it as UTF-8"),
-        ));
+        let start = Position { line: 1, column: 1 };
+        let hint = Some("save it as UTF-8".to_owned());
+        return Err(at(file, start, "is UTF-16, not UTF-8".to_owned(), hint));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -228,7 +225,9 @@ impl<'a> Composer<'a> {
             ErrorKind::TabNotAllowed
             | ErrorKind::TabInBlockIndentation
             | ErrorKind::TabInIndentation
-            | ErrorKind::TabAtBlockScalarStart => Some("YAML is indented with spaces, not tabs"),
+            | ErrorKind::TabAtBlockScalarStart => Some(TABS),
+            ErrorKind::UnexpectedCharacter { .. } => Some("quote what begins with it"),
+            _ if e.info().contains("found a tab") => Some(TABS),
             _ => None,
         };
         self.error(position, format!("not valid YAML: {}", e.info()), hint)
@@ -339,8 +338,7 @@ impl<'a> Composer<'a> {
     }
 
     fn foreign_tag(&self, tag: &Tag, at: Position) -> Error {
-        let tag = tag.original().to_string();
-        let tag: String = tag.chars().take(MAX_TAG).collect();
+        let tag = quoted(&tag.original());
         let message = format!("YAML tag {tag} has no meaning in a manifest");
         self.error(at, message, Some("remove the tag"))
     }
@@ -399,7 +397,8 @@ impl<'a> Composer<'a> {
                 scalar: Scalar::Str(text),
                 ..
             } => return Ok(text.clone()),
-            Value::Scalar { text, .. } if text.is_empty() => {
+            // The parser's text for nothing at all.
+            Value::Scalar { text, .. } if text == "~" => {
                 return Err(self.error(position, "a key is missing before \":\"", None));
             }
             Value::Scalar { scalar, text } => {
@@ -452,8 +451,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// Longest part of a tag that a message repeats, in characters.
-const MAX_TAG: usize = 100;
+const TABS: &str = "YAML is indented with spaces, not tabs";
 const MERGE_FIRST: &str = "move \"<<\" to the top of its mapping; kubectl lets a later one win";
 
 fn is_merge(event: &Event<'_>) -> bool {
@@ -493,19 +491,19 @@ mod tests {
         ),
         (
             "a: !foo b\n",
-            "m.yaml:1:9: YAML tag !foo has no meaning in a manifest",
+            "m.yaml:1:9: YAML tag \"!foo\" has no meaning in a manifest",
         ),
         (
             "a: !!binary aGk=\n",
-            "m.yaml:1:13: YAML tag !!binary has no meaning in a manifest",
+            "m.yaml:1:13: YAML tag \"!!binary\" has no meaning in a manifest",
         ),
         (
             "a: !!timestamp 2001-01-01\n",
-            "m.yaml:1:16: YAML tag !!timestamp has no meaning in a manifest",
+            "m.yaml:1:16: YAML tag \"!!timestamp\" has no meaning in a manifest",
         ),
         (
             "a: !!set {b, c}\n",
-            "m.yaml:1:10: YAML tag !!set has no meaning in a manifest",
+            "m.yaml:1:10: YAML tag \"!!set\" has no meaning in a manifest",
         ),
         (
             "a: b#c\nd: \"e\"#f\n",
