@@ -1,7 +1,7 @@
 //! Pod + image configs → the guest contract, with what the kubelet and containerd's CRI would
 //! decide decided here: commands, variables, users, limits, signals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, User, VERSION, Volume};
@@ -15,6 +15,11 @@ const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 /// Highest id that containerd takes for a number rather than a name.
 const MAX_ID: u32 = i32::MAX.unsigned_abs();
+/// Longest argument or `NAME=value` that `execve` takes, without its NUL (`MAX_ARG_STRLEN`).
+const MAX_STRING: usize = (128 << 10) - 1;
+/// Most bytes of arguments and variables together, each with NUL and pointer: a quarter of the
+/// usual stack limit (`execve(2)`).
+const MAX_STRINGS: usize = 2 << 20;
 /// SIGTERM.
 const DEFAULT_STOP_SIGNAL: u8 = 15;
 
@@ -41,7 +46,23 @@ pub enum Error {
         /// Its image.
         image: String,
     },
-    /// The image's `User` has more than one colon, or an empty part.
+    /// An argument or variable is too long to be passed to a process.
+    #[error("container {container}: {what} has more than {MAX_STRING} bytes, the most Linux takes")]
+    TooLong {
+        /// The container.
+        container: String,
+        /// Which one.
+        what: String,
+    },
+    /// Arguments and variables are too long together.
+    #[error(
+        "container {container}: arguments and variables have more than {MAX_STRINGS} bytes, the most Linux takes"
+    )]
+    TooMuch {
+        /// The container.
+        container: String,
+    },
+    /// The image's `User` has more than one colon, an empty part, or a number out of range.
     #[error("container {container}: image {image} has a bad User {user:?}")]
     BadUser {
         /// The container.
@@ -196,7 +217,13 @@ struct Planned<'a> {
 
 impl Planned<'_> {
     fn contract(&self, hostname: &str) -> Result<Container, Error> {
-        let vars = self.manifest_env();
+        let vars = self.manifest_env()?;
+        let args = self.args(&vars)?;
+        let env = self.env(hostname, &vars)?;
+        let mut room = self.room();
+        for text in args.iter().chain(&env) {
+            room.take(text.len())?;
+        }
         let mount = |m: &manifest::VolumeMount| Mount {
             volume: m.volume.clone(),
             mount_path: m.path.clone(),
@@ -204,8 +231,8 @@ impl Planned<'_> {
         };
         Ok(Container {
             name: self.container.name.clone(),
-            args: self.args(&vars)?,
-            env: self.env(hostname, &vars)?,
+            args,
+            env,
             working_dir: self.working_dir()?,
             user: self.user()?,
             mounts: self.container.mounts.iter().map(mount).collect(),
@@ -226,30 +253,66 @@ impl Planned<'_> {
 
     /// The manifest's variables, expanded by the ones before them (kubelet's
     /// `makeEnvironmentVariables`), in order.
-    fn manifest_env(&self) -> Vec<(String, String)> {
+    fn manifest_env(&self) -> Result<Vec<(String, String)>, Error> {
         let mut known: BTreeMap<&str, String> = BTreeMap::new();
         let mut vars = Vec::new();
+        let mut room = self.room();
         for var in &self.container.env {
-            let value = expand(&var.value, |name| known.get(name).map(String::as_str));
+            let what = || format!("variable {}", var.name);
+            let limit = MAX_STRING.saturating_sub(var.name.len().saturating_add(1));
+            let value = expand(&var.value, limit, |name| {
+                known.get(name).map(String::as_str)
+            });
+            let value = value.ok_or_else(|| self.too_long(what()))?;
+            room.take(var.name.len().saturating_add(value.len()))?;
             known.insert(&var.name, value.clone());
             vars.push((var.name.clone(), value));
         }
-        vars
+        Ok(vars)
     }
 
-    /// `command` and `args` against Entrypoint and Cmd: a command drops both of the image's.
+    fn room(&self) -> Room<'_> {
+        Room {
+            container: &self.container.name,
+            left: MAX_STRINGS,
+        }
+    }
+
+    fn too_long(&self, what: String) -> Error {
+        let container = self.name();
+        Error::TooLong { container, what }
+    }
+
+    /// The list with its variables expanded.
+    fn expanded(
+        &self,
+        field: &str,
+        list: &[String],
+        vars: &BTreeMap<&str, &str>,
+    ) -> Result<Vec<String>, Error> {
+        let mut room = self.room();
+        let mut out = Vec::new();
+        for (i, arg) in list.iter().enumerate() {
+            let arg = expand(arg, MAX_STRING, |name| vars.get(name).copied());
+            let arg = arg.ok_or_else(|| self.too_long(format!("{field}[{i}]")))?;
+            room.take(arg.len())?;
+            out.push(arg);
+        }
+        Ok(out)
+    }
+
+    /// `command` and `args` against Entrypoint and Cmd: a command drops both of the image's, and an
+    /// Entrypoint of one empty word is none (containerd's `WithProcessArgs`).
     fn args(&self, vars: &[(String, String)]) -> Result<Vec<String>, Error> {
         let known: BTreeMap<_, _> = vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let expanded = |list: &[String]| -> Vec<String> {
-            list.iter()
-                .map(|arg| expand(arg, |name| known.get(name).copied()))
-                .collect()
-        };
         let from_image = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let mut command = expanded(&self.container.command);
-        let mut args = expanded(&self.container.args);
+        let mut command = self.expanded("command", &self.container.command, &known)?;
+        let mut args = self.expanded("args", &self.container.args, &known)?;
         if command.is_empty() {
             command = from_image(self.config.entrypoint());
+            if matches!(command.as_slice(), [one] if one.is_empty()) {
+                command.clear();
+            }
             if args.is_empty() {
                 args = from_image(self.config.cmd());
             }
@@ -265,30 +328,28 @@ impl Planned<'_> {
     }
 
     /// containerd's order: default `PATH`, `HOSTNAME`, the image's, the manifest's; a later value
-    /// takes the earlier one's place.
+    /// takes the earlier one's place, and a name alone removes it (`replaceOrAppendEnvValues`).
     fn env(&self, hostname: &str, vars: &[(String, String)]) -> Result<Vec<String>, Error> {
         let mut env = Env::default();
         env.set("PATH", DEFAULT_PATH);
         env.set("HOSTNAME", hostname);
         for entry in self.config.env().iter().flatten() {
-            let pair = entry.split_once('=').filter(|(name, _)| !name.is_empty());
-            let (name, value) =
-                pair.filter(|_| !entry.contains('\0'))
-                    .ok_or_else(|| Error::BadEnv {
-                        container: self.name(),
-                        image: self.image(),
-                        entry: entry.clone(),
-                    })?;
-            env.set(name, value);
+            if entry.starts_with('=') || entry.contains('\0') {
+                return Err(Error::BadEnv {
+                    container: self.name(),
+                    image: self.image(),
+                    entry: entry.clone(),
+                });
+            }
+            match entry.split_once('=') {
+                Some((name, value)) => env.set(name, value),
+                None => env.unset(entry),
+            }
         }
         for (name, value) in vars {
             env.set(name, value);
         }
-        Ok(env
-            .0
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect())
+        Ok(env.into_strings())
     }
 
     fn working_dir(&self) -> Result<String, Error> {
@@ -313,7 +374,9 @@ impl Planned<'_> {
 
     /// Absolute, cleaned, sorted, without those that a mount takes the place of.
     fn image_volumes(&self) -> Result<Vec<String>, Error> {
-        let mut volumes = Vec::new();
+        let mounts = self.container.mounts.iter();
+        let mounted: BTreeSet<_> = mounts.map(|mount| mount.path.as_str()).collect();
+        let mut volumes = BTreeSet::new();
         for volume in self.config.volumes().iter().flatten() {
             let parts: Vec<_> = volume
                 .split('/')
@@ -323,13 +386,11 @@ impl Planned<'_> {
                 return Err(self.bad_path("volume", volume));
             }
             let path = format!("/{}", parts.join("/"));
-            if self.container.mounts.iter().all(|mount| mount.path != path) {
-                volumes.push(path);
+            if !mounted.contains(path.as_str()) {
+                volumes.insert(path);
             }
         }
-        volumes.sort();
-        volumes.dedup();
-        Ok(volumes)
+        Ok(volumes.into_iter().collect())
     }
 
     fn stop_signal(&self) -> Result<u8, Error> {
@@ -388,14 +449,14 @@ impl Planned<'_> {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        if user.is_empty() || group.is_some_and(|g| g.is_empty() || g.contains(':')) {
-            return Err(Error::BadUser {
-                container: self.name(),
-                image: self.image(),
-                user: text.to_owned(),
-            });
-        }
-        Ok((Id::parse(user), group.map(Id::parse)))
+        let bad = || Error::BadUser {
+            container: self.name(),
+            image: self.image(),
+            user: text.to_owned(),
+        };
+        let user = Id::parse(user).ok_or_else(bad)?;
+        let group = group.map(|group| Id::parse(group).ok_or_else(bad));
+        Ok((user, group.transpose()?))
     }
 
     fn account(&self, user: &Id<'_>) -> Result<Account, Error> {
@@ -471,10 +532,16 @@ enum Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    fn parse(text: &'a str) -> Self {
-        match text.parse() {
-            Ok(id) if id <= MAX_ID => Self::Number(id),
-            _ => Self::Name(text),
+    /// `None` for a number that is no id: taken for a name, it could be any user of the image.
+    fn parse(text: &'a str) -> Option<Self> {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        if text.is_empty() || text.contains(':') {
+            None
+        } else if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            Some(Self::Name(text))
+        } else {
+            let id = text.parse().ok().filter(|id| *id <= MAX_ID)?;
+            Some(Self::Number(id))
         }
     }
 }
@@ -520,16 +587,49 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Variables in order, each name once.
+/// What an `execve` still takes.
+struct Room<'a> {
+    container: &'a str,
+    left: usize,
+}
+
+impl Room<'_> {
+    fn take(&mut self, len: usize) -> Result<(), Error> {
+        // NUL and pointer.
+        let left = self.left.checked_sub(len.saturating_add(9));
+        self.left = left.ok_or_else(|| Error::TooMuch {
+            container: self.container.to_owned(),
+        })?;
+        Ok(())
+    }
+}
+
+/// Variables, each name once, in the order of their first appearance.
 #[derive(Default)]
-struct Env(Vec<(String, String)>);
+struct Env {
+    order: Vec<String>,
+    values: HashMap<String, String>,
+}
 
 impl Env {
     fn set(&mut self, name: &str, value: &str) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.0.push((name.to_owned(), value.to_owned())),
+        let old = self.values.insert(name.to_owned(), value.to_owned());
+        if old.is_none() {
+            self.order.push(name.to_owned());
         }
+    }
+
+    fn unset(&mut self, name: &str) {
+        if self.values.remove(name).is_some() {
+            self.order.retain(|known| known != name);
+        }
+    }
+
+    /// `NAME=value`.
+    fn into_strings(self) -> Vec<String> {
+        let names = self.order.iter();
+        let pair = |name: &String| Some(format!("{name}={}", self.values.get(name)?));
+        names.filter_map(pair).collect()
     }
 }
 

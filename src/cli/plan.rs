@@ -149,6 +149,12 @@ fn pod(
 ) -> Result<(Pod, String), Error> {
     match origin {
         Origin::Image { reference, args } => {
+            if arguments.files.name.is_some() {
+                return Err(Error::Argument {
+                    argument: "--name".to_owned(),
+                    reason: "it picks among the Pods of -f, and there is no -f",
+                });
+            }
             let mut hash = Sha256::new();
             hash.update(reference.as_bytes());
             args.iter()
@@ -218,16 +224,15 @@ fn read(path: &PathBuf) -> Result<Input, Error> {
         source,
     };
     let is_stdin = path.as_os_str() == "-";
-    let bytes = if is_stdin {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(context)?;
-        bytes
+    let reader: Box<dyn Read> = if is_stdin {
+        Box::new(std::io::stdin().lock())
     } else {
-        std::fs::read(path).map_err(context)?
+        Box::new(std::fs::File::open(path).map_err(context)?)
     };
+    let mut bytes = Vec::new();
+    // One byte more than a manifest may have, so that its reader refuses it.
+    let mut reader = reader.take(manifest::MAX_BYTES as u64 + 1);
+    reader.read_to_end(&mut bytes).map_err(context)?;
     let name = if is_stdin {
         "<stdin>".to_owned()
     } else {

@@ -1,8 +1,8 @@
 //! Nodes → typed values. Every field of a mapping is taken by its decoder or judged by the
 //! mapping's [`Schema`], so that nothing is silently ignored.
 
-use super::error::{Error, Note, Position};
-use super::fields::{Fate, Schema};
+use super::error::{Error, MAX_ERRORS, Note, Position, quoted};
+use super::fields::{self, Fate, Schema};
 use super::scalar::Scalar;
 use super::yaml::{Entry, Node, Value, kind};
 
@@ -79,9 +79,10 @@ impl<'a> Field<'a> {
 
     /// Reports that this value is wrong: `path value reason`.
     pub fn refuse(&self, report: &mut Report, reason: impl AsRef<str>) {
+        let reason = reason.as_ref();
         let message = match &self.node.value {
-            Value::Scalar { text, .. } => format!("{}: {text:?} {}", self.path, reason.as_ref()),
-            _ => format!("{}: {}", self.path, reason.as_ref()),
+            Value::Scalar { text, .. } => format!("{}: {} {reason}", self.path, quoted(text)),
+            _ => format!("{}: {reason}", self.path),
         };
         report.error(self.position(), message);
     }
@@ -90,7 +91,7 @@ impl<'a> Field<'a> {
         let found = match &self.node.value {
             Value::Scalar { scalar, text } => match scalar {
                 Scalar::Null => "null".to_owned(),
-                scalar => format!("{} ({text})", kind(scalar)),
+                scalar => format!("{} ({})", kind(scalar), written(scalar, text)),
             },
             Value::Seq(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
@@ -119,11 +120,13 @@ impl<'a> Field<'a> {
             }
             Value::Scalar { scalar, text } if *scalar != Scalar::Null => {
                 let message = format!(
-                    "{}: expected a string, found {} ({text})",
+                    "{}: expected a string, found {} ({})",
                     self.path,
-                    kind(scalar)
+                    kind(scalar),
+                    written(scalar, text)
                 );
-                report.error_hint(self.position(), message, format!("quote it: {text:?}"));
+                let hint = format!("quote it: {}", quoted(text));
+                report.error_hint(self.position(), message, hint);
                 None
             }
             _ => {
@@ -156,11 +159,27 @@ impl<'a> Field<'a> {
                 scalar: Scalar::Bool(value),
                 ..
             } => Some(*value),
+            Value::Scalar {
+                scalar: Scalar::Str(text),
+                ..
+            } if text == "true" || text == "false" => {
+                self.quoted_by_mistake(report, "true or false", text)
+            }
             _ => {
                 self.mismatch(report, "true or false");
                 None
             }
         }
+    }
+
+    fn quoted_by_mistake<T>(&self, report: &mut Report, wanted: &str, text: &str) -> Option<T> {
+        let message = format!(
+            "{}: expected {wanted}, found a string ({text:?})",
+            self.path
+        );
+        let hint = format!("remove the quotes: {text}");
+        report.error_hint(self.position(), message, hint);
+        None
     }
 
     /// A whole number. `1e3` and `1.0` are whole, as they are to kubectl.
@@ -173,25 +192,15 @@ impl<'a> Field<'a> {
             Value::Scalar {
                 scalar: Scalar::Float(value),
                 ..
-            } if value.fract() == 0.0 && value.abs() < 1e15 => {
+            } if value.fract() == 0.0 => {
                 // Written without exponent or fraction, so it parses as what it is.
-                format!("{value:.0}").parse().ok()
+                let end = if *value < 0.0 { i128::MIN } else { i128::MAX };
+                Some(format!("{value:.0}").parse().unwrap_or(end))
             }
             Value::Scalar {
                 scalar: Scalar::Str(text),
                 ..
-            } if text.parse::<i128>().is_ok() => {
-                let message = format!(
-                    "{}: expected a number, found a string ({text:?})",
-                    self.path
-                );
-                report.error_hint(
-                    self.position(),
-                    message,
-                    format!("remove the quotes: {text}"),
-                );
-                None
-            }
+            } if text.parse::<i128>().is_ok() => self.quoted_by_mistake(report, "a number", text),
             _ => {
                 self.mismatch(report, "a whole number");
                 None
@@ -213,12 +222,23 @@ impl<'a> Field<'a> {
             Value::Scalar {
                 scalar: Scalar::Float(value),
                 ..
-            } if value.is_finite() => Some(value.to_string()),
+            } if value.is_finite() => Some(format!("{value:e}")),
             _ => {
                 self.mismatch(report, "a quantity");
                 None
             }
         }
+    }
+
+    /// Reports a value that i2kit does not do yet, and the ones it does.
+    fn not_yet(&self, report: &mut Report, instead: &str) {
+        let hint = format!("remove it, or use {instead}");
+        let text = match &self.node.value {
+            Value::Scalar { text, .. } => quoted(text),
+            _ => String::new(),
+        };
+        let message = format!("{}: {text} is not supported yet", self.path);
+        report.error_hint(self.position(), message, hint);
     }
 
     /// A whole number in `min..=max`.
@@ -262,7 +282,7 @@ impl<'a> Field<'a> {
             return Vec::new();
         };
         let entry = |e: &'a Entry| {
-            let path = format!("{}[{:?}]", self.path, e.key);
+            let path = format!("{}[{}]", self.path, quoted(&e.key));
             (
                 e.key.as_str(),
                 e.position,
@@ -300,12 +320,6 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Where the mapping starts.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        self.position
-    }
-
     /// The mapping's path with `name` appended.
     #[must_use]
     pub fn path_to(&self, name: &str) -> String {
@@ -326,6 +340,12 @@ impl<'a> Fields<'a> {
             path: self.path_to(name),
             node: &entry.value,
         })
+    }
+
+    /// A string field that is set; the empty string is Go's "not set".
+    #[must_use]
+    pub fn get_text(&self, name: &str) -> Option<Field<'a>> {
+        self.get(name).filter(|field| !is_empty(field.node))
     }
 
     /// A field that must be set.
@@ -363,22 +383,27 @@ impl<'a> Fields<'a> {
         let path = self.path_to(&entry.key);
         match fate {
             Fate::Honoured => {}
-            // What `kubectl create --dry-run -o yaml` prints for a field that is not set.
-            Fate::Later if is_empty(&entry.value) => {}
+            // `kubectl create --dry-run -o yaml` prints unset fields so; and "" is unset in Go.
+            Fate::Later | Fate::Only(_) | Fate::Noted(_) if is_empty(&entry.value) => {}
             Fate::Later | Fate::Source => {
                 report.error(entry.position, format!("{path} is not supported yet"));
             }
-            Fate::Only(values) => match &entry.value.value {
-                Value::Scalar { scalar, text } if values.contains(&canonical(scalar, text)) => {}
-                Value::Scalar { text, .. } => {
-                    let message = format!("{path}: {text:?} is not supported yet");
-                    let hint = format!("remove it, or use {}", values.join(" or "));
-                    report.error_hint(entry.value.position, message, hint);
+            Fate::Only(values) => {
+                let node = &entry.value;
+                let field = Field { path, node };
+                let is_known = |text: &String| values.contains(&text.as_str());
+                if field.string(report).is_some_and(|text| !is_known(&text)) {
+                    field.not_yet(report, &values.join(" or "));
                 }
-                _ => report.error(entry.position, format!("{path} is not supported yet")),
-            },
+            }
+            Fate::Bool(only) => {
+                let node = &entry.value;
+                let field = Field { path, node };
+                if field.boolean(report).is_some_and(|value| value != only) {
+                    field.not_yet(report, if only { "true" } else { "false" });
+                }
+            }
             Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),
-            Fate::Refused(why) => report.error(entry.position, format!("{path}: {why}")),
         }
     }
 
@@ -387,21 +412,24 @@ impl<'a> Fields<'a> {
             "" => schema.name.to_owned(),
             path => path.to_owned(),
         };
-        let message = format!("unknown field {:?} in {place}", entry.key);
-        match closest(&entry.key, schema.names()) {
-            Some(name) => {
-                report.error_hint(entry.position, message, format!("did you mean {name:?}?"));
-            }
-            None => report.error(entry.position, message),
-        }
+        let message = format!("unknown field {} in {place}", quoted(&entry.key));
+        // Whoever has so many problems has another one than a typing error.
+        let few = report.errors.len() < MAX_ERRORS;
+        let meant = || closest(&entry.key, schema.names().filter(|_| few));
+        let hint = match fields::home(&entry.key, schema) {
+            Some(place) => Some(format!("it belongs in {place}")),
+            None => meant().map(|name| format!("did you mean {name:?}?")),
+        };
+        report.push(entry.position, message, hint);
     }
 }
 
-fn canonical<'a>(scalar: &Scalar, text: &'a str) -> &'a str {
+/// As written, on one line.
+fn written(scalar: &Scalar, text: &str) -> String {
     match scalar {
-        Scalar::Bool(true) => "true",
-        Scalar::Bool(false) => "false",
-        _ => text,
+        Scalar::Bool(_) | Scalar::Int(_) => text.to_owned(),
+        Scalar::Float(_) if text.len() <= MAX_TYPED => text.to_owned(),
+        _ => quoted(text),
     }
 }
 
@@ -409,13 +437,19 @@ fn is_empty(node: &Node) -> bool {
     match &node.value {
         Value::Seq(items) => items.is_empty(),
         Value::Map(entries) => entries.is_empty(),
-        Value::Scalar { .. } => false,
+        Value::Scalar { scalar, .. } => *scalar == Scalar::Str(String::new()),
     }
 }
+
+/// Longest name that is compared with the known ones, in bytes.
+const MAX_TYPED: usize = 64;
 
 /// The name that `typed` was probably meant to be.
 #[must_use]
 pub fn closest(typed: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    if typed.len() > MAX_TYPED {
+        return None;
+    }
     let lower = typed.to_lowercase();
     let scored = names.map(|name| {
         let likeness = strsim::jaro_winkler(&lower, &name.to_lowercase());

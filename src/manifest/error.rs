@@ -2,6 +2,20 @@
 
 use std::fmt;
 
+/// Most problems that are reported; those after them are counted.
+pub const MAX_ERRORS: usize = 100;
+/// Most characters of a manifest's text that a message repeats.
+const MAX_SHOWN: usize = 100;
+
+/// A manifest's text for a message: quoted, on one line, without control characters, cut.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
 /// A place in an input: line and column count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -38,11 +52,23 @@ impl Error {
     }
 }
 
-/// All problems found in one run, in the order of the inputs. Never empty.
+/// All problems found in one run, in the order of the inputs; of very many the first ones and
+/// their number. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
 impl Errors {
+    /// The first [`MAX_ERRORS`] of `errors`, and how many more there are.
+    #[must_use]
+    pub fn first_of(mut errors: Vec<Error>) -> Self {
+        let more = errors.len().saturating_sub(MAX_ERRORS);
+        if more > 0 {
+            errors.truncate(MAX_ERRORS);
+            errors.push(Error::new(format!("and {more} more problems"), None));
+        }
+        Self(errors)
+    }
+
     /// The cure, when there is one problem. With several, each one's hint is in the message.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -2,9 +2,14 @@
 //! (`k8s.io/kubernetes/third_party/forked/golang/expansion`).
 
 /// Replaces each `$(NAME)` that `value_of` knows; others stay. `$$` gives `$`, so `$$(NAME)`
-/// escapes. Nothing is expanded twice.
-pub fn expand<'a>(input: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> String {
-    let mut out = String::with_capacity(input.len());
+/// escapes. Nothing is expanded twice. `None` when the result has more than `limit` bytes:
+/// variables made of variables grow exponentially.
+pub fn expand<'a>(
+    input: &str,
+    limit: usize,
+    value_of: impl Fn(&str) -> Option<&'a str>,
+) -> Option<String> {
+    let mut out = String::new();
     let mut rest = input;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
@@ -12,7 +17,7 @@ pub fn expand<'a>(input: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> St
         if let Some(after) = rest.strip_prefix('$') {
             out.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+        } else if let Some((name, after)) = reference(rest) {
             match value_of(name) {
                 Some(value) => out.push_str(value),
                 None => out.extend(["$(", name, ")"]),
@@ -21,9 +26,17 @@ pub fn expand<'a>(input: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> St
         } else {
             out.push('$');
         }
+        if out.len() > limit {
+            return None;
+        }
     }
     out.push_str(rest);
-    out
+    (out.len() <= limit).then_some(out)
+}
+
+/// `(NAME)` and what follows it.
+fn reference(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('(')?.split_once(')')
 }
 
 #[cfg(test)]
@@ -58,7 +71,24 @@ mod tests {
             ("é$(A)ü", "é1ü"),
             ("$(A B)", "$(A B)"),
         ] {
-            assert_eq!(expand(input, value_of), want, "{input}");
+            assert_eq!(
+                expand(input, 100, value_of).as_deref(),
+                Some(want),
+                "{input}"
+            );
         }
+    }
+
+    #[test]
+    fn ends_at_the_limit() {
+        let value_of = |_: &str| Some("0123456789");
+        assert_eq!(
+            expand("$(A)$(A)", 20, value_of).as_deref(),
+            Some("01234567890123456789")
+        );
+        assert_eq!(expand("$(A)$(A)", 19, value_of), None);
+        assert_eq!(expand("$(A)$(A)a", 20, value_of), None);
+        assert_eq!(expand("012345678901234567890", 20, value_of), None);
+        assert_eq!(expand(&"$(A)".repeat(1 << 20), 20, value_of), None);
     }
 }

@@ -21,17 +21,17 @@ pub enum Fate {
     Honoured,
     /// Refused as "not supported yet", unless empty.
     Later,
-    /// As [`Fate::Later`], but empty also means something: a volume's source.
+    /// As [`Fate::Later`], but not even empty is it the same as not set: a volume's source.
     Source,
     /// Accepted with these values, which say what i2kit does anyway; others are refused.
     Only(&'static [&'static str]),
+    /// As [`Fate::Only`], for a boolean.
+    Bool(bool),
     /// Accepted with a note that says why it changes nothing.
     Noted(&'static str),
-    /// Refused for this reason.
-    Refused(&'static str),
 }
 
-use Fate::{Noted, Only, Refused, Source};
+use Fate::{Bool, Noted, Only, Source};
 
 impl Schema {
     /// What becomes of a field; `None` when there is no such field.
@@ -64,7 +64,7 @@ const SERVER: Fate = Noted("set by the API server, no meaning in a VM");
 const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM");
 const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
 const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
-const FALSE: Fate = Only(&["false"]);
+const FALSE: Fate = Bool(false);
 
 /// A Pod's top level.
 pub const POD: Schema = Schema {
@@ -91,7 +91,7 @@ pub const LIST: Schema = Schema {
 /// `ObjectMeta`.
 pub const METADATA: Schema = Schema {
     name: "metadata",
-    honoured: &["name", "labels", "annotations"],
+    honoured: &["annotations", "generateName", "labels", "name"],
     later: &[],
     special: &[
         (
@@ -108,17 +108,13 @@ pub const METADATA: Schema = Schema {
         ("resourceVersion", SERVER),
         ("selfLink", SERVER),
         ("uid", SERVER),
-        (
-            "generateName",
-            Refused("needs an API server that makes the name; set metadata.name"),
-        ),
     ],
 };
 
 /// `DeploymentSpec`.
 pub const DEPLOYMENT_SPEC: Schema = Schema {
     name: "DeploymentSpec",
-    honoured: &["selector", "template"],
+    honoured: &["replicas", "selector", "template"],
     later: &[
         "minReadySeconds",
         "paused",
@@ -126,10 +122,7 @@ pub const DEPLOYMENT_SPEC: Schema = Schema {
         "revisionHistoryLimit",
         "strategy",
     ],
-    special: &[(
-        "replicas",
-        Noted("one VM is built; how many run is for who runs them"),
-    )],
+    special: &[],
 };
 
 /// `LabelSelector`.
@@ -171,6 +164,7 @@ pub const POD_SPEC: Schema = Schema {
         "activeDeadlineSeconds",
         "dnsConfig",
         "ephemeralContainers",
+        "evictionResponders",
         "hostAliases",
         "hostnameOverride",
         "initContainers",
@@ -182,7 +176,6 @@ pub const POD_SPEC: Schema = Schema {
         "runtimeClassName",
         "schedulingGroup",
         "subdomain",
-        "workloadRef",
     ],
     special: &[
         ("affinity", SCHEDULING),
@@ -208,7 +201,7 @@ pub const POD_SPEC: Schema = Schema {
         ),
         ("hostIPC", FALSE),
         ("hostPID", FALSE),
-        ("hostUsers", Only(&["true"])),
+        ("hostUsers", Bool(true)),
         ("serviceAccount", Only(&["default"])),
         ("serviceAccountName", Only(&["default"])),
         ("setHostnameAsFQDN", FALSE),
@@ -234,15 +227,15 @@ pub const CONTAINER: Schema = Schema {
     later: &[
         "envFrom",
         "lifecycle",
-        "livenessProbe",
-        "readinessProbe",
         "resizePolicy",
         "restartPolicy",
         "restartPolicyRules",
-        "startupProbe",
         "volumeDevices",
     ],
     special: &[
+        ("livenessProbe", Source),
+        ("readinessProbe", Source),
+        ("startupProbe", Source),
         ("imagePullPolicy", BUILD_TIME),
         ("stdin", FALSE),
         ("stdinOnce", FALSE),
@@ -256,8 +249,8 @@ pub const CONTAINER: Schema = Schema {
 pub const ENV_VAR: Schema = Schema {
     name: "EnvVar",
     honoured: &["name", "value"],
-    later: &["valueFrom"],
-    special: &[],
+    later: &[],
+    special: &[("valueFrom", Source)],
 };
 
 /// `ContainerPort`.
@@ -276,18 +269,9 @@ pub const RESOURCES: Schema = Schema {
     special: &[],
 };
 
-/// `ResourceList`.
-pub const RESOURCE_LIST: Schema = Schema {
-    name: "ResourceList",
-    honoured: &["cpu", "memory"],
-    later: &[
-        "ephemeral-storage",
-        "hugepages-1Gi",
-        "hugepages-2Mi",
-        "storage",
-    ],
-    special: &[],
-};
+/// The resources of a container that have names of their own; `hugepages-SIZE` and names with a
+/// domain (`example.com/gpu`) come besides.
+pub const RESOURCES_KNOWN: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 
 /// A container's `SecurityContext`.
 pub const SECURITY_CONTEXT: Schema = Schema {
@@ -329,7 +313,7 @@ pub const POD_SECURITY_CONTEXT: Schema = Schema {
 pub const VOLUME_MOUNT: Schema = Schema {
     name: "VolumeMount",
     honoured: &["mountPath", "name", "readOnly"],
-    later: &["subPath", "subPathExpr"],
+    later: &["bindMountOptions", "subPath", "subPathExpr"],
     special: &[
         ("mountPropagation", Only(&["None"])),
         ("recursiveReadOnly", Only(&["Disabled"])),
@@ -378,9 +362,31 @@ pub const VOLUME: Schema = Schema {
 pub const EMPTY_DIR: Schema = Schema {
     name: "EmptyDirVolumeSource",
     honoured: &[],
-    later: &["sizeLimit"],
-    special: &[("medium", Only(&[""]))],
+    later: &["medium", "mode", "sizeLimit"],
+    special: &[],
 };
+
+/// Where fields are looked for that stand in another of these places.
+const HOMES: [(&Schema, &str); 6] = [
+    (&METADATA, "metadata"),
+    (&POD_SPEC, "the Pod's spec"),
+    (&CONTAINER, "a container"),
+    (&DEPLOYMENT_SPEC, "the Deployment's spec"),
+    (&POD, ""),
+    (&DEPLOYMENT, ""),
+];
+
+/// The place that a field which `schema` does not know belongs in, when a wrong indentation or
+/// nesting explains it.
+#[must_use]
+pub fn home(field: &str, schema: &Schema) -> Option<&'static str> {
+    let is_home = |one: &Schema| one.name == schema.name;
+    HOMES.iter().find(|(one, _)| is_home(one))?;
+    let found = HOMES.iter().find(|(one, _)| one.fate(field).is_some());
+    found
+        .map(|(_, place)| *place)
+        .filter(|place| !place.is_empty())
+}
 
 /// Any document: nothing is judged before its kind is known.
 pub const ANY: Schema = Schema {
@@ -397,6 +403,7 @@ pub const LATER_KINDS: &[&str] = &[
     "DaemonSet",
     "Job",
     "PersistentVolumeClaim",
+    "PodTemplate",
     "ReplicaSet",
     "ReplicationController",
     "Secret",
@@ -406,3 +413,44 @@ pub const LATER_KINDS: &[&str] = &[
 
 /// The kinds that hold a Pod, and how they may come.
 pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_tables_have_the_fields_of_the_kubernetes_api_and_no_others() {
+        let tables = [
+            ("Pod", &POD),
+            ("Deployment", &DEPLOYMENT),
+            ("List", &LIST),
+            ("ObjectMeta", &METADATA),
+            ("DeploymentSpec", &DEPLOYMENT_SPEC),
+            ("LabelSelector", &LABEL_SELECTOR),
+            ("LabelSelectorRequirement", &LABEL_REQUIREMENT),
+            ("PodTemplateSpec", &POD_TEMPLATE),
+            ("PodSpec", &POD_SPEC),
+            ("Container", &CONTAINER),
+            ("EnvVar", &ENV_VAR),
+            ("ContainerPort", &PORT),
+            ("ResourceRequirements", &RESOURCES),
+            ("SecurityContext", &SECURITY_CONTEXT),
+            ("PodSecurityContext", &POD_SECURITY_CONTEXT),
+            ("VolumeMount", &VOLUME_MOUNT),
+            ("Volume", &VOLUME),
+            ("EmptyDirVolumeSource", &EMPTY_DIR),
+        ];
+        let api = include_str!("../../fixtures/kubernetes/fields.json");
+        let api: Vec<(String, BTreeSet<String>)> = serde_json::from_str(api).unwrap();
+        assert_eq!(api.len(), tables.len());
+        for ((name, fields), (ours, table)) in api.iter().zip(tables) {
+            assert_eq!(name, ours);
+            let names: Vec<_> = table.names().map(str::to_owned).collect();
+            let unique: BTreeSet<_> = names.iter().cloned().collect();
+            assert_eq!(names.len(), unique.len(), "{name}");
+            assert_eq!(&unique, fields, "{name}");
+        }
+    }
+}

@@ -44,6 +44,15 @@ pub fn from_image(reference: &str, args: &[String]) -> Result<Pod, Error> {
     })
 }
 
+/// Prefixes that say where an image is, not what it is called (containers-transports(5)).
+const TRANSPORTS: [&str; 5] = [
+    "docker",
+    "docker-archive",
+    "docker-daemon",
+    "oci",
+    "oci-archive",
+];
+
 /// A DNS label from the last part of a reference's path.
 fn name_of(reference: &str) -> String {
     let undigested = reference
@@ -54,7 +63,7 @@ fn name_of(reference: &str) -> String {
     let last = undigested.rsplit('/').next().unwrap_or_default();
     let untagged = last
         .split(':')
-        .find(|part| !part.is_empty() && *part != "oci");
+        .find(|part| !part.is_empty() && !TRANSPORTS.contains(part));
     let lower = untagged.unwrap_or_default().to_ascii_lowercase();
     let dashed: String = lower
         .chars()

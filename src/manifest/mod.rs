@@ -22,6 +22,7 @@ pub use expand::expand;
 pub use from_image::from_image;
 pub use pod::{Container, EnvVar, Pod, ResourceList, Resources, SecurityContext, VolumeMount};
 pub use quantity::{Error as QuantityError, Quantity};
+pub use yaml::MAX_BYTES;
 
 use decode::{Field, Report};
 use object::Found;
@@ -60,7 +61,7 @@ pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Er
     if !errors.is_empty() {
         let order = |e: &Error| (inputs.iter().position(|i| i.name == e.file), e.position);
         errors.sort_by_key(order);
-        return Err(Errors(errors));
+        return Err(Errors::first_of(errors));
     }
     match found.as_mut_slice() {
         [one] => one
@@ -99,7 +100,8 @@ fn pick_named(found: &mut Vec<Found>, name: &str) -> Result<(), Errors> {
         return Ok(());
     }
     let hint = (!names.is_empty()).then(|| format!("there is {names}"));
-    Err(Error::new(format!("no Pod or Deployment is named {name:?}"), hint).into())
+    let message = format!("no Pod or Deployment is named {name:?}");
+    Err(Error::new(message, hint).into())
 }
 
 fn none(inputs: &[Input]) -> Errors {
@@ -119,7 +121,14 @@ fn too_many(found: &[Found]) -> Errors {
     Error::new(message, Some(hint.to_owned())).into()
 }
 
+/// Most Pods that a message lists.
+const MAX_LISTED: usize = 10;
+
 fn list(found: &[Found]) -> String {
     let one = |f: &Found| format!("{} ({}:{})", f.name, f.report.file, f.position.line);
-    found.iter().map(one).collect::<Vec<_>>().join(", ")
+    let mut names: Vec<_> = found.iter().take(MAX_LISTED).map(one).collect();
+    if let Some(more) = found.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
 }

@@ -1,6 +1,8 @@
 //! Name rules of the Kubernetes API (`k8s.io/apimachinery/pkg/util/validation`). Each returns
 //! what is wrong, to follow the name in a message.
 
+use super::error::quoted;
+
 fn is_lower_alnum(b: u8) -> bool {
     b.is_ascii_lowercase() || b.is_ascii_digit()
 }
@@ -54,7 +56,8 @@ pub fn dns_subdomain(name: &str) -> Result<(), String> {
 pub fn qualified_name(key: &str) -> Result<(), String> {
     let name = match key.split_once('/') {
         Some((prefix, name)) => {
-            dns_subdomain(prefix).map_err(|e| format!("has a bad prefix {prefix:?}, which {e}"))?;
+            dns_subdomain(prefix)
+                .map_err(|e| format!("has a bad prefix {}, which {e}", quoted(prefix)))?;
             name
         }
         None => key,
@@ -108,4 +111,33 @@ pub fn env_name(name: &str) -> Result<(), String> {
     let ok = !name.is_empty() && name.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'=');
     ok.then_some(())
         .ok_or_else(|| "must be printable ASCII characters other than '='".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn takes_the_names_that_kubernetes_takes() {
+        type Rule = fn(&str) -> Result<(), String>;
+        let rules: [(&str, Rule); 6] = [
+            ("label", dns_label),
+            ("subdomain", dns_subdomain),
+            ("key", qualified_name),
+            ("value", label_value),
+            ("env", env_name),
+            ("port", port_name),
+        ];
+        let table = include_str!("../../fixtures/kubernetes/names.json");
+        let rows: Vec<(String, BTreeMap<String, bool>)> = serde_json::from_str(table).unwrap();
+        assert!(rows.len() > 60);
+        for (name, want) in rows {
+            for (rule, check) in rules {
+                let got = check(&name);
+                assert_eq!(got.is_ok(), want[rule], "{rule} {name:?}: {got:?}");
+            }
+        }
+    }
 }

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use i2kit_contract::RestartPolicy;
 
 use super::decode::{Field, Fields, Report, closest};
-use super::error::Position;
+use super::error::{Position, quoted};
 use super::pod::Pod;
 use super::spec::{Spec, pod_spec};
 use super::{fields, names};
 
 /// Most bytes that annotations may have together.
 const MAX_ANNOTATIONS: usize = 256 << 10;
+/// Largest `replicas`, which is an int32.
+const MAX_REPLICAS: u32 = i32::MAX.unsigned_abs();
 
 /// A Pod, and where in the input it starts.
 #[derive(Debug)]
@@ -80,7 +82,11 @@ fn unknown_kind(report: &mut Report, field: &Field<'_>, kind: &str) {
         return field.refuse(report, "is not supported yet");
     }
     let kinds = fields::KINDS.iter().chain(fields::LATER_KINDS).copied();
-    let message = format!("{}: {kind:?} is no kind that holds a Pod", field.path);
+    let message = format!(
+        "{}: {} is no kind that holds a Pod",
+        field.path,
+        quoted(kind)
+    );
     match closest(kind, kinds) {
         Some(name) => {
             report.error_hint(field.position(), message, format!("did you mean {name:?}?"));
@@ -148,19 +154,21 @@ fn template(
     template: &Fields<'_>,
     name: &str,
 ) -> Option<Pod> {
-    let mut meta = template
-        .get("metadata")
-        .map(|f| metadata(report, &f))
-        .unwrap_or_default();
-    if !meta.name.is_empty() {
-        let position = template
-            .get("metadata")
-            .map_or(template.position(), |f| f.position());
-        let path = template.path_to("metadata.name");
-        report.note(position, format!("{path}: the Deployment's name is used"));
+    replicas(report, deployment);
+    let before = report.errors.len();
+    let mut meta = Metadata::default();
+    let field = template.get("metadata");
+    if let Some(fields) = field.and_then(|f| f.fields(report, &fields::METADATA)) {
+        meta = metadata(report, &fields);
+        let names = ["name", "generateName"].map(|name| fields.get_text(name));
+        for field in names.iter().flatten() {
+            let message = format!("{}: the Deployment's name is used", field.path);
+            report.note(field.position(), message);
+        }
     }
     name.clone_into(&mut meta.name);
-    selector(report, deployment, &meta.labels);
+    let labels = (report.errors.len() == before).then_some(&meta.labels);
+    selector(report, deployment, labels);
     let field = template.require(report, "spec")?;
     let spec = pod_spec(report, &field)?;
     if spec.restart_policy != RestartPolicy::Always {
@@ -170,6 +178,17 @@ fn template(
         }
     }
     Some(assemble(meta, spec))
+}
+
+fn replicas(report: &mut Report, deployment: &Fields<'_>) {
+    let field = deployment.get("replicas");
+    let count = field
+        .clone()
+        .and_then(|f| f.ranged(report, 0, MAX_REPLICAS));
+    if let Some(field) = field.filter(|_| count.is_some()) {
+        let why = "one VM is built; how many run is for who runs them";
+        report.note(field.position(), format!("{}: {why}", field.path));
+    }
 }
 
 fn assemble(meta: Metadata, spec: Spec) -> Pod {
@@ -197,23 +216,33 @@ fn required_metadata(report: &mut Report, object: &Fields<'_>) -> Metadata {
     let Some(field) = object.require(report, "metadata") else {
         return Metadata::default();
     };
-    let before = report.errors.len();
-    let meta = metadata(report, &field);
-    if meta.name.is_empty() && report.errors.len() == before {
-        report.error(field.position(), "metadata.name is required");
-    }
-    meta
-}
-
-fn metadata(report: &mut Report, field: &Field<'_>) -> Metadata {
     let Some(fields) = field.fields(report, &fields::METADATA) else {
         return Metadata::default();
     };
+    let name = fields.get_text("name");
+    let generated = fields.get_text("generateName").map(|f| f.path);
+    match (&name, generated) {
+        (Some(name), Some(path)) => {
+            report.note(name.position(), format!("{path}: metadata.name is used"));
+        }
+        (None, Some(_)) => {
+            let message = "metadata.name is required, as there is no API server to generate one";
+            report.error(field.position(), message);
+        }
+        (None, None) => report.error(field.position(), "metadata.name is required"),
+        (Some(_), None) => {}
+    }
+    let name = name.and_then(|f| f.checked(report, names::dns_subdomain));
     Metadata {
-        name: fields
-            .get("name")
-            .and_then(|f| f.checked(report, names::dns_subdomain))
-            .unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        ..metadata(report, &fields)
+    }
+}
+
+/// Labels and annotations.
+fn metadata(report: &mut Report, fields: &Fields<'_>) -> Metadata {
+    Metadata {
+        name: String::new(),
         labels: fields
             .get("labels")
             .map(|f| labels(report, &f))
@@ -229,7 +258,7 @@ fn labels(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for (key, position, value) in field.entries(report) {
         if let Err(reason) = names::qualified_name(key) {
-            report.error(position, format!("{}: key {key:?} {reason}", field.path));
+            report.error(position, bad_key(field, key, &reason));
         }
         if let Some(value) = optional_string(report, &value) {
             labels.insert(key.to_owned(), value);
@@ -248,7 +277,7 @@ fn annotations(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, Strin
     let mut annotations = BTreeMap::new();
     for (key, position, value) in field.entries(report) {
         if let Err(reason) = names::qualified_name(&key.to_lowercase()) {
-            report.error(position, format!("{}: key {key:?} {reason}", field.path));
+            report.error(position, bad_key(field, key, &reason));
         }
         if let Some(value) = optional_string(report, &value) {
             annotations.insert(key.to_owned(), value);
@@ -264,6 +293,10 @@ fn annotations(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, Strin
     annotations
 }
 
+fn bad_key(field: &Field<'_>, key: &str, reason: &str) -> String {
+    format!("{}: key {} {reason}", field.path, quoted(key))
+}
+
 /// A map's null value is its zero value, as in Go.
 fn optional_string(report: &mut Report, value: &Field<'_>) -> Option<String> {
     match value.node.is_null() {
@@ -272,11 +305,16 @@ fn optional_string(report: &mut Report, value: &Field<'_>) -> Option<String> {
     }
 }
 
-/// The selector must be there and match the template's labels.
-fn selector(report: &mut Report, deployment: &Fields<'_>, labels: &BTreeMap<String, String>) {
+/// The selector must be there and match the template's labels; `None` when these are wrong.
+fn selector(
+    report: &mut Report,
+    deployment: &Fields<'_>,
+    labels: Option<&BTreeMap<String, String>>,
+) {
     let Some(field) = deployment.require(report, "selector") else {
         return;
     };
+    let before = report.errors.len();
     let Some(fields) = field.fields(report, &fields::LABEL_SELECTOR) else {
         return;
     };
@@ -285,16 +323,18 @@ fn selector(report: &mut Report, deployment: &Fields<'_>, labels: &BTreeMap<Stri
         .map(|f| self::labels(report, &f))
         .unwrap_or_default();
     let expressions = fields.items(report, "matchExpressions");
+    let none = BTreeMap::new();
+    let had = labels.unwrap_or(&none);
+    let mut matches = wanted.iter().all(|(k, v)| had.get(k) == Some(v));
+    for expression in &expressions {
+        matches &= requirement(report, expression, had).unwrap_or(true);
+    }
+    if report.errors.len() > before {
+        return;
+    }
     if wanted.is_empty() && expressions.is_empty() {
         field.refuse(report, "must select the template's labels, but is empty");
-    }
-    let mut matches = wanted
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    for expression in expressions {
-        matches &= requirement(report, &expression, labels).unwrap_or(true);
-    }
-    if !matches {
+    } else if labels.is_some() && !matches {
         field.refuse(
             report,
             "does not match the labels in spec.template.metadata.labels",

@@ -22,11 +22,12 @@ pub enum Error {
 }
 
 impl Quantity {
-    /// Parses a quantity.
+    /// Parses a quantity; white space around it is ignored.
     ///
     /// # Errors
     /// [`Error`] when `text` is none.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -44,6 +45,12 @@ impl Quantity {
     #[must_use]
     pub fn is_negative(self) -> bool {
         self.0 < 0
+    }
+
+    /// Whether it has no fraction.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.0 % NANO == 0
     }
 
     /// Whole units, rounded up. 0 when negative.
@@ -154,6 +161,38 @@ fn shift(digits: i128, exponent: i64) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What Kubernetes takes for zero, or for anything: there is no number, or it does not fit.
+    const REFUSED: &[&str] = &[
+        "\".\"",
+        "\"Gi\"",
+        "\"m\"",
+        "\"1e99999999999\"",
+        "\"99999999999999999999999999999999999999999999\"",
+    ];
+
+    #[test]
+    fn means_what_it_means_to_kubernetes() {
+        let table = include_str!("../../fixtures/kubernetes/quantities.json");
+        let rows: Vec<(String, Option<[String; 3]>)> = serde_json::from_str(table).unwrap();
+        assert!(rows.len() > 80);
+        for (text, want) in rows {
+            let got = Quantity::parse(text.trim_matches('"'));
+            let Some([value, milli, sign]) = want.filter(|_| !REFUSED.contains(&text.as_str()))
+            else {
+                assert!(got.is_err(), "{text}: {got:?}");
+                continue;
+            };
+            let got = got.unwrap();
+            assert_eq!(got.is_negative(), sign == "-1", "{text}");
+            // Beyond 64 bits Go's numbers wrap around; ours stay at the end.
+            let exact = |number: u64, want: &str| {
+                number >= i64::MAX as u64 || sign == "-1" || number.to_string() == want
+            };
+            assert!(exact(got.value(), &value), "{text}: {got:?}");
+            assert!(exact(got.milli_value(), &milli), "{text}: {got:?}");
+        }
+    }
 
     #[test]
     fn parses_as_kubernetes_does() {

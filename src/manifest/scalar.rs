@@ -27,11 +27,7 @@ pub fn resolve_plain(text: &str) -> Scalar {
         return word;
     }
     let number = match text.bytes().next() {
-        Some(b'.') => text
-            .parse()
-            .ok()
-            .filter(|_| is_float(text))
-            .map(Scalar::Float),
+        Some(b'.') => resolve_fraction(text),
         Some(b'+' | b'-' | b'0'..=b'9') => resolve_number(&text.replace('_', "")),
         _ => None,
     };
@@ -55,6 +51,17 @@ fn resolve_word(text: &str) -> Option<Scalar> {
         "-.inf" | "-.Inf" | "-.INF" => Scalar::Float(f64::NEG_INFINITY),
         _ => return None,
     })
+}
+
+/// Go's `strconv.ParseFloat` on the text itself: `_` only between digits.
+fn resolve_fraction(text: &str) -> Option<Scalar> {
+    let bytes = text.as_bytes();
+    let is_digit = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
+    let separates = |i: usize| is_digit(i.checked_sub(1)) && is_digit(i.checked_add(1));
+    let sound = text.match_indices('_').all(|(i, _)| separates(i));
+    let plain = text.replace('_', "");
+    let number = plain.parse().ok().filter(|_| sound && is_float(&plain));
+    number.map(Scalar::Float)
 }
 
 fn resolve_number(text: &str) -> Option<Scalar> {

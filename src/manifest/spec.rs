@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use i2kit_contract::{Port, Protocol, RestartPolicy};
 
-use super::decode::{Field, Fields, Report};
+use super::decode::{Field, Fields, Report, closest};
 use super::error::Position;
 use super::pod::{Container, EnvVar, ResourceList, Resources, SecurityContext, VolumeMount};
 use super::quantity::Quantity;
@@ -49,10 +49,11 @@ impl Unique {
 pub fn pod_spec(report: &mut Report, spec: &Field<'_>) -> Option<Spec> {
     let fields = spec.fields(report, &fields::POD_SPEC)?;
     let volumes = volumes(report, &fields);
-    let containers = containers(report, &fields, &volumes);
+    let known: BTreeSet<_> = volumes.iter().map(String::as_str).collect();
+    let containers = containers(report, &fields, &known);
     Some(Spec {
         hostname: fields
-            .get("hostname")
+            .get_text("hostname")
             .and_then(|f| f.checked(report, names::dns_label)),
         restart_policy: restart_policy(report, &fields),
         grace_period: fields
@@ -60,7 +61,7 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>) -> Option<Spec> {
             .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
             .unwrap_or_default(),
         security: security(report, &fields, &fields::POD_SECURITY_CONTEXT),
-        volumes: volumes.into_iter().collect(),
+        volumes,
         containers,
     })
 }
@@ -80,7 +81,7 @@ fn one_of<T: Copy>(
     name: &str,
     all: &[(&str, T)],
 ) -> Option<T> {
-    let field = fields.get(name)?;
+    let field = fields.get_text(name)?;
     let text = field.string(report)?;
     let found = all.iter().find(|(name, _)| *name == text);
     if found.is_none() {
@@ -129,7 +130,7 @@ fn volumes(report: &mut Report, spec: &Fields<'_>) -> Vec<String> {
     volumes
 }
 
-fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &[String]) -> Vec<Container> {
+fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &BTreeSet<&str>) -> Vec<Container> {
     let Some(list) = spec.require(report, "containers") else {
         return Vec::new();
     };
@@ -156,7 +157,7 @@ fn containers(report: &mut Report, spec: &Fields<'_>, volumes: &[String]) -> Vec
     containers
 }
 
-fn container(report: &mut Report, fields: &Fields<'_>, volumes: &[String]) -> Container {
+fn container(report: &mut Report, fields: &Fields<'_>, volumes: &BTreeSet<&str>) -> Container {
     Container {
         name: fields
             .require(report, "name")
@@ -169,11 +170,9 @@ fn container(report: &mut Report, fields: &Fields<'_>, volumes: &[String]) -> Co
         command: fields.strings(report, "command"),
         args: fields.strings(report, "args"),
         env: env(report, fields),
-        // Empty means "not set", as in the API.
         working_dir: fields
-            .get("workingDir")
-            .and_then(|f| f.checked(report, absolute))
-            .filter(|dir| !dir.is_empty()),
+            .get_text("workingDir")
+            .and_then(|f| f.checked(report, absolute)),
         ports: ports(report, fields),
         resources: resources(report, fields),
         security: security(report, fields, &fields::SECURITY_CONTEXT),
@@ -185,14 +184,14 @@ fn image_name(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("names no image".to_owned());
     }
-    match image.contains(char::is_whitespace) {
-        true => Err("must not contain white space".to_owned()),
+    match image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        true => Err("must not contain white space or control characters".to_owned()),
         false => Ok(()),
     }
 }
 
 fn absolute(path: &str) -> Result<(), String> {
-    match path.is_empty() || path.starts_with('/') {
+    match path.starts_with('/') {
         true => Ok(()),
         false => Err("must be an absolute path".to_owned()),
     }
@@ -224,7 +223,7 @@ fn ports(report: &mut Report, container: &Fields<'_>) -> Vec<Port> {
         let Some(fields) = item.fields(report, &fields::PORT) else {
             continue;
         };
-        let name = fields.get("name").and_then(|f| {
+        let name = fields.get_text("name").and_then(|f| {
             let name = f.checked(report, names::port_name)?;
             unique.check(report, &f, &name);
             Some(name)
@@ -268,25 +267,68 @@ fn resources(report: &mut Report, container: &Fields<'_>) -> Resources {
     let Some(fields) = field.and_then(|f| f.fields(report, &fields::RESOURCES)) else {
         return Resources::default();
     };
-    let limits = resource_list(report, fields.get("limits"));
-    let requests = resource_list(report, fields.get("requests"));
-    let cpu = request(report, &fields, "cpu", limits.cpu, requests.cpu);
-    let memory = request(report, &fields, "memory", limits.memory, requests.memory);
+    let (most, wanted) = (fields.get("limits"), fields.get("requests"));
+    let limits = resource_list(report, most.as_ref());
+    let requests = resource_list(report, wanted.as_ref());
+    let cpu = request(report, wanted.as_ref(), "cpu", limits.cpu, requests.cpu);
+    let memory = request(
+        report,
+        wanted.as_ref(),
+        "memory",
+        limits.memory,
+        requests.memory,
+    );
     Resources {
         limits,
         requests: ResourceList { cpu, memory },
     }
 }
 
-fn resource_list(report: &mut Report, list: Option<Field<'_>>) -> ResourceList {
-    let Some(fields) = list.and_then(|f| f.fields(report, &fields::RESOURCE_LIST)) else {
+fn resource_list(report: &mut Report, list: Option<&Field<'_>>) -> ResourceList {
+    let Some(list) = list else {
         return ResourceList::default();
     };
-    let mut amount = |name| fields.get(name).and_then(|f| quantity(report, &f));
-    ResourceList {
-        cpu: amount("cpu"),
-        memory: amount("memory"),
+    let mut amounts = ResourceList::default();
+    for (name, position, mut field) in list.entries(report) {
+        if matches!(name, "cpu" | "memory") {
+            field.path = format!("{}.{name}", list.path);
+        }
+        match name {
+            _ if field.node.is_null() => {}
+            "cpu" => amounts.cpu = quantity(report, &field),
+            "memory" => amounts.memory = memory(report, &field),
+            _ if is_resource(name) => {
+                report.error(position, format!("{} is not supported yet", field.path));
+            }
+            _ => unknown_resource(report, position, &field.path, name),
+        }
     }
+    amounts
+}
+
+/// Whether a container can have such a resource (`ValidateContainerResourceName`).
+fn is_resource(name: &str) -> bool {
+    let domain = name.contains('/') && names::qualified_name(name).is_ok();
+    domain || name.starts_with("hugepages-") || fields::RESOURCES_KNOWN.contains(&name)
+}
+
+fn unknown_resource(report: &mut Report, position: Position, path: &str, name: &str) {
+    let message = format!("{path} is no resource of a container");
+    match closest(name, fields::RESOURCES_KNOWN.iter().copied()) {
+        Some(known) => report.error_hint(position, message, format!("did you mean {known:?}?")),
+        None => report.error(position, message),
+    }
+}
+
+/// Bytes; a part of one is most likely a slip (`64m` is 0.064), so there is a note.
+fn memory(report: &mut Report, field: &Field<'_>) -> Option<Quantity> {
+    let amount = quantity(report, field)?;
+    if !amount.is_whole() {
+        let (path, bytes) = (&field.path, amount.value());
+        let message = format!("{path}: not a whole number of bytes, {bytes} is taken");
+        report.note(field.position(), message);
+    }
+    Some(amount)
 }
 
 /// A number or a string.
@@ -303,7 +345,7 @@ fn quantity(report: &mut Report, field: &Field<'_>) -> Option<Quantity> {
 /// The request, which is the limit when not set (API server's default) and at most that.
 fn request(
     report: &mut Report,
-    resources: &Fields<'_>,
+    requests: Option<&Field<'_>>,
     name: &str,
     limit: Option<Quantity>,
     request: Option<Quantity>,
@@ -312,17 +354,21 @@ fn request(
         return request.or(limit);
     };
     if wanted > most {
-        let schema = &fields::RESOURCE_LIST;
-        let requests = resources.get("requests");
-        let requests = requests.and_then(|f| f.fields(&mut Report::default(), schema));
-        if let Some(field) = requests.and_then(|f| f.get(name)) {
+        let entries = requests.map(|list| list.entries(&mut Report::default()));
+        let mut entries = entries.unwrap_or_default().into_iter();
+        if let Some((_, _, mut field)) = entries.find(|(known, ..)| *known == name) {
+            field.path = format!("{}.{name}", requests.map_or("", |list| &list.path));
             field.refuse(report, format!("is more than the {name} limit"));
         }
     }
     request
 }
 
-fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Vec<VolumeMount> {
+fn mounts(
+    report: &mut Report,
+    container: &Fields<'_>,
+    volumes: &BTreeSet<&str>,
+) -> Vec<VolumeMount> {
     let mut paths = Unique::default();
     let mut mounts = Vec::new();
     for item in container.items(report, "volumeMounts") {
@@ -331,7 +377,7 @@ fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Ve
         };
         let volume = fields.require(report, "name").and_then(|f| {
             let name = f.string(report)?;
-            if !volumes.contains(&name) {
+            if !volumes.contains(name.as_str()) {
                 f.refuse(report, no_volume(volumes));
             }
             Some(name)
@@ -356,15 +402,17 @@ fn mounts(report: &mut Report, container: &Fields<'_>, volumes: &[String]) -> Ve
     mounts
 }
 
-fn no_volume(volumes: &[String]) -> String {
-    let names: BTreeSet<_> = volumes.iter().map(String::as_str).collect();
-    match names.is_empty() {
-        true => "is no volume of the Pod, which has none".to_owned(),
-        false => {
-            let names: Vec<_> = names.into_iter().collect();
-            format!("is no volume of the Pod, which has {}", names.join(", "))
-        }
+/// Most volumes that a message lists.
+const MAX_LISTED: usize = 10;
+
+fn no_volume(volumes: &BTreeSet<&str>) -> String {
+    let mut names: Vec<_> = volumes.iter().take(MAX_LISTED).copied().collect();
+    match volumes.len() {
+        0 => names.push("none"),
+        len if len > MAX_LISTED => names.push("more"),
+        _ => {}
     }
+    format!("is no volume of the Pod, which has {}", names.join(", "))
 }
 
 /// Absolute and without empty or `.` components; the kubelet takes a relative one from `/`.

@@ -6,15 +6,16 @@ use std::rc::Rc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::error::{Error, Position};
+use super::error::{Error, Position, quoted};
 use super::scalar::{Scalar, resolve_plain};
 
 /// Deepest nesting, aliases included. A Pod needs about a dozen levels.
 const MAX_DEPTH: usize = 100;
-/// Most nodes that aliases may add to one document.
-const MAX_ALIASED_NODES: usize = 100_000;
-/// Largest input, in bytes. The API server's own limit is 3 MiB.
-const MAX_BYTES: usize = 16 << 20;
+/// Most nodes in an input, aliases expanded. A Pod needs a few hundred.
+const MAX_NODES: usize = 200_000;
+/// Largest input in bytes, and most bytes that its aliases may add. The API server's own limit is
+/// 3 MiB.
+pub const MAX_BYTES: usize = 16 << 20;
 
 /// One YAML node.
 #[derive(Debug)]
@@ -23,10 +24,25 @@ pub struct Node {
     pub position: Position,
     /// What it is.
     pub value: Value,
-    /// Nodes in it, itself included, aliases expanded.
-    weight: usize,
+    size: Size,
+}
+
+/// What a node takes when its aliases are expanded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    /// Nodes in it, itself included.
+    nodes: usize,
+    /// Bytes of their texts and keys.
+    bytes: usize,
     /// Levels in it, itself included.
     height: usize,
+}
+
+impl Size {
+    fn add(&mut self, other: Self) {
+        self.nodes = self.nodes.saturating_add(other.nodes);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 /// What a node is.
@@ -58,16 +74,23 @@ pub struct Entry {
 
 impl Node {
     fn new(position: Position, value: Value) -> Self {
-        let (weight, height) = match &value {
-            Value::Scalar { .. } => (0, 0),
-            Value::Seq(items) => measure(items.iter()),
-            Value::Map(entries) => measure(entries.iter().map(|e| &e.value)),
+        let mut size = Size::default();
+        let mut add = |bytes: usize, node: &Self| {
+            size.add(node.size);
+            size.bytes = size.bytes.saturating_add(bytes);
+            size.height = size.height.max(node.size.height);
         };
+        match &value {
+            Value::Scalar { text, .. } => size.bytes = text.len(),
+            Value::Seq(items) => items.iter().for_each(|item| add(0, item)),
+            Value::Map(entries) => entries.iter().for_each(|e| add(e.key.len(), &e.value)),
+        }
+        size.nodes = size.nodes.saturating_add(1);
+        size.height = size.height.saturating_add(1);
         Self {
             position,
             value,
-            weight: weight.saturating_add(1),
-            height: height.saturating_add(1),
+            size,
         }
     }
 
@@ -76,15 +99,6 @@ impl Node {
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { scalar, .. } if *scalar == Scalar::Null)
     }
-}
-
-fn measure<'a>(children: impl Iterator<Item = &'a Rc<Node>>) -> (usize, usize) {
-    children.fold((0, 0), |(weight, height), child| {
-        (
-            weight.saturating_add(child.weight),
-            height.max(child.height),
-        )
-    })
 }
 
 /// Reads all documents of an input. Empty ones (`null`) are included.
@@ -97,15 +111,13 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Rc<Node>>, Error> {
         file,
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
-        aliased: 0,
+        nodes: 0,
+        aliased: Size::default(),
     };
     let mut documents = Vec::new();
     while let Some((event, position)) = composer.next()? {
         match event {
-            Event::DocumentStart(..) => {
-                composer.anchors.clear();
-                composer.aliased = 0;
-            }
+            Event::DocumentStart(..) => composer.anchors.clear(),
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             node => documents.push(composer.compose(node, position, 1)?),
         }
@@ -115,21 +127,18 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Rc<Node>>, Error> {
 
 /// Bytes → text: UTF-8 without byte order mark or control characters.
 fn decode_text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
-    let whole = |message: String, hint: Option<&str>| Error {
-        file: file.to_owned(),
-        position: None,
-        message,
-        hint: hint.map(str::to_owned),
-    };
     if bytes.len() > MAX_BYTES {
-        let message = format!("{} bytes; a manifest has at most {MAX_BYTES}", bytes.len());
-        return Err(whole(message, None));
+        return Err(Error {
+            file: file.to_owned(),
+            position: None,
+            message: format!("more than {MAX_BYTES} bytes, the most a manifest may have"),
+            hint: None,
+        });
     }
     if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
-        return Err(whole(
-            "is UTF-16, not UTF-8".to_owned(),
-            Some("save it as UTF-8"),
-        ));
+        let start = Position { line: 1, column: 1 };
+        let hint = Some("save it as UTF-8".to_owned());
+        return Err(at(file, start, "is UTF-16, not UTF-8".to_owned(), hint));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -190,8 +199,10 @@ struct Composer<'a> {
     parser: Parser<'a, StrInput<'a>>,
     /// Finished anchored nodes of this document, by the parser's number.
     anchors: HashMap<usize, Rc<Node>>,
-    /// Nodes that aliases added to this document.
-    aliased: usize,
+    /// Nodes so far, aliases not counted.
+    nodes: usize,
+    /// What aliases added.
+    aliased: Size,
 }
 
 impl<'a> Composer<'a> {
@@ -214,7 +225,9 @@ impl<'a> Composer<'a> {
             ErrorKind::TabNotAllowed
             | ErrorKind::TabInBlockIndentation
             | ErrorKind::TabInIndentation
-            | ErrorKind::TabAtBlockScalarStart => Some("YAML is indented with spaces, not tabs"),
+            | ErrorKind::TabAtBlockScalarStart => Some(TABS),
+            ErrorKind::UnexpectedCharacter { .. } => Some("quote what begins with it"),
+            _ if e.info().contains("found a tab") => Some(TABS),
             _ => None,
         };
         self.error(position, format!("not valid YAML: {}", e.info()), hint)
@@ -229,6 +242,8 @@ impl<'a> Composer<'a> {
         if depth > MAX_DEPTH {
             return Err(self.too_deep(at));
         }
+        self.nodes = self.nodes.saturating_add(1);
+        self.check_nodes(at)?;
         let (anchor, value) = match event {
             Event::Alias(id) => return self.alias(id, at, depth),
             Event::Scalar(text, style, anchor, tag) => {
@@ -256,15 +271,24 @@ impl<'a> Composer<'a> {
         let Some(node) = self.anchors.get(&id).map(Rc::clone) else {
             return Err(self.error(at, "alias to a value that contains it", None));
         };
-        if depth.saturating_add(node.height) > MAX_DEPTH.saturating_add(1) {
+        if depth.saturating_add(node.size.height) > MAX_DEPTH.saturating_add(1) {
             return Err(self.too_deep(at));
         }
-        self.aliased = self.aliased.saturating_add(node.weight);
-        if self.aliased > MAX_ALIASED_NODES {
-            let message = format!("aliases expand to more than {MAX_ALIASED_NODES} values");
+        self.aliased.add(node.size);
+        self.check_nodes(at)?;
+        if self.aliased.bytes > MAX_BYTES {
+            let message = format!("aliases expand to more than {MAX_BYTES} bytes");
             return Err(self.error(at, message, None));
         }
         Ok(node)
+    }
+
+    fn check_nodes(&self, at: Position) -> Result<(), Error> {
+        if self.nodes.saturating_add(self.aliased.nodes) <= MAX_NODES {
+            return Ok(());
+        }
+        let message = format!("more than {MAX_NODES} values, aliases expanded");
+        Err(self.error(at, message, None))
     }
 
     fn scalar(
@@ -289,7 +313,7 @@ impl<'a> Composer<'a> {
                     | (Some("float"), s @ (Scalar::Float(_) | Scalar::Int(_))) => s,
                     (None, _) => return Err(self.foreign_tag(tag, at)),
                     _ => {
-                        let message = format!("{text:?} is no {}", tag.original());
+                        let message = format!("{} is no {}", quoted(text), tag.original());
                         return Err(self.error(at, message, None));
                     }
                 }
@@ -314,7 +338,8 @@ impl<'a> Composer<'a> {
     }
 
     fn foreign_tag(&self, tag: &Tag, at: Position) -> Error {
-        let message = format!("YAML tag {} has no meaning in a manifest", tag.original());
+        let tag = quoted(&tag.original());
+        let message = format!("YAML tag {tag} has no meaning in a manifest");
         self.error(at, message, Some("remove the tag"))
     }
 
@@ -342,7 +367,8 @@ impl<'a> Composer<'a> {
             let key = self.compose(event, position, inner)?;
             let key = self.key(&key, position)?;
             if let Some(first) = seen.insert(key.clone(), position) {
-                let message = format!("key {key:?} stands twice, first in line {}", first.line);
+                let key = quoted(&key);
+                let message = format!("key {key} stands twice, first in line {}", first.line);
                 return Err(self.error(position, message, None));
             }
             let Some((event, at)) = self.next()? else {
@@ -350,7 +376,7 @@ impl<'a> Composer<'a> {
             };
             let value = self.compose(event, at, inner)?;
             if merge {
-                merges.push(value);
+                merges.push((entries.len(), value));
             } else {
                 entries.push(Entry {
                     key,
@@ -359,8 +385,8 @@ impl<'a> Composer<'a> {
                 });
             }
         }
-        for source in merges {
-            self.merge(&source, &mut entries)?;
+        for (before, source) in merges {
+            self.merge(&source, before, &mut entries)?;
         }
         Ok(entries)
     }
@@ -371,12 +397,14 @@ impl<'a> Composer<'a> {
                 scalar: Scalar::Str(text),
                 ..
             } => return Ok(text.clone()),
-            Value::Scalar { text, .. } if text.is_empty() => {
+            // The parser's text for nothing at all.
+            Value::Scalar { text, .. } if text == "~" => {
                 return Err(self.error(position, "a key is missing before \":\"", None));
             }
             Value::Scalar { scalar, text } => {
+                let text = quoted(text);
                 let message = format!("key {text} is read as {}, not as a string", kind(scalar));
-                let hint = format!("quote it: {text:?}");
+                let hint = format!("quote it: {text}");
                 return Err(self.error(position, message, Some(&hint)));
             }
             Value::Seq(_) => "list",
@@ -387,12 +415,21 @@ impl<'a> Composer<'a> {
         Err(self.error(position, message, Some(hint)))
     }
 
-    /// `<<`: adds what is not there yet; in a list of mappings the first wins.
-    fn merge(&self, source: &Rc<Node>, entries: &mut Vec<Entry>) -> Result<(), Error> {
+    /// `<<`: adds what is not there yet; in a list of mappings the first wins. An entry that stands
+    /// `before` it and in it would win by YAML's rule and lose by kubectl's, so it is refused.
+    fn merge(
+        &self,
+        source: &Rc<Node>,
+        before: usize,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Error> {
         let sources = match &source.value {
             Value::Seq(items) => items.as_slice(),
             _ => std::slice::from_ref(source),
         };
+        let earlier = entries.get(..before).unwrap_or_default().iter();
+        let earlier: HashMap<String, Position> =
+            earlier.map(|e| (e.key.clone(), e.position)).collect();
         let mut have: HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
         for source in sources {
             let Value::Map(merged) = &source.value else {
@@ -400,6 +437,11 @@ impl<'a> Composer<'a> {
                 return Err(self.error(source.position, message, None));
             };
             for entry in merged {
+                if let Some(position) = earlier.get(&entry.key) {
+                    let key = quoted(&entry.key);
+                    let message = format!("key {key} is also merged by the \"<<\" after it");
+                    return Err(self.error(*position, message, Some(MERGE_FIRST)));
+                }
                 if have.insert(entry.key.clone()) {
                     entries.push(entry.clone());
                 }
@@ -408,6 +450,9 @@ impl<'a> Composer<'a> {
         Ok(())
     }
 }
+
+const TABS: &str = "YAML is indented with spaces, not tabs";
+const MERGE_FIRST: &str = "move \"<<\" to the top of its mapping; kubectl lets a later one win";
 
 fn is_merge(event: &Event<'_>) -> bool {
     matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
@@ -421,5 +466,137 @@ pub fn kind(scalar: &Scalar) -> &'static str {
         Scalar::Bool(_) => "a boolean",
         Scalar::Int(_) | Scalar::Float(_) => "a number",
         Scalar::Str(_) => "a string",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    /// Documents that kubectl takes and we refuse.
+    const REFUSED: &[(&str, &str)] = &[
+        (
+            "base: &b {p: 1, q: 2}\nm:\n  q: 3\n  <<: *b\n",
+            "m.yaml:3:3: key \"q\" is also merged by the \"<<\" after it",
+        ),
+        (
+            "a: 1\na: 2\n",
+            "m.yaml:2:1: key \"a\" stands twice, first in line 1",
+        ),
+        (
+            "a: {b: 1, b: 2}\n",
+            "m.yaml:1:11: key \"b\" stands twice, first in line 1",
+        ),
+        (
+            "a: !foo b\n",
+            "m.yaml:1:9: YAML tag \"!foo\" has no meaning in a manifest",
+        ),
+        (
+            "a: !!binary aGk=\n",
+            "m.yaml:1:13: YAML tag \"!!binary\" has no meaning in a manifest",
+        ),
+        (
+            "a: !!timestamp 2001-01-01\n",
+            "m.yaml:1:16: YAML tag \"!!timestamp\" has no meaning in a manifest",
+        ),
+        (
+            "a: !!set {b, c}\n",
+            "m.yaml:1:10: YAML tag \"!!set\" has no meaning in a manifest",
+        ),
+        (
+            "a: b#c\nd: \"e\"#f\n",
+            "m.yaml:2:7: not valid YAML: comments must be separated from other tokens by whitespace",
+        ),
+    ];
+    /// Documents that kubectl's YAML reader refuses and we take. The first two are JSON, which
+    /// kubectl reads with another reader; then YAML 1.2.
+    const TAKEN: &[&str] = &[
+        "{\"a\": {\"b\": [1, 2.5, true, null, \"x\\u00e9\\/\\n\"]}, \"c\": 1e3}",
+        "{\"a\": \"\\ud83d\\ude00\"}",
+        "%YAML 1.2\n---\na: b\n",
+        "%FOO bar\n---\na: b\n",
+        "a: x\u{85}y\u{2028}z\n",
+    ];
+
+    /// Numbers as Go's JSON has them: without a difference between whole ones and others.
+    fn to_json(node: &Node) -> Json {
+        match &node.value {
+            Value::Scalar { scalar, .. } => match scalar {
+                Scalar::Null => Json::Null,
+                Scalar::Bool(value) => json!(value),
+                Scalar::Int(value) => floats(&serde_json::from_str(&value.to_string()).unwrap()),
+                Scalar::Float(value) => json!(value),
+                Scalar::Str(value) => json!(value),
+            },
+            Value::Seq(items) => items.iter().map(|item| to_json(item)).collect(),
+            Value::Map(entries) => {
+                let pairs = entries.iter();
+                let pairs = pairs.map(|e| (e.key.clone(), to_json(&e.value)));
+                Json::Object(pairs.collect())
+            }
+        }
+    }
+
+    fn floats(json: &Json) -> Json {
+        match json {
+            Json::Number(number) => json!(number.as_f64()),
+            Json::Array(items) => items.iter().map(floats).collect(),
+            Json::Object(map) => {
+                let pairs = map.iter().map(|(key, value)| (key.clone(), floats(value)));
+                Json::Object(pairs.collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn read(text: &str) -> Result<Json, String> {
+        let documents = parse("m.yaml", text.as_bytes()).map_err(|e| e.to_string())?;
+        Ok(documents.first().map_or(Json::Null, |doc| to_json(doc)))
+    }
+
+    /// `fixtures/kubernetes/`: what `sigs.k8s.io/yaml` makes of each.
+    fn table(text: &str) -> Vec<(String, Json)> {
+        let rows: Vec<_> = serde_json::from_str(text).unwrap();
+        assert!(rows.len() > 80);
+        rows
+    }
+
+    #[test]
+    fn documents_mean_what_they_mean_to_kubectl() {
+        for (text, want) in table(include_str!("../../fixtures/kubernetes/documents.json")) {
+            let refused = REFUSED.iter().find(|(known, _)| *known == text);
+            match (read(&text), want.get("json"), refused) {
+                (got, _, Some((_, message))) => {
+                    assert_eq!(got, Err((*message).to_owned()), "{text:?}");
+                }
+                (got, Some(json), None) => assert_eq!(got, Ok(floats(json)), "{text:?}"),
+                (got, None, None) => {
+                    let taken = TAKEN.contains(&text.as_str());
+                    assert_eq!(got.is_ok(), taken, "{text:?}: {got:?}");
+                }
+            }
+        }
+        assert_eq!(read(TAKEN[1]), Ok(json!({"a": "\u{1f600}"})));
+    }
+
+    #[test]
+    fn scalars_mean_what_they_mean_to_kubectl() {
+        for (text, want) in table(include_str!("../../fixtures/kubernetes/scalars.json")) {
+            let got = read(&format!("v: {text}\n"));
+            match want.get("json") {
+                Some(json) => assert_eq!(got, Ok(floats(json)), "{text:?}"),
+                // Not numbers in JSON, so kubectl goes no further.
+                None if want["error"]
+                    .as_str()
+                    .unwrap()
+                    .contains("unsupported value") =>
+                {
+                    assert_eq!(got, Ok(json!({"v": null})), "{text:?}");
+                }
+                None => assert!(got.is_err(), "{text:?}: {got:?}"),
+            }
+        }
     }
 }
