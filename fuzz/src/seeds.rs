@@ -15,6 +15,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "oci" => vec![OCI.join("\0").into_bytes()],
         "reference" => texts(&REFERENCES),
         "manifest" => texts(&MANIFESTS),
+        "policy" => POLICIES
+            .iter()
+            .map(|parts| parts.join("\0").into_bytes())
+            .collect(),
         "erofs" => vec![erofs()],
         "gpt" => vec![gpt_disk()],
         "fat" => vec![fat_volume()],
@@ -73,6 +77,36 @@ const MANIFESTS: [&str; 3] = [
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: y}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: c\n    image: i\n    command: [sh, -c, \"$(A)\"]\n    env: [{name: A, value: \"1\"}]\n    ports: [{containerPort: 80}]\n    resources: {limits: {memory: 64Mi, cpu: 500m}}\n    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, emptyDir: {}}]\n",
     "kind: List\napiVersion: v1\nitems:\n- &d {kind: Deployment, apiVersion: apps/v1, metadata: {name: d}, spec: {template: {metadata: {labels: {}}, spec: {containers: [{name: c, image: i, <<: {tty: no}}]}}}}\n- *d\n",
     "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"b\",\"securityContext\":{\"runAsUser\":0440}}]}}\n",
+];
+
+const PAYLOAD: &str = r#"{"critical":{"identity":{"docker-reference":"h.example/ns/app:1"},"image":{"docker-manifest-digest":"@DIGEST"},"type":"cosign container image signature"},"optional":null}"#;
+const STATEMENT: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"@HEX"},"annotations":{}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}"#;
+const BUNDLE: &str = r#"{"mediaType":"application/vnd.dev.sigstore.bundle+json;version=0.2","verificationMaterial":{"publicKey":{"hint":"x"}},"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":"RBNvo1WzZ4oRRq0W9+hknpT7T8If537DEMBg9hyq/4o="},"signature":"aGk="}}"#;
+const POLICIES: [[&str; 4]; 4] = [
+    [
+        r#"{"default":[{"type":"sigstoreSigned","keyData":"@KEY"}]}"#,
+        PAYLOAD,
+        STATEMENT,
+        BUNDLE,
+    ],
+    [
+        r#"{"default":[{"type":"reject"}],"transports":{"docker":{"*.example":[{"type":"sigstoreSigned","keyDatas":["@KEY"],"signedIdentity":{"type":"matchDigest"}}]},"oci":{"/a":[{"type":"insecureAcceptAnything"}]}}}"#,
+        "h.example/other:1",
+        STATEMENT,
+        BUNDLE,
+    ],
+    [
+        r#"{"default":[{"type":"sigstoreSigned","keyData":"@KEY","signedIdentity":{"type":"remapIdentity","prefix":"h.example","signedPrefix":"x"}}],"transports":{"docker-daemon":{"":[{"type":"sigstoreSigned","keyData":"@KEY","signedIdentity":{"type":"exactRepository","dockerRepository":"h.example/ns/app"}}]}}}"#,
+        PAYLOAD,
+        "",
+        "{}",
+    ],
+    [
+        r#"{"default":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k"},{"type":"sigstoreSigned","fulcio":{"caPath":"/c","oidcIssuer":"i","subjectEmail":"e"},"rekorPublicKeyPath":"/r"}]}"#,
+        "",
+        "",
+        "",
+    ],
 ];
 
 const CONTRACT: &str = r#"{"version":1,"name":"a","hostname":"a","restart_policy":"Never","termination_grace_period_seconds":30,"on_failure":"power-off","containers":[{"name":"c","args":["sh"],"env":["A=b"],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0}}]}"#;

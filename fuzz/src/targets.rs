@@ -5,19 +5,23 @@ use std::io::Read;
 
 use i2kit::layer::tar::Reader;
 use i2kit::manifest::{Input, load};
-use i2kit::oci::{LayoutSource, Platform, Reference, Source};
+use i2kit::oci::policy::Policy;
+use i2kit::oci::signature::{Key, Signatures};
+use i2kit::oci::{self, Document, Image, LayoutSource, Platform, Reference, Source};
 use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
 /// A target and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 13] = [
     ("tar", tar),
     ("oci", oci),
     ("reference", reference),
     ("manifest", manifest),
+    ("policy", policy),
     ("erofs", erofs),
     ("gpt", gpt),
     ("fat", fat),
@@ -84,6 +88,157 @@ pub fn reference(data: &[u8]) {
         let again = shown.parse::<Reference>().expect("what is shown is a name");
         assert_eq!(again, reference, "{shown}");
         assert_eq!(again.to_string(), reference.to_string());
+
+/// What a policy asks for, and finds: up to four parts, NUL between them. The policy, where `@KEY`
+/// stands for a key in base64; a simple signing payload and an in-toto statement, where `@DIGEST`
+/// and `@HEX` stand for the image's digest, both of which that key signs; a bundle.
+pub fn policy(data: &[u8]) {
+    let _ = Key::from_pem(data);
+    let text = |part: Option<&[u8]>| String::from_utf8_lossy(part.unwrap_or(b"")).into_owned();
+    let mut parts = data.splitn(4, |byte| *byte == 0);
+    let signer = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+    let rules = text(parts.next()).replace("@KEY", &base64(pem(&signer).as_bytes()));
+    let Ok(policy) = Policy::parse("fuzz", rules.as_bytes()) else {
+        return;
+    };
+    let manifest = document(b"{}");
+    let fill = |part: String| {
+        let part = part.replace("@DIGEST", &manifest.digest.to_string());
+        part.replace("@HEX", &manifest.digest.hex())
+    };
+    let (payload, statement) = (fill(text(parts.next())), fill(text(parts.next())));
+    let reference = payload.lines().next().unwrap_or("").to_owned();
+    let kept = Kept::new(&signer, &payload, &statement, parts.next().unwrap_or(b""));
+    let image = Image {
+        index: None,
+        config_document: document(b"{}"),
+        manifest,
+        config: ImageConfiguration::default(),
+        layers: Vec::new(),
+    };
+    for (transport, reference) in [
+        ("docker", "h.example/ns/app:1"),
+        ("docker", reference.as_str()),
+        ("docker-daemon", "app"),
+        ("docker-archive", "app.tar"),
+        ("containers-storage", "[overlay@/s]app"),
+        ("oci", "/"),
+    ] {
+        if let Err(error) = policy.check(transport, reference, &image, &kept) {
+            assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+fn document(bytes: &[u8]) -> Document {
+    Document {
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        digest: oci::Digest::of(bytes),
+        bytes: bytes.to_vec(),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64ct::Encoding as _;
+    base64ct::Base64::encode_string(bytes)
+}
+
+/// The public key's PEM: RFC 8410's SubjectPublicKeyInfo around 32 bytes.
+fn pem(signer: &ring::signature::Ed25519KeyPair) -> String {
+    use ring::signature::KeyPair as _;
+    let mut der = hex::decode("302a300506032b6570032100").expect("hex");
+    der.extend(signer.public_key().as_ref());
+    let body = base64(&der);
+    format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+}
+
+/// Signatures in memory: the blobs by their digests.
+struct Kept {
+    blobs: std::collections::BTreeMap<String, Vec<u8>>,
+    tagged: Vec<u8>,
+    referrer: Descriptor,
+}
+
+impl Kept {
+    fn new(
+        signer: &ring::signature::Ed25519KeyPair,
+        payload: &str,
+        statement: &str,
+        bundle: &[u8],
+    ) -> Self {
+        let mut blobs = std::collections::BTreeMap::new();
+        let mut put = |media_type: &str, bytes: &[u8]| {
+            let digest = oci::Digest::of(bytes).to_string();
+            let descriptor = format!(
+                r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{}}}"#,
+                bytes.len()
+            );
+            blobs.insert(digest, bytes.to_vec());
+            descriptor
+        };
+        let signature = base64(signer.sign(payload.as_bytes()).as_ref());
+        let layer = put(
+            "application/vnd.dev.cosign.simplesigning.v1+json",
+            payload.as_bytes(),
+        );
+        let annotated =
+            format!(r#","annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}"#);
+        let tagged = manifest_of(&[layer.replace('}', &annotated)]);
+        let kind = "application/vnd.in-toto+json";
+        let message = format!(
+            "DSSEv1 {} {kind} {} {statement}",
+            kind.len(),
+            statement.len()
+        );
+        let signed = format!(
+            r#"{{"mediaType":"{BUNDLE}","verificationMaterial":{{}},"dsseEnvelope":{{"payload":"{}","payloadType":"{kind}","signatures":[{{"sig":"{}"}}]}}}}"#,
+            base64(statement.as_bytes()),
+            base64(signer.sign(message.as_bytes()).as_ref())
+        );
+        let bundles = [put(BUNDLE, bundle), put(BUNDLE, signed.as_bytes())];
+        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+        let referrer = put(manifest_type, &manifest_of(&bundles));
+        Self {
+            referrer: serde_json::from_str(&referrer).expect("a descriptor"),
+            blobs,
+            tagged,
+        }
+    }
+
+    fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>, oci::Error> {
+        let found = self.blobs.get(&descriptor.digest().to_string());
+        Ok(found.cloned().unwrap_or_default())
+    }
+}
+
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+fn manifest_of(layers: &[String]) -> Vec<u8> {
+    let layers = layers.join(",");
+    let config = format!(
+        r#"{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{}","size":2}}"#,
+        oci::Digest::of(b"{}")
+    );
+    let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
+    serde_json::from_str::<ImageManifest>(&text).expect("a manifest");
+    text.into_bytes()
+}
+
+impl Signatures for Kept {
+    fn tagged(&self, _: &str) -> Result<Option<Vec<u8>>, oci::Error> {
+        Ok(Some(self.tagged.clone()))
+    }
+
+    fn referrers(&self, _: &oci::Digest) -> Result<Vec<Descriptor>, oci::Error> {
+        Ok(vec![self.referrer.clone()])
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, oci::Error> {
+        self.read(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, oci::Error> {
+        self.read(descriptor)
     }
 }
 
