@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::layout::sha256;
 use http::{Request, Response, Sending, Wire};
-pub use tokens::{Auth, Tokens};
+pub use tokens::{Auth, TOKEN, Tokens, basic};
 
 /// What goes wrong with one answer.
 #[derive(Clone, Debug)]

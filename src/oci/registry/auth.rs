@@ -125,7 +125,7 @@ impl Auth {
         wire: &Wire,
         endpoint: &Endpoint,
         access: Access,
-        answer: &Response,
+        challenges: Vec<Challenge>,
         refused: Option<&Authorization>,
     ) -> Result<Option<Authorization>, Failure> {
         let slot = self.slot(endpoint, access);
@@ -137,11 +137,7 @@ impl Auth {
             // Another thread was refused first.
             return Ok(Some(current.clone()));
         }
-        let headers = answer.headers.get_all(header::WWW_AUTHENTICATE).iter();
-        slot.challenges = headers
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(challenge::parse)
-            .collect();
+        slot.challenges = challenges;
         let renewed = self.obtain(wire, endpoint, access, &mut slot)?;
         Ok(renewed.filter(|renewed| Some(renewed) != refused))
     }
@@ -188,6 +184,15 @@ impl Auth {
         };
         Ok(slot.current.as_ref().map(|(current, _)| current.clone()))
     }
+}
+
+/// What a refusal asks for.
+pub(super) fn challenges(answer: &Response) -> Vec<Challenge> {
+    let headers = answer.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(challenge::parse)
+        .collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

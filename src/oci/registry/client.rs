@@ -9,7 +9,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::Deserialize;
 use ureq::http::{Method, header};
 
-use super::auth::{Access, Auth, Credentials};
+use super::auth::{Access, Auth, Credentials, challenges};
 use super::clock::{Clock, SystemClock};
 use super::endpoint::{Endpoint, Scheme};
 use super::error::{Error, Failure, Reason};
@@ -21,6 +21,8 @@ use crate::oci::{Digest, Document};
 
 /// A mirror that could not be reached is not asked again for so long.
 const MIRROR_REST: Duration = Duration::from_secs(60);
+/// A token is renewed so often for one request: another thread may have used it up meanwhile.
+const MAX_RENEWALS: usize = 3;
 /// What manifests may be. Schema 1 is asked for last, so that it can be refused by name.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
@@ -264,7 +266,7 @@ impl Client {
         resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One request to a place, as whom it wants; a token that has run out is renewed once.
+    /// One request to a place, as whom it wants; a token that has run out is renewed.
     pub(super) fn exchange(
         &self,
         endpoint: &Endpoint,
@@ -287,18 +289,22 @@ impl Client {
         if !is_home {
             return send(None);
         }
-        let current = auth.current(wire, endpoint, access)?;
-        let response = send(current.as_ref())?;
-        if response.status != 401 || !response.at_home {
-            return Ok(response);
-        }
-        match auth.renew(wire, endpoint, access, &response, current.as_ref())? {
-            Some(renewed) => {
-                response.finish();
-                send(Some(&renewed))
+        let mut authorization = auth.current(wire, endpoint, access)?;
+        for _ in 0..MAX_RENEWALS {
+            let response = send(authorization.as_ref())?;
+            if response.status != 401 || !response.at_home {
+                return Ok(response);
             }
-            None => Ok(response),
+            let challenges = challenges(&response);
+            // Ends the exchange: a token server on the same host needs its permit.
+            let refusal = response.complaint();
+            let refused = authorization.as_ref();
+            authorization = match auth.renew(wire, endpoint, access, challenges, refused)? {
+                Some(renewed) => Some(renewed),
+                None => return Err(refusal),
+            };
         }
+        send(authorization.as_ref())
     }
 }
 

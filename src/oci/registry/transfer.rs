@@ -220,9 +220,22 @@ impl Stream {
                 }
                 Err(reason) => {
                     self.body = None;
-                    self.recover(self.failure(reason))?;
+                    self.recover(self.failure(self.ended_early(reason)))?;
                 }
             }
+        }
+    }
+
+    /// A connection that ended is told by how far it came.
+    fn ended_early(&self, reason: Reason) -> Reason {
+        match (reason, self.end) {
+            (Reason::Io(error), Some(expected))
+                if error.kind() == io::ErrorKind::UnexpectedEof && self.at < expected =>
+            {
+                let found = self.at;
+                Reason::Short { found, expected }
+            }
+            (reason, _) => reason,
         }
     }
 

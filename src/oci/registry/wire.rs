@@ -275,22 +275,27 @@ impl Response {
     }
 
     /// The answer, when its status is one of `statuses`.
-    pub fn accept(mut self, statuses: &[u16]) -> Result<Self, Failure> {
+    pub fn accept(self, statuses: &[u16]) -> Result<Self, Failure> {
         if statuses.contains(&self.status) {
             return Ok(self);
         }
+        Err(self.complaint())
+    }
+
+    /// The answer as a failure.
+    pub fn complaint(mut self) -> Failure {
         let clock = Arc::clone(&self.body.clock);
         let retry = self.header(&header::RETRY_AFTER);
         let retry_after = retry.and_then(|value| retry_after(value, &*clock));
         // A complaint that doesn't come is none.
         let body = self.body.read_bounded(MAX_COMPLAINT).unwrap_or_default();
         let said = said(self.header(&header::CONTENT_TYPE), &body);
-        Err(Failure::at(&self.url)(Reason::Status {
+        Failure::at(&self.url)(Reason::Status {
             status: self.status,
             said: said.map(|said| self.hide(said)),
             retry_after,
             known: self.authorization.as_ref().is_some_and(|one| one.known),
-        }))
+        })
     }
 
     /// A registry may repeat what it was told.
