@@ -6,7 +6,7 @@ use std::process::Command;
 
 use i2kit::cache::Cache;
 use i2kit::layer::{
-    ConvertOptions, ConvertedLayer, EntryKind, Error, LayerSpec, convert_into_cache,
+    ConvertOptions, ConvertedLayer, EntryKind, Error, LayerSpec, Origin, convert_into_cache,
 };
 use sha2::{Digest, Sha256};
 
@@ -85,9 +85,9 @@ fn every_compression_gives_the_same_layer() {
         let layer = convert_as(folder.path(), &blob, &spec(&blob, &tar)).unwrap();
         assert_eq!(contents(&layer, "a"), b"one");
         assert_eq!(contents(&layer, "b/c"), [7; 10_000]);
-        assert!(!layer.reused);
+        assert_eq!(layer.origin, Origin::Converted);
         let again = convert_as(folder.path(), b"not read", &spec(&blob, &tar)).unwrap();
-        assert!(again.reused && again.entries == layer.entries);
+        assert!(again.origin == Origin::Cached && again.entries == layer.entries);
     }
 }
 
@@ -187,8 +187,10 @@ fn a_damaged_entry_is_made_again() {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.pop();
         std::fs::write(&path, bytes).unwrap();
-        assert!(!convert(folder.path(), &tar).unwrap().reused, "{file}");
-        assert!(convert(folder.path(), &tar).unwrap().reused, "{file}");
+        let made = convert(folder.path(), &tar).unwrap().origin;
+        assert_eq!(made, Origin::Converted, "{file}");
+        let kept = convert(folder.path(), &tar).unwrap().origin;
+        assert_eq!(kept, Origin::Cached, "{file}");
     }
 }
 

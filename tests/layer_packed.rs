@@ -5,8 +5,8 @@ use std::path::Path;
 
 use i2kit::cache::Cache;
 use i2kit::layer::{
-    ConvertOptions, ConvertedLayer, LayerSpec, UnpackError, convert_into_cache, find_in_cache,
-    unpack_into_cache,
+    ConvertOptions, ConvertedLayer, LayerSpec, Origin, UnpackError, convert_into_cache,
+    find_in_cache, unpack_into_cache,
 };
 use sha2::{Digest, Sha256};
 
@@ -84,7 +84,9 @@ fn what_was_packed_is_unpacked_to_the_same_files() {
     assert_eq!(copy.digest().unwrap(), digest);
     // The same layer packs to the same bytes, and holes stay holes.
     assert_eq!(packed(&copy), packed(&layer));
-    assert!(find_in_cache(&cache, &spec(&tar)).unwrap().unwrap().reused);
+    assert_eq!(copy.origin, Origin::Shared);
+    let again = find_in_cache(&cache, &spec(&tar)).unwrap().unwrap();
+    assert_eq!(again.origin, Origin::Cached);
 }
 
 #[test]

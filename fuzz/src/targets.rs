@@ -88,6 +88,8 @@ pub fn reference(data: &[u8]) {
         let again = shown.parse::<Reference>().expect("what is shown is a name");
         assert_eq!(again, reference, "{shown}");
         assert_eq!(again.to_string(), reference.to_string());
+    }
+}
 
 /// What a policy asks for, and finds: up to four parts, NUL between them. The policy, where `@KEY`
 /// stands for a key in base64; a simple signing payload and an in-toto statement, where `@DIGEST`

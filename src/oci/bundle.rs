@@ -56,14 +56,14 @@ pub struct Opened {
     pub manifests: Vec<Vec<u8>>,
 }
 
+/// Answers the bytes of the archive's member of that name, if there is one.
+pub(super) type Member<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Error> + 'a;
+
 /// Reads lock and manifests with `member`, which answers a member's bytes by its name.
 ///
 /// # Errors
 /// What `member` answers; [`Error::NotA`] where there is no lock.
-pub(super) fn open(
-    path: &std::path::Path,
-    member: &dyn Fn(&str) -> Result<Option<Vec<u8>>, Error>,
-) -> Result<Opened, Error> {
+pub(super) fn open(path: &std::path::Path, member: &Member<'_>) -> Result<Opened, Error> {
     let not = |reason: String| Error::NotA {
         what: "bundle",
         path: path.to_owned(),
