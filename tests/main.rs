@@ -21,6 +21,7 @@ mod policy;
 mod readme;
 mod registry;
 mod registry_config;
+mod sources;
 mod support;
 
 /// The fuzz targets, which replay with a stable compiler.
