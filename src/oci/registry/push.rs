@@ -1,6 +1,7 @@
 //! Writing to a registry: blobs whole, or in chunks where it wants them so; then manifests
 //! (distribution-spec "Push"). Mirrors are not written to.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use ureq::http::{Method, header};
@@ -39,13 +40,15 @@ impl Client {
     /// # Errors
     /// [`Error`], also where the bytes turn out not to be those of the digest.
     pub fn push_blob(&self, repository: &Repository, upload: &Upload<'_>) -> Result<bool, Error> {
+        // The answer to an upload may be what was lost.
+        let began = Cell::new(false);
         let answer = registry(repository).and_then(|endpoint| {
             self.persist(true, || {
-                if self.has(endpoint, &upload.digest)? {
-                    return Ok(false);
+                if !self.has(endpoint, &upload.digest)? {
+                    began.set(true);
+                    self.upload(endpoint, upload)?;
                 }
-                self.upload(endpoint, upload)?;
-                Ok(true)
+                Ok(began.get())
             })
         });
         answer.map_err(|failure| failure.of("push a blob to", &repository.name))

@@ -230,6 +230,7 @@ fn stream(
     }
     let mut source = Watched {
         inner: open().map_err(Reason::Source)?,
+        left: len,
         failed: None,
     };
     let body = SendBody::from_reader(&mut source);
@@ -242,19 +243,29 @@ fn stream(
     }
 }
 
-/// Tells a source that fails from a connection that does.
+/// Tells a source that fails from a connection that does. One that ends too early fails: ureq
+/// would wait for the rest for ever.
 struct Watched {
     inner: Box<dyn Read + Send>,
+    left: u64,
     failed: Option<io::Error>,
 }
 
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| {
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let room = room.min(buffer.len());
+        let read = match self.inner.read(buffer.get_mut(..room).unwrap_or_default()) {
+            Ok(0) if room > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read,
+        };
+        let len = read.map_err(|error| {
             let kind = error.kind();
             self.failed = Some(error);
-            kind.into()
-        })
+            io::Error::from(kind)
+        })?;
+        self.left -= len as u64;
+        Ok(len)
     }
 }
 
