@@ -1,5 +1,6 @@
 //! What the tests share: generators, samples and oracles.
 
+pub mod aws;
 pub mod containerd;
 pub mod layout;
 pub mod listing;

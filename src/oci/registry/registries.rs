@@ -90,6 +90,10 @@ impl Registries {
         Ok(out)
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What `registries.conf` names to ask for credentials, in order.
     pub(super) fn credential_helpers(&self) -> Option<&[String]> {
         self.conf.credential_helpers()
