@@ -44,7 +44,13 @@ impl Registries {
             }
             None => RegistriesConf::load(&settings.environment)?,
         };
-        Ok(Self { settings, conf })
+        Ok(Self::new(settings, conf))
+    }
+
+    /// With `conf` for the files of that name.
+    #[must_use]
+    pub fn new(settings: Settings, conf: RegistriesConf) -> Self {
+        Self { settings, conf }
     }
 
     /// The image that a manifest means by `text`.
