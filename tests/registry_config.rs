@@ -8,6 +8,9 @@ use i2kit::oci::registry::{Endpoint, Environment, Registries, Scheme, Settings, 
 
 use crate::support;
 
+mod credentials;
+mod ecr;
+
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// The files of a machine and its user, in a folder.
@@ -41,8 +44,19 @@ impl Machine {
 
     fn set(&mut self, name: &str, value: impl AsRef<Path>) -> &mut Self {
         let value = value.as_ref().display().to_string();
+        self.variables.retain(|(other, _)| other != name);
         self.variables.push((name.to_owned(), value));
         self
+    }
+
+    /// A program in a folder of `PATH`.
+    fn program(&mut self, name: &str, script: &str) -> &mut Self {
+        let path = format!("bin/{name}");
+        self.file(&path, &format!("#!/bin/sh\n{script}\n"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(self.at(&path), mode).unwrap();
+        let folders = format!("{}:/usr/bin:/bin", self.at("bin").display());
+        self.set("PATH", folders)
     }
 
     fn settings(&self) -> Settings {
@@ -498,7 +512,8 @@ fn skopeo_tries_the_same_places() {
     ] {
         let reference = reference(name);
         let mut ours: Vec<String> = Vec::new();
-        for endpoint in registries.endpoints(&reference).unwrap() {
+        // What makes no name is an error for both.
+        for endpoint in registries.endpoints(&reference).unwrap_or_default() {
             let host = endpoint.host.replace("registry-1.docker.io", "docker.io");
             let suffix = reference.to_string().replacen(&reference.name(), "", 1);
             ours.push(format!("{host}/{}{suffix}", endpoint.repository));

@@ -14,6 +14,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "tar" => tars(),
         "oci" => vec![OCI.join("\0").into_bytes()],
         "reference" => texts(&REFERENCES),
+        "registries" => texts(&REGISTRIES),
+        "credentials" => texts(&CREDENTIALS),
         "manifest" => texts(&MANIFESTS),
         "policy" => POLICIES
             .iter()
@@ -71,6 +73,16 @@ const REFERENCES: [&str; 5] = [
     "localhost:5000/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     "[2001:db8::1]:443/library/x:T_1",
     "docker.io/a.b/c",
+];
+
+const REGISTRIES: [&str; 2] = [
+    "unqualified-search-registries = ['x.io']\ncredential-helpers = ['y']\n[aliases]\n'nginx' = 'a.io/b'\n[[registry]]\nprefix = 'a.io/x'\nlocation = 'b.io:5000/z'\ninsecure = true\n[[registry.mirror]]\nlocation = 'c.io'\npull-from-mirror = 'tag-only'\n[[registry]]\nprefix = '*.a.io'\nblocked = false\n[[registry]]\nlocation = 'docker.io'\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = 'd.io/e'\n",
+    "server = 'https://a.io'\nskip_verify = true\n[host.'http://b.io:5000/c/v2/d']\noverride_path = true\ncapabilities = ['pull', 'resolve']\nca = ['x', '/y']\nclient = [['z', 'w']]\n[host.'https://e.io']\n",
+];
+
+const CREDENTIALS: [&str; 2] = [
+    r#"{"auths":{"a.io/x":{"auth":"dTpw"},"https://index.docker.io/v1/":{"identitytoken":"t"},"b.io":{}},"credsStore":"s"}"#,
+    r#"{"auths":{"a.io":{"username":"u","password":"p"},"docker.io/x":{"registrytoken":"r"}},"credHelpers":{"docker.io":"h"}}"#,
 ];
 
 const MANIFESTS: [&str; 3] = [

@@ -1,11 +1,14 @@
 //! What is called with any bytes: it answers or refuses, and ends.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 
 use i2kit::layer::tar::Reader;
 use i2kit::manifest::{Input, load};
 use i2kit::oci::policy::Policy;
+use i2kit::oci::registry::{Environment, Hosts, Keyring, Registries, RegistriesConf, Settings};
 use i2kit::oci::signature::{Key, Signatures};
 use i2kit::oci::{self, Document, Image, LayoutSource, Platform, Reference, Source};
 use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
@@ -16,10 +19,12 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 13] = [
+pub const ALL: [Target; 15] = [
     ("tar", tar),
     ("oci", oci),
     ("reference", reference),
+    ("registries", registries),
+    ("credentials", credentials),
     ("manifest", manifest),
     ("policy", policy),
     ("erofs", erofs),
@@ -242,6 +247,49 @@ impl Signatures for Kept {
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, oci::Error> {
         self.read(descriptor)
     }
+}
+
+/// `registries.conf` and `hosts.toml`: each image is somewhere or refused, the registry after its
+/// mirrors.
+pub fn registries(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let path = Path::new("registries");
+    for for_all in [false, true] {
+        let _ = Hosts::parse(path, &text, for_all);
+    }
+    let Ok(conf) = RegistriesConf::parse(path, &text) else {
+        return;
+    };
+    let mut again = conf.clone();
+    again.merge(conf.clone());
+    assert_eq!(again, conf);
+    let registries = Registries::new(settings([]), conf);
+    for name in ["nginx", "a.io/x/y:1", "b.a.io:5000/x", "localhost:1/a/b"] {
+        let reference = registries.reference(name).expect("a name");
+        let Ok(endpoints) = registries.endpoints(&reference) else {
+            continue;
+        };
+        let last = endpoints.last().expect("a place");
+        assert!(!last.is_mirror && last.by_tag);
+        assert!(endpoints.iter().all(|one| !one.repository.is_empty()));
+    }
+}
+
+/// `config.json` with credentials; programs that it names are not there.
+pub fn credentials(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).replace('\0', "");
+    let settings = settings([("DOCKER_AUTH_CONFIG".into(), text.into())]);
+    let keyring = Keyring::new(&Registries::new(settings, RegistriesConf::default()));
+    for host in ["a.io", "registry-1.docker.io"] {
+        if let Err(error) = keyring.credential(host, "x/y") {
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
+
+/// Of a machine without files.
+fn settings<const N: usize>(variables: [(OsString, OsString); N]) -> Settings {
+    Settings::new(Environment::new(variables, "/dev/null".into(), 0))
 }
 
 /// A manifest.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::artifact::{ArtifactStore, LayoutStore, RegistryStore};
 use super::bundle::{self, Opened};
 use super::registry::{
-    Client, Options, Proxies, Registries, RegistrySource, Repository, Settings, SettingsError,
-    SystemClock, Wanted,
+    Client, Keyring, Options, Proxies, Registries, RegistrySource, Repository, Settings,
+    SettingsError, SystemClock, Wanted,
 };
 use super::{Digest, Error, LayoutSource, Reference, Source};
 
@@ -46,7 +46,7 @@ impl Sources {
             ..Options::default()
         };
         let registries = Registries::load(settings)?;
-        let credentials = Box::new(super::registry::Anonymous);
+        let credentials = Box::new(Keyring::new(&registries));
         let client = Client::with(options, credentials, Arc::new(SystemClock), Box::new(tell));
         Ok(Self { registries, client })
     }

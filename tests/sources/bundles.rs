@@ -14,7 +14,12 @@ fn a_machine_with_nothing_but_the_bundle_builds_the_same_disk() {
     let bundle = fleet.path("app.bundle.tar");
     let write = |machine: &str| {
         let mut command = fleet.with_base(machine, "bundle");
-        let output = command.arg("-f").arg(&manifest).arg("-o").arg(&bundle).output();
+        let output = command
+            .arg("-f")
+            .arg(&manifest)
+            .arg("-o")
+            .arg(&bundle)
+            .output();
         succeeded(&output.unwrap());
         sha256(&fs::read(&bundle).unwrap())
     };
@@ -31,8 +36,13 @@ fn a_machine_with_nothing_but_the_bundle_builds_the_same_disk() {
     assert_eq!(disk, expected);
     assert_eq!(fleet.registry.seen().len(), seen);
     // Nothing of the bundle was unpacked but what a cache keeps anyway.
-    assert!(!fleet.path("air-gapped/cache/v1/blobs").exists()
-        || fs::read_dir(fleet.path("air-gapped/cache/v1/blobs")).unwrap().count() == 0);
+    assert!(
+        !fleet.path("air-gapped/cache/v1/blobs").exists()
+            || fs::read_dir(fleet.path("air-gapped/cache/v1/blobs"))
+                .unwrap()
+                .count()
+                == 0
+    );
 }
 
 #[test]
@@ -42,12 +52,19 @@ fn other_tools_read_a_bundle() {
     let manifest = fleet.manifest(&["web".to_owned()]);
     let bundle = fleet.path("app.bundle.tar");
     let mut command = fleet.with_base("one", "bundle");
-    command.arg("-f").arg(manifest).arg("--image").arg(format!("web={image}"));
+    command
+        .arg("-f")
+        .arg(manifest)
+        .arg("--image")
+        .arg(format!("web={image}"));
     succeeded(&command.arg("-o").arg(&bundle).output().unwrap());
     let copy = fleet.path("copy");
     for name in ["web", "i2kit-base"] {
         let from = format!("oci-archive:{}:{name}", bundle.display());
-        output_of("skopeo", &["copy", "-q", &from, &format!("dir:{}", copy.display())]);
+        output_of(
+            "skopeo",
+            &["copy", "-q", &from, &format!("dir:{}", copy.display())],
+        );
     }
 }
 
@@ -57,7 +74,15 @@ fn a_bundle_that_was_altered_or_is_none_is_refused() {
     let manifest = fleet.manifest(&[fleet.image()]);
     let bundle = fleet.path("app.bundle.tar");
     let mut command = fleet.with_base("one", "bundle");
-    succeeded(&command.arg("-f").arg(&manifest).arg("-o").arg(&bundle).output().unwrap());
+    succeeded(
+        &command
+            .arg("-f")
+            .arg(&manifest)
+            .arg("-o")
+            .arg(&bundle)
+            .output()
+            .unwrap(),
+    );
     let disk = fleet.path("disk.raw");
     let build = || {
         let mut build = fleet.machine("two", "build");
@@ -79,7 +104,10 @@ fn a_bundle_that_was_altered_or_is_none_is_refused() {
     // An image that the bundle's lock does not hold.
     fs::write(&bundle, &good).unwrap();
     let other = fleet.manifest(&["other".to_owned()]);
-    refused(build().arg("-f").arg(other), &["\"other\" in ", "it is not there"]);
+    refused(
+        build().arg("-f").arg(other),
+        &["\"other\" in ", "it is not there"],
+    );
 }
 
 #[test]
@@ -102,5 +130,8 @@ fn a_failed_bundle_leaves_the_one_that_was_there() {
     refused(&mut command, &["read layer sha256:", "404"]);
     assert_eq!(fs::read(&bundle).unwrap(), b"old");
     let left = fs::read_dir(bundle.parent().unwrap()).unwrap();
-    assert!(left.filter_map(Result::ok).all(|one| !one.file_name().to_string_lossy().contains(".tmp")));
+    assert!(
+        left.filter_map(Result::ok)
+            .all(|one| !one.file_name().to_string_lossy().contains(".tmp"))
+    );
 }

@@ -40,7 +40,8 @@ impl Fleet {
     /// A Pod of one container for each of the images.
     pub fn manifest(&self, images: &[String]) -> PathBuf {
         let path = self.path("pod.yaml");
-        let mut text = "apiVersion: v1\nkind: Pod\nmetadata: {name: app}\nspec:\n  containers:\n".to_owned();
+        let mut text =
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: app}\nspec:\n  containers:\n".to_owned();
         for (number, image) in images.iter().enumerate() {
             text.push_str(&format!("  - {{name: c{number}, image: \"{image}\"}}\n"));
         }
@@ -52,7 +53,11 @@ impl Fleet {
     pub fn move_tag(&self) {
         let folder = self.path("moved");
         let tar = archive(&[Item::file("new", "new")], Dialect::Pax);
-        layout::write(&folder, &[(tar, Compression::Gzip)], &json!({"Entrypoint": ["/new"]}));
+        layout::write(
+            &folder,
+            &[(tar, Compression::Gzip)],
+            &json!({"Entrypoint": ["/new"]}),
+        );
         self.registry.load(&folder, "app/web");
     }
 
@@ -63,15 +68,23 @@ impl Fleet {
         fs::create_dir_all(&folder).unwrap();
         let mut process = i2kit();
         process.arg(command).current_dir(&folder);
-        process.env("HOME", &folder).env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
-        process.env_remove("XDG_RUNTIME_DIR").arg("--cache-dir").arg(folder.join("cache"));
+        process
+            .env("HOME", &folder)
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("XDG_CONFIG_HOME");
+        process
+            .env_remove("XDG_RUNTIME_DIR")
+            .arg("--cache-dir")
+            .arg(folder.join("cache"));
         process
     }
 
     /// As [`Self::machine`], with the base named.
     pub fn with_base(&self, name: &str, command: &str) -> Command {
         let mut process = self.machine(name, command);
-        process.arg("--base").arg(format!("oci:{}", self.path("base").display()));
+        process
+            .arg("--base")
+            .arg(format!("oci:{}", self.path("base").display()));
         process
     }
 

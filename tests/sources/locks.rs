@@ -12,13 +12,23 @@ fn a_locked_build_takes_what_the_lock_holds_and_asks_nobody_for_what_it_has() {
     let mut lock = fleet.with_base("one", "lock");
     succeeded(&lock.arg("-f").arg(&manifest).output().unwrap());
     let text = fs::read_to_string(fleet.path("one/i2kit.lock")).unwrap();
-    assert!(text.contains(&format!("name = \"{}\"", fleet.image())), "{text}");
-    assert_eq!(text.matches("[[image.platform.layer]]").count(), 3, "{text}");
+    assert!(
+        text.contains(&format!("name = \"{}\"", fleet.image())),
+        "{text}"
+    );
+    assert_eq!(
+        text.matches("[[image.platform.layer]]").count(),
+        3,
+        "{text}"
+    );
     assert_eq!(text.matches("[[base.platform.layer]]").count(), 2, "{text}");
     // The same images, the same lock.
     let mut again = fleet.with_base("one", "lock");
     succeeded(&again.arg("-f").arg(&manifest).output().unwrap());
-    assert_eq!(fs::read_to_string(fleet.path("one/i2kit.lock")).unwrap(), text);
+    assert_eq!(
+        fs::read_to_string(fleet.path("one/i2kit.lock")).unwrap(),
+        text
+    );
 
     let build = |locked: bool| {
         let mut build = fleet.with_base("one", "build");
@@ -31,7 +41,11 @@ fn a_locked_build_takes_what_the_lock_holds_and_asks_nobody_for_what_it_has() {
     let first = build(true);
     fleet.registry.forget();
     assert_eq!(build(true), first);
-    assert_eq!(fleet.registry.seen().len(), 0, "a locked build with a full cache asks nobody");
+    assert_eq!(
+        fleet.registry.seen().len(),
+        0,
+        "a locked build with a full cache asks nobody"
+    );
     fleet.move_tag();
     assert_eq!(build(true), first, "a tag that moves moves no locked build");
     assert_ne!(build(false), first);
@@ -42,11 +56,19 @@ fn a_build_without_a_lock_says_what_a_tag_was() {
     let fleet = Fleet::new();
     let manifest = fleet.manifest(&[fleet.image()]);
     let mut build = fleet.with_base("one", "build");
-    let output = build.arg("-f").arg(manifest).arg("-o").arg(fleet.path("disk.raw")).output();
+    let output = build
+        .arg("-f")
+        .arg(manifest)
+        .arg("-o")
+        .arg(fleet.path("disk.raw"))
+        .output();
     let output = output.unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains(&format!("{} is sha256:", fleet.image())), "{text}");
+    assert!(
+        text.contains(&format!("{} is sha256:", fleet.image())),
+        "{text}"
+    );
 }
 
 #[test]
@@ -55,8 +77,15 @@ fn what_the_lock_does_not_hold_is_refused() {
     let manifest = fleet.manifest(&[fleet.image()]);
     let disk = fleet.path("disk.raw");
     let mut build = fleet.with_base("one", "build");
-    build.args(["--locked", "-f"]).arg(&manifest).arg("-o").arg(&disk);
-    refused(&mut build, &["i2kit.lock: there is no lock", "hint: i2kit lock"]);
+    build
+        .args(["--locked", "-f"])
+        .arg(&manifest)
+        .arg("-o")
+        .arg(&disk);
+    refused(
+        &mut build,
+        &["i2kit.lock: there is no lock", "hint: i2kit lock"],
+    );
     let lock = fleet.path("one/i2kit.lock");
     fs::write(&lock, "version = 9\n").unwrap();
     refused(&mut build, &["version 9, this i2kit reads 1"]);
@@ -73,7 +102,10 @@ fn what_the_lock_does_not_hold_is_refused() {
     fs::remove_dir_all(fleet.path("image")).unwrap();
     fs::rename(fleet.path("moved"), fleet.path("image")).unwrap();
     fs::remove_dir_all(fleet.path("one/cache")).unwrap();
-    refused(&mut build, &["now, not sha256:", "hint: if that is as it should be"]);
+    refused(
+        &mut build,
+        &["now, not sha256:", "hint: if that is as it should be"],
+    );
     assert!(!disk.exists());
 }
 
@@ -86,7 +118,10 @@ fn offline_finds_what_was_pulled_and_connects_to_nobody() {
     let mut cold = without_network(&build);
     let text = refused(
         cold.arg("-o").arg(fleet.path("disk.raw")),
-        &["not in the cache, and no connection may be made", "i2kit pull"],
+        &[
+            "not in the cache, and no connection may be made",
+            "i2kit pull",
+        ],
     );
     assert!(text.contains(&fleet.image()), "{text}");
     assert_eq!(fleet.registry.seen().len(), 0);
@@ -115,7 +150,10 @@ fn a_lock_of_three_images_takes_two_requests_each() {
     let mut lock = fleet.with_base("one", "lock");
     succeeded(&lock.arg("-f").arg(&manifest).output().unwrap());
     let seen = fleet.registry.seen();
-    let paths: Vec<_> = seen.iter().map(|one| format!("{} {}", one.method, one.path)).collect();
+    let paths: Vec<_> = seen
+        .iter()
+        .map(|one| format!("{} {}", one.method, one.path))
+        .collect();
     assert_eq!(paths.len(), 6, "{paths:?}");
 }
 
@@ -124,12 +162,18 @@ fn resolve_tells_people_and_scripts() {
     let fleet = Fleet::new();
     let mut resolve = fleet.machine("one", "resolve");
     let text = succeeded(&resolve.arg(fleet.image()).output().unwrap());
-    assert!(text.contains("linux/amd64") && text.contains("3, "), "{text}");
+    assert!(
+        text.contains("linux/amd64") && text.contains("3, "),
+        "{text}"
+    );
     let json = succeeded(&resolve.arg("--json").output().unwrap());
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["reference"], fleet.image());
     let manifest = json[0]["manifest"].as_str().unwrap();
-    assert!(text.contains(manifest) && manifest.starts_with("sha256:"), "{text}");
+    assert!(
+        text.contains(manifest) && manifest.starts_with("sha256:"),
+        "{text}"
+    );
     // By its digest it is the same image.
     let by_digest = fleet.image().replace(":latest", &format!("@{manifest}"));
     let mut resolve = fleet.machine("two", "resolve");
@@ -161,7 +205,10 @@ fn defaults_come_from_a_file_and_flags_win() {
     let output = fleet.machine("one", "build").output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("i2kit.toml: unknown key \"outptu\"\nhint: did you mean output?"), "{text}");
+    assert!(
+        text.contains("i2kit.toml: unknown key \"outptu\"\nhint: did you mean output?"),
+        "{text}"
+    );
 }
 
 #[test]

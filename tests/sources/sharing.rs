@@ -14,8 +14,14 @@ use crate::support::small::succeeded;
 fn keys(folder: &Path) -> (String, String) {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (private, public) = (path("cache.key"), path("cache.pub"));
-    output_of("openssl", &["genpkey", "-algorithm", "ed25519", "-out", &private]);
-    output_of("openssl", &["pkey", "-in", &private, "-pubout", "-out", &public]);
+    output_of(
+        "openssl",
+        &["genpkey", "-algorithm", "ed25519", "-out", &private],
+    );
+    output_of(
+        "openssl",
+        &["pkey", "-in", &private, "-pubout", "-out", &public],
+    );
     (private, public)
 }
 
@@ -28,13 +34,18 @@ fn build(fleet: &Fleet, machine: &str, more: &[&str]) -> Command {
 /// Layers that came from this machine's cache or a shared one.
 fn reused(summary: &Value) -> usize {
     let layers = summary["layers"].as_array().unwrap();
-    layers.iter().filter(|layer| layer["reused"] == true).count()
+    layers
+        .iter()
+        .filter(|layer| layer["reused"] == true)
+        .count()
 }
 
 /// Requests for the compressed layers of `app/web`.
 fn layer_requests(fleet: &Fleet) -> usize {
     let seen = fleet.registry.seen();
-    let large = seen.iter().filter(|one| one.path.contains("/app/web/blobs/") && one.sent > 100_000);
+    let large = seen
+        .iter()
+        .filter(|one| one.path.contains("/app/web/blobs/") && one.sent > 100_000);
     large.count()
 }
 
@@ -54,8 +65,15 @@ fn a_fresh_machine_converts_nothing_where_a_trusted_key_signed() {
     let from = ["--cache-from", &cache, "--cache-key", &public];
     let (disk, summary) = fleet.built(build(&fleet, "two", &from));
     assert_eq!(disk, expected);
-    assert_eq!(reused(&summary), summary["layers"].as_array().unwrap().len());
-    assert_eq!(layer_requests(&fleet), 0, "nothing was pulled to be converted");
+    assert_eq!(
+        reused(&summary),
+        summary["layers"].as_array().unwrap().len()
+    );
+    assert_eq!(
+        layer_requests(&fleet),
+        0,
+        "nothing was pulled to be converted"
+    );
     // Another key's word counts for nothing.
     let other = tempfile::tempdir().unwrap();
     let (_, stranger) = keys(other.path());
@@ -73,16 +91,29 @@ fn a_lock_vouches_for_converted_layers() {
     let manifest = fleet.manifest(&[fleet.image()]);
     let cache = format!("oci:{}", fleet.path("shared").display());
     let mut lock = fleet.with_base("one", "lock");
-    succeeded(&lock.args(["--convert", "-f"]).arg(&manifest).output().unwrap());
+    succeeded(
+        &lock
+            .args(["--convert", "-f"])
+            .arg(&manifest)
+            .output()
+            .unwrap(),
+    );
     let text = fs::read_to_string(fleet.path("one/i2kit.lock")).unwrap();
-    assert_eq!(text.matches("converted = { \"i2kit-layer-").count(), 5, "{text}");
+    assert_eq!(
+        text.matches("converted = { \"i2kit-layer-").count(),
+        5,
+        "{text}"
+    );
     let (expected, _) = fleet.built(build(&fleet, "one", &["--locked", "--cache-to", &cache]));
     fs::create_dir_all(fleet.path("two")).unwrap();
     fs::copy(fleet.path("one/i2kit.lock"), fleet.path("two/i2kit.lock")).unwrap();
     let from = ["--locked", "--cache-from", &cache];
     let (disk, summary) = fleet.built(build(&fleet, "two", &from));
     assert_eq!(disk, expected);
-    assert_eq!(reused(&summary), summary["layers"].as_array().unwrap().len());
+    assert_eq!(
+        reused(&summary),
+        summary["layers"].as_array().unwrap().len()
+    );
 }
 
 /// Whoever may write to the shared cache swaps entries, alters them, or puts what he likes.
@@ -94,7 +125,11 @@ fn a_poisoned_cache_changes_no_disk() {
     let shared = fleet.path("shared");
     let cache = format!("oci:{}", shared.display());
     let key = ["--cache-key", &private];
-    let (expected, _) = fleet.built(build(&fleet, "one", &[&["--cache-to", &cache], &key[..]].concat()));
+    let (expected, _) = fleet.built(build(
+        &fleet,
+        "one",
+        &[&["--cache-to", &cache], &key[..]].concat(),
+    ));
     let from = [&["--cache-from", &cache], &key[..]].concat();
     let index = fs::read_to_string(shared.join("index.json")).unwrap();
     let attempt = |machine: &str, expect: &str| {
@@ -111,7 +146,10 @@ fn a_poisoned_cache_changes_no_disk() {
     // Each tag names the next layer's entry, whose signature is of another layer.
     let mut swapped: Value = serde_json::from_str(&index).unwrap();
     let entries = swapped["manifests"].as_array_mut().unwrap();
-    let names: Vec<Value> = entries.iter().map(|one| one["annotations"].clone()).collect();
+    let names: Vec<Value> = entries
+        .iter()
+        .map(|one| one["annotations"].clone())
+        .collect();
     let count = entries.len();
     for (number, entry) in entries.iter_mut().enumerate() {
         entry["annotations"] = names[(number + 1) % count].clone();
@@ -135,9 +173,16 @@ fn a_poisoned_cache_changes_no_disk() {
     // Another layer's bytes under a signed entry's manifest.
     let largest = |folder: &Path| {
         let blobs = fs::read_dir(folder.join("blobs/sha256")).unwrap();
-        blobs.map(|one| one.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+        blobs
+            .map(|one| one.unwrap().path())
+            .max_by_key(|path| fs::metadata(path).unwrap().len())
+            .unwrap()
     };
-    fs::write(largest(&shared), zstd::encode_all(&b"anything"[..], 1).unwrap()).unwrap();
+    fs::write(
+        largest(&shared),
+        zstd::encode_all(&b"anything"[..], 1).unwrap(),
+    )
+    .unwrap();
     attempt("replaced", "converting it");
 }
 
@@ -146,15 +191,26 @@ fn a_shared_cache_that_does_not_answer_stops_no_build() {
     let fleet = Fleet::new();
     fleet.manifest(&[fleet.image()]);
     let cache = format!("{}/team/cache", fleet.registry.host());
-    fleet.registry.script([Rule::new("/team/cache/", Fault::Answer(
-        crate::support::registry::http::Response::new(403),
-    ))]);
-    let output = build(&fleet, "one", &["--cache-from", &cache, "-o", "x.raw"]).output().unwrap();
+    fleet.registry.script([Rule::new(
+        "/team/cache/",
+        Fault::Answer(crate::support::registry::http::Response::new(403)),
+    )]);
+    let output = build(&fleet, "one", &["--cache-from", &cache, "-o", "x.raw"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("403") && text.contains("converting it"), "{text}");
+    assert!(
+        text.contains("403") && text.contains("converting it"),
+        "{text}"
+    );
     // Where it is asked to put something, it is told.
-    let output = build(&fleet, "one", &["--cache-to", &cache, "-o", "y.raw"]).output().unwrap();
+    let output = build(&fleet, "one", &["--cache-to", &cache, "-o", "y.raw"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(fleet.path("one/y.raw").exists(), "the disk is there all the same");
+    assert!(
+        fleet.path("one/y.raw").exists(),
+        "the disk is there all the same"
+    );
 }

@@ -1,6 +1,7 @@
 //! What the tests share: generators, samples and oracles.
 
 pub mod authority;
+pub mod aws;
 pub mod containerd;
 pub mod layout;
 pub mod listing;

@@ -12,15 +12,20 @@
 
 mod agents;
 mod auth;
+mod auth_file;
+mod aws;
 mod certificates;
 mod challenge;
 mod client;
 mod clock;
+mod ecr;
 mod endpoint;
 mod error;
 mod gate;
 mod hosts_toml;
+mod keyring;
 mod options;
+mod program;
 mod proxy;
 mod push;
 mod ranges;
@@ -35,11 +40,13 @@ mod url;
 mod wire;
 
 pub use auth::{Anonymous, Credentials};
+pub use aws::AwsError;
 pub use client::{Client, Repository, Wanted};
 pub use clock::{Clock, SystemClock};
 pub use endpoint::{Credential, Endpoint, Scheme, Secret, Tls};
 pub use error::{Error, Reason};
 pub use hosts_toml::Hosts;
+pub use keyring::{CredentialError, Keyring};
 pub use options::{Options, Ranges, Timeouts};
 pub use proxy::Proxies;
 pub use push::Upload;

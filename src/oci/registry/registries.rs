@@ -44,7 +44,13 @@ impl Registries {
             }
             None => RegistriesConf::load(&settings.environment)?,
         };
-        Ok(Self { settings, conf })
+        Ok(Self::new(settings, conf))
+    }
+
+    /// With `conf` for the files of that name.
+    #[must_use]
+    pub fn new(settings: Settings, conf: RegistriesConf) -> Self {
+        Self { settings, conf }
     }
 
     /// The image that a manifest means by `text`.
@@ -88,6 +94,10 @@ impl Registries {
         self.check_blocked(&place)?;
         out.extend(self.place(&place, registry.insecure, None)?);
         Ok(out)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// What `registries.conf` names to ask for credentials, in order.

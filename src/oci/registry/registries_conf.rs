@@ -176,7 +176,7 @@ impl RegistriesConf {
             out.aliases.insert(name.clone(), value);
         }
         for table in document.registry {
-            let registry = registry(table, path).map_err(bad)?;
+            let registry = registry(&table, path).map_err(bad)?;
             // The first of a prefix counts, as containers/image has it.
             out.check_conflicts(&registry).map_err(bad)?;
             out.registries
@@ -307,7 +307,7 @@ fn alias(name: &str, value: &str) -> Result<Option<String>, String> {
     Ok(Some(reference.name()))
 }
 
-fn registry(table: RegistryTable, path: &Path) -> Result<Registry, String> {
+fn registry(table: &RegistryTable, path: &Path) -> Result<Registry, String> {
     let location = location(&table.location)?;
     let prefix = match self::location(&table.prefix)? {
         prefix if prefix.is_empty() => location.clone(),

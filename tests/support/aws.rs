@@ -1,0 +1,133 @@
+//! Amazon's services, as far as its registries need them, on a port of this machine: ECR, STS, the
+//! metadata of containers and of machines. What it was asked is written down.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A request: `POST /`, headers by lower-case names, body.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub what: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Asked {
+    /// The access key's id, if the request is signed: headers that must be are.
+    pub fn signer(&self) -> Option<String> {
+        let authorization = self.headers.get("authorization")?;
+        let rest = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
+        let (scope, rest) = rest.split_once(", SignedHeaders=")?;
+        let (signed, signature) = rest.split_once(", Signature=")?;
+        assert_eq!(signature.len(), 64);
+        for name in ["host", "x-amz-date", "x-amz-security-token", "x-amz-target"] {
+            let is_signed = signed.split(';').any(|one| one == name);
+            assert_eq!(
+                is_signed,
+                self.headers.contains_key(name),
+                "{name} in {signed}"
+            );
+        }
+        assert!(scope.ends_with("/aws4_request"), "{scope}");
+        Some(scope.split('/').next()?.to_owned())
+    }
+
+    /// Region and service of the signature.
+    pub fn scope(&self) -> String {
+        let parts: Vec<_> = self.headers["authorization"].split('/').collect();
+        format!("{}/{}", parts[2], parts[3])
+    }
+}
+
+type Answer = dyn Fn(&Asked) -> (u16, String) + Send + Sync;
+
+/// The services; they end with the process.
+pub struct Aws {
+    pub origin: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Aws {
+    /// Answers with `answer`.
+    pub fn new(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let answer: Arc<Answer> = Arc::new(answer);
+        let seen = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                std::thread::spawn(move || serve(&stream.unwrap(), &*answer, &seen));
+            }
+        });
+        Self { origin, asked }
+    }
+
+    /// What was asked since the last call.
+    pub fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+fn serve(stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<Asked>>) {
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    };
+    let what = line();
+    let mut headers = BTreeMap::new();
+    while let Some((name, value)) = line().split_once(": ") {
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+    let len = headers
+        .get("content-length")
+        .map_or(0, |len| len.parse().unwrap());
+    let mut body = vec![0; len];
+    reader.read_exact(&mut body).unwrap();
+    let asked = Asked {
+        what: what.trim_end_matches(" HTTP/1.1").to_owned(),
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    };
+    let (status, body) = answer(&asked);
+    seen.lock().unwrap().push(asked);
+    let len = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n");
+    let _ = (&*stream).write_all((head + &body).as_bytes());
+}
+
+/// What `GetAuthorizationToken` of a private registry answers; `auth` is Base64.
+pub fn token(auth: &str) -> (u16, String) {
+    let body = format!(
+        "{{\"authorizationData\":[{{\"authorizationToken\":\"{auth}\",\"expiresAt\":1.9E9,\
+         \"proxyEndpoint\":\"https://x\"}}]}}"
+    );
+    (200, body)
+}
+
+/// What `AssumeRole` and its like answer.
+pub fn role_keys(action: &str, id: &str) -> (u16, String) {
+    let body = format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n<{action}Result>\
+         <AssumedRoleUser><Arn>arn:aws:sts::1:assumed-role/r/s</Arn></AssumedRoleUser>\
+         <Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret&amp;of {id}\
+         </SecretAccessKey><SessionToken>token of {id}</SessionToken><Expiration>\
+         2030-01-01T00:00:00Z</Expiration></Credentials></{action}Result></{action}Response>"
+    );
+    (200, body)
+}
+
+/// What a container's or machine's metadata service answers.
+pub fn metadata_keys(id: &str) -> (u16, String) {
+    let body = format!(
+        "{{\"Code\":\"Success\",\"Type\":\"AWS-HMAC\",\"AccessKeyId\":\"{id}\",\
+         \"SecretAccessKey\":\"secret of {id}\",\"Token\":\"token of {id}\",\
+         \"Expiration\":\"2030-01-01T00:00:00Z\"}}"
+    );
+    (200, body)
+}
