@@ -14,6 +14,10 @@ fn help_completions_and_man_page() {
         &["--help"][..],
         &["build", "--help"],
         &["run", "--help"],
+        &["cache", "--help"],
+        &["cache", "ls", "--help"],
+        &["cache", "verify", "--help"],
+        &["cache", "gc", "--help"],
         &["completions", "bash"],
         &["man"],
     ] {

@@ -85,7 +85,15 @@ fn the_demo_works() {
 #[test]
 fn readme_names_every_floor() {
     let help = String::from_utf8(i2kit().arg("--help").output().unwrap().stdout).unwrap();
-    for command in ["build", "run", "inspect", "ls", "completions", "man"] {
+    for command in [
+        "build",
+        "run",
+        "inspect",
+        "ls",
+        "cache",
+        "completions",
+        "man",
+    ] {
         assert!(
             help.contains(command) && README.contains(command),
             "{command}"

@@ -140,10 +140,9 @@ impl Merged {
         if let Some(number) = known {
             return Ok(number);
         }
-        let blob = Blob::file(&layer.data, layer.slab_digests.clone())?;
         self.layers.push(Placed {
             layer: Arc::clone(layer),
-            blob,
+            blob: layer.data.clone(),
         });
         Ok(self.layers.len() - 1)
     }

@@ -174,7 +174,7 @@ impl Assembly {
         let mut level0 = Vec::new();
         push_own(&mut tree, &mut level0, &self.first);
         for placed in &self.layers {
-            let blob = Blob::file(&placed.layer.hash_blocks, Vec::new())?;
+            let blob = placed.layer.hash_blocks.clone();
             push_cached(&mut tree, placed, &blob)?;
             level0.push(blob);
         }

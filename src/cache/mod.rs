@@ -1,323 +1,192 @@
-//! The content-addressed cache: entries appear whole or not at all.
+//! The content-addressed cache: entries appear whole or not at all, and go the same way.
 //!
 //! ```text
-//! DIR/v1/layers/KEY/   a converted layer
-//! DIR/v1/pieces/KEY    a small result that costs time, its BLAKE3 hash behind it
-//! DIR/v1/tmp/NAME/     being written; its writer holds a lock on the folder's file `lock`
-//! DIR/v1/locks/KEY     held while KEY is made, so that two builds share the work
-//! DIR/v1/sweep         shared while a draft begins, exclusive while dead ones are removed
+//! DIR/v1/layers/KEY/              a converted layer
+//! DIR/v1/blobs/sha256/HEX         a compressed layer, where the user wants them kept
+//! DIR/v1/documents/sha256/HEX     an index, a manifest, a config
+//! DIR/v1/pieces/KEY               a small result that costs time, its BLAKE3 hash behind it
+//! DIR/v1/tmp/NAME/                being written or removed; a living writer holds its lock
+//! DIR/v1/locks/KEY                held while KEY is made or removed: two builds share the work
 //! ```
 //!
-//! Small files in an entry are checked by whoever loads them; a large blob's slabs are checked when
-//! they are copied. So an entry that a power cut left torn is found, removed and made again.
+//! The `v1` is this format's version: another one lies beside it, counted and never read.
+//!
+//! - A writer makes a [`Draft`] and renames it. Killed at any moment, it leaves a folder in `tmp/`
+//!   whose lock is free, which the next one sweeps.
+//! - A reader has a shared lock on what it uses ([`Entry`], an open blob). [`Cache::gc`] removes
+//!   only what it can lock alone, and takes it out by one rename, so that even a reader whose
+//!   file system knows no locks keeps the files that it has open.
+//! - Small files are checked by whoever loads them, a layer's slabs when they are copied, a blob
+//!   when it is converted. So what a power cut or a flipped bit left is found, removed and made
+//!   again; [`Cache::discard`] does the removing.
+//! - The modification time of a folder or file is when it was last used.
+//! - Modes are what the user's umask leaves. What another user made and this one may not read is
+//!   as good as absent, and what may not be replaced stays. Whoever may write here is trusted:
+//!   the checks find damage, not malice.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+mod draft;
+mod entry;
+mod error;
+mod file;
+mod gc;
+mod list;
+mod lock;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+pub use draft::Draft;
+pub use entry::Entry;
+pub use error::{Error, NO_ROOM};
+pub use file::BlobDraft;
+pub use gc::{Collected, DEFAULT_LIMIT, Policy};
+pub use list::{Kind, Listed};
+pub use lock::Lock;
+
+use error::{context, is_denied};
 
 /// Versions that differ share a folder without meeting.
-const FORMAT: &str = "v1";
+const FORMAT: u32 = 1;
 
-/// The cache failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} cache {path}: {source}")]
-pub struct Error {
-    operation: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl Error {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self.source.kind() {
-            io::ErrorKind::StorageFull => Some("free some room there".to_owned()),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some("choose another folder with --cache-dir".to_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
-fn context(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error {
-        operation,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// A cache folder, open.
+/// A cache folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
+    top: PathBuf,
+    folders: Folders,
+}
+
+/// The folders of this format.
+#[derive(Clone, Debug)]
+struct Folders {
     root: PathBuf,
+    layers: PathBuf,
+    pieces: PathBuf,
+    documents: PathBuf,
+    blobs: PathBuf,
+    tmp: PathBuf,
+    locks: PathBuf,
 }
 
-/// Held while an entry is made; released when dropped or when the process ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
+impl Folders {
+    fn of(top: &Path) -> Self {
+        let root = top.join(format!("v{FORMAT}"));
+        Self {
+            layers: root.join("layers"),
+            pieces: root.join("pieces"),
+            documents: root.join("documents/sha256"),
+            blobs: root.join("blobs/sha256"),
+            tmp: root.join("tmp"),
+            locks: root.join("locks"),
+            root,
+        }
+    }
 
-/// An entry being written. Dropped before [`Draft::commit`], it leaves nothing.
-#[derive(Debug)]
-pub struct Draft {
-    folder: PathBuf,
-    target: PathBuf,
-    _lock: File,
+    fn make(&self) -> Result<(), Error> {
+        for path in [
+            &self.layers,
+            &self.pieces,
+            &self.documents,
+            &self.blobs,
+            &self.tmp,
+            &self.locks,
+        ] {
+            match fs::create_dir_all(path) {
+                // A cache that may only be read still serves what it has.
+                Err(error) if is_denied(&error) && self.root.is_dir() => {}
+                made => made.map_err(context("open", path))?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Cache {
+    /// The cache at `folder`, as it is: to look at, or to use where it exists.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        Self {
+            top: folder.to_owned(),
+            folders: Folders::of(folder),
+        }
+    }
+
     /// Opens the cache at `folder`, making what is missing and removing what dead writers left.
     ///
     /// # Errors
     /// [`Error`] when the folder cannot be made or read.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let cache = Self {
-            root: folder.join(FORMAT),
-        };
-        for name in ["layers", "pieces", "tmp", "locks"] {
-            let path = cache.root.join(name);
-            fs::create_dir_all(&path).map_err(context("open", &path))?;
-        }
+        let cache = Self::at(folder);
+        cache.folders.make()?;
         cache.sweep()?;
         Ok(cache)
     }
 
-    /// Removes drafts whose writers are gone; left to another time while a draft begins.
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.top
+    }
+
+    fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
     fn sweep(&self) -> Result<(), Error> {
-        let path = self.root.join("sweep");
-        let sweep = lock_file(&path)?;
-        if rustix::fs::flock(&sweep, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(());
+        match draft::sweep(&self.folders.tmp) {
+            Err(error) if is_denied(&error) || error.kind() == io::ErrorKind::NotFound => Ok(()),
+            swept => swept.map_err(context("read", &self.folders.tmp)),
         }
-        let tmp = self.root.join("tmp");
-        let entries = fs::read_dir(&tmp).map_err(context("read", &tmp))?;
-        for entry in entries.filter_map(Result::ok) {
-            // A writer that died before it had a lock left a folder without one.
-            let lock = File::open(entry.path().join("lock"));
-            let is_dead = lock.map_or(true, |lock| {
-                rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-            });
-            if is_dead {
-                // What cannot be removed stands in nobody's way.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-        Ok(())
     }
 
-    fn entry(&self, key: &str) -> PathBuf {
-        self.root.join("layers").join(key)
+    fn layer(&self, key: &str) -> PathBuf {
+        self.folders.layers.join(key)
     }
 
-    /// The folder of a finished entry, if there is one.
+    /// The finished layer `key`, if there is one that this user may read, in use from now on.
     #[must_use]
-    pub fn find(&self, key: &str) -> Option<PathBuf> {
-        Some(self.entry(key)).filter(|path| path.is_dir())
+    pub fn find(&self, key: &str) -> Option<Entry> {
+        let entry = Entry::hold(self.layer(key)).ok()??;
+        entry.touch();
+        Some(entry)
     }
 
-    /// The piece `key`, as it was kept; a damaged one is as good as none.
-    #[must_use]
-    pub fn piece(&self, key: &str) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.root.join("pieces").join(key)).ok()?;
-        let body = bytes.len().checked_sub(blake3::OUT_LEN)?;
-        let checksum = bytes.split_off(body);
-        (*blake3::hash(&bytes).as_bytes() == *checksum).then_some(bytes)
-    }
-
-    /// Keeps a piece. Two writers of one key write the same bytes.
-    ///
-    /// # Errors
-    /// [`Error`] when it cannot be written.
-    pub fn keep_piece(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
-        let draft = self.draft(key)?;
-        let (from, to) = (
-            draft.folder.join("piece"),
-            self.root.join("pieces").join(key),
-        );
-        let written = File::create(&from).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.write_all(blake3::hash(bytes).as_bytes())
-        });
-        written.map_err(context("write to", &from))?;
-        fs::rename(&from, &to).map_err(context("write to", &to))
-    }
-
-    /// Waits until nobody else makes `key`.
+    /// Waits until nobody else makes or removes `key`.
     ///
     /// # Errors
     /// [`Error`] when the lock file cannot be opened or locked.
     pub fn lock(&self, key: &str) -> Result<Lock, Error> {
-        let path = self.root.join("locks").join(key);
-        let file = lock_file(&path)?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| context("lock", &path)(error.into()))?;
-        Ok(Lock { _file: file })
+        Lock::wait(&self.folders.locks.join(key))
     }
 
-    /// Starts writing the entry `key`, whose [`Lock`] the caller holds.
+    /// Starts writing the layer `key`, whose [`Lock`] the caller holds.
     ///
     /// # Errors
     /// [`Error`] when the draft's folder cannot be made.
     pub fn draft(&self, key: &str) -> Result<Draft, Error> {
-        let sweep_path = self.root.join("sweep");
-        let sweep = lock_file(&sweep_path)?;
-        rustix::fs::flock(&sweep, FlockOperation::LockShared)
-            .map_err(|error| context("lock", &sweep_path)(error.into()))?;
-        let tmp = self.root.join("tmp");
-        let folder = tempfile::Builder::new()
-            .prefix("draft-")
-            .tempdir_in(&tmp)
-            .map_err(context("write to", &tmp))?
-            .keep();
-        let path = folder.join("lock");
-        let lock = File::create(&path).map_err(context("write to", &path))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|error| context("lock", &path)(error.into()))?;
-        Ok(Draft {
-            folder,
-            target: self.entry(key),
-            _lock: lock,
-        })
+        self.draft_at(self.layer(key))
     }
 
-    /// Removes the entry that `path` is or lies in, so that it is made again.
+    fn draft_at(&self, target: PathBuf) -> Result<Draft, Error> {
+        Draft::begin(&self.folders.tmp, target)
+    }
+
+    /// Removes a layer that was found damaged, whose [`Lock`] the caller holds, so that it is made
+    /// again. Answers false when another one is in its place by now, or it is another user's and
+    /// stays.
     ///
     /// # Errors
-    /// [`Error`] when the entry is there and cannot be removed.
-    pub fn evict(&self, path: &Path) -> Result<(), Error> {
-        let layers = self.root.join("layers");
-        let name = path
-            .strip_prefix(&layers)
-            .ok()
-            .and_then(|rest| rest.components().next());
-        let Some(name) = name else { return Ok(()) };
-        let entry = layers.join(name);
-        match fs::remove_dir_all(&entry) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(context("remove from", &entry)(error))
-            }
-            _ => Ok(()),
+    /// [`Error`] when it cannot be removed.
+    pub fn discard(&self, entry: &Entry, _lock: &Lock) -> Result<bool, Error> {
+        if !entry.is_in_place() {
+            return Ok(false);
         }
-    }
-}
-
-/// A file that is there to be locked.
-fn lock_file(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(context("lock", path))
-}
-
-impl Draft {
-    /// Where the entry's files are to be written.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Makes the draft the entry; answers its folder.
-    ///
-    /// # Errors
-    /// [`Error`] when the rename fails.
-    pub fn commit(self) -> Result<PathBuf, Error> {
-        let lock = self.folder.join("lock");
-        fs::remove_file(&lock).map_err(context("write to", &lock))?;
-        if self.target.exists() {
-            fs::remove_dir_all(&self.target).map_err(context("replace in", &self.target))?;
+        match draft::retire(entry.folder(), &self.folders.tmp) {
+            Err(error) if is_denied(&error) => Ok(false),
+            retired => retired.map_err(context("remove from", entry.folder())),
         }
-        fs::rename(&self.folder, &self.target).map_err(context("write to", &self.target))?;
-        Ok(self.target.clone())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After a commit the folder is gone; before one it must go.
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_appears_only_by_commit() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        let _lock = cache.lock("k").unwrap();
-        let draft = cache.draft("k").unwrap();
-        fs::write(draft.folder().join("data"), "x").unwrap();
-        assert_eq!(cache.find("k"), None);
-        drop(draft);
-        assert_eq!(
-            fs::read_dir(folder.path().join("v1/tmp")).unwrap().count(),
-            0
-        );
-        let draft = cache.draft("k").unwrap();
-        fs::write(draft.folder().join("data"), "x").unwrap();
-        let entry = draft.commit().unwrap();
-        assert_eq!(cache.find("k").unwrap(), entry);
-        assert_eq!(fs::read_dir(&entry).unwrap().count(), 1);
-        cache.evict(&entry.join("data")).unwrap();
-        assert_eq!(cache.find("k"), None);
-    }
-
-    #[test]
-    fn opening_removes_the_drafts_of_dead_writers_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        let alive = cache.draft("k").unwrap();
-        let dead = folder.path().join("v1/tmp/9-9");
-        fs::create_dir(&dead).unwrap();
-        fs::write(dead.join("lock"), "").unwrap();
-        let unlocked = folder.path().join("v1/tmp/8-8");
-        fs::create_dir(&unlocked).unwrap();
-        Cache::open(folder.path()).unwrap();
-        assert!(alive.folder().exists() && !dead.exists() && !unlocked.exists());
-    }
-
-    #[test]
-    fn a_piece_is_what_was_kept_or_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        assert_eq!(cache.piece("k"), None);
-        cache.keep_piece("k", b"bytes").unwrap();
-        assert_eq!(cache.piece("k").unwrap(), b"bytes");
-        assert_eq!(
-            fs::read_dir(folder.path().join("v1/tmp")).unwrap().count(),
-            0
-        );
-        let path = folder.path().join("v1/pieces/k");
-        for damaged in [&b"short"[..], &[b"Bytes", &[7; 32][..]].concat()] {
-            fs::write(&path, damaged).unwrap();
-            assert_eq!(cache.piece("k"), None);
-        }
-    }
-
-    #[test]
-    fn a_second_writer_waits_for_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path()).unwrap();
-        let lock = cache.lock("k").unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let _second = cache.lock("k").unwrap();
-                tell.send(cache.find("k").is_some()).unwrap();
-            });
-            cache.draft("k").unwrap().commit().unwrap();
-            drop(lock);
-            assert!(told.recv().unwrap());
-        });
-    }
-}
+mod tests;

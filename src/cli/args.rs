@@ -1,5 +1,7 @@
 //! The command line, as clap sees it.
 
+mod cache;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,9 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::Forward;
 
+pub use cache::{Cache, CacheCommand, Gc, Limit};
+
 /// One Kubernetes Pod, one immutable virtual machine.
 ///
-/// Exit codes: 0 success; 1 something failed; 2 wrong usage. `run` answers with the Pod's exit
+/// Exit codes: 0 success; 1 something failed, or `cache verify` found damage; 2 wrong usage. `run` answers with the Pod's exit
 /// code; 70 when the guest failed, 124 after --timeout, 125 when there was nothing to run.
 #[derive(Debug, Parser)]
 #[command(name = "i2kit", version, max_term_width = 100)]
@@ -38,6 +42,17 @@ pub enum Command {
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
     Ls(Ls),
+    /// Look at what builds keep, check it, and make it smaller
+    ///
+    /// Builds keep converted layers in a cache folder, so that the next one is quick. It is safe to
+    /// remove any of it, at any time, or all of it: what is missing is made again. Each build holds
+    /// what it uses until its disk is written, and then removes what was used longest ago until the
+    /// cache is under its limit (--cache-max-size).
+    ///
+    /// Several processes, users and versions of i2kit may share a folder. Whoever may write in it
+    /// can change what others build from it: share it with those you trust.
+    #[command(verbatim_doc_comment)]
+    Cache(Cache),
     /// Print a shell's completion script
     Completions {
         /// Which shell.
@@ -76,6 +91,13 @@ pub struct PodArgs {
     /// Where converted layers are kept (default: $XDG_CACHE_HOME/i2kit)
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// After the build, remove from the cache what was used longest ago until it takes no more
+    /// than this: SIZE or none (default: 20 GiB, at most a quarter of the file system)
+    #[arg(long, value_name = "SIZE", value_parser = cache::limit)]
+    pub cache_max_size: Option<Limit>,
+    /// Also keep layers as they were compressed, so that converting them again fetches nothing
+    #[arg(long)]
+    pub keep_blobs: bool,
     /// Layers converted at once (default: the number of processors)
     #[arg(short, long)]
     pub jobs: Option<usize>,

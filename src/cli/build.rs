@@ -2,26 +2,26 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use i2kit_contract::Contract;
 use sha2::{Digest, Sha256};
 
-use super::args::Build;
+use super::args;
 use super::error::Error;
 use super::plan::{Origin, Plan, Resolved, plan};
 use super::progress::Terminal;
 use super::summary::{Layer, Partition, Stage, Summary};
 use crate::assemble::{self, Assembled, ContainerInput, Inputs};
 use crate::cache::Cache;
-use crate::layer::ConvertedLayer;
+use crate::layer::{self, ConvertedLayer};
 use crate::output::{self, OutputsRecord, RawError};
-use crate::pipeline;
+use crate::pipeline::{self, Request};
 
 type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLayer>>;
 
 /// `i2kit build`.
-pub fn build(arguments: &Build) -> Result<(), Error> {
+pub fn build(arguments: &args::Build) -> Result<(), Error> {
     let origin = match &arguments.from {
         Some(reference) => Origin::Image {
             reference,
@@ -57,24 +57,44 @@ pub fn build(arguments: &Build) -> Result<(), Error> {
 /// Writes the planned disk to `path`, unless it is there already.
 pub fn disk(plan: &Plan, path: &Path, quiet: bool, start: Instant) -> Result<Summary, Error> {
     if let Some(record) = OutputsRecord::<Summary>::still_true(path, &plan.key) {
+        pipeline::touch(&Cache::at(&plan.cache), &requests(plan));
         let mut summary = record.summary;
         summary.unchanged = true;
         summary.stages = vec![Stage::new("plan", start.elapsed())];
         return Ok(summary);
     }
     let cache = Cache::open(&plan.cache)?;
-    match attempt(plan, path, &cache, quiet, start) {
-        // A layer that was damaged in the cache is made again, once.
-        Err(error) => match altered(&error) {
-            Some(file) => {
-                super::say(&format!("warning: {error}; converting the layer again"));
-                cache.evict(&file)?;
-                attempt(plan, path, &cache, quiet, start)
-            }
-            None => Err(error),
-        },
-        done => done,
+    keep_documents(plan, &cache)?;
+    let build = Build {
+        plan,
+        path,
+        cache: &cache,
+        quiet,
+    };
+    let summary = build.run(start)?;
+    // The disk is there: a cache that stays too large is no reason to say it isn't.
+    match super::cache::bound_size(&cache, plan.cache_limit) {
+        Ok(Some(line)) if !quiet => super::say(&line),
+        Err(error) => super::say(&format!("warning: {error}")),
+        Ok(_) => {}
     }
+    Ok(summary)
+}
+
+/// Keeps the documents by which the images were found, for builds that are to ask nobody.
+fn keep_documents(plan: &Plan, cache: &Cache) -> Result<(), Error> {
+    for resolved in plan.resolved() {
+        let image = &resolved.image;
+        let documents = [&image.manifest, &image.config_document];
+        for document in documents.into_iter().chain(&image.index) {
+            cache.keep_document(&document.bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn requests(plan: &Plan) -> Vec<Request> {
+    plan.resolved().flat_map(Resolved::requests).collect()
 }
 
 fn altered(error: &Error) -> Option<std::path::PathBuf> {
@@ -85,53 +105,106 @@ fn altered(error: &Error) -> Option<std::path::PathBuf> {
     }
 }
 
-fn attempt(
-    plan: &Plan,
-    path: &Path,
-    cache: &Cache,
+/// A build that has begun.
+struct Build<'a> {
+    plan: &'a Plan,
+    path: &'a Path,
+    cache: &'a Cache,
     quiet: bool,
-    start: Instant,
-) -> Result<Summary, Error> {
-    let mut stages = vec![Stage::new("plan", start.elapsed())];
-    let mut lap = Instant::now();
-    let mut stage = |name: &str| {
-        stages.push(Stage::new(name, lap.elapsed()));
-        lap = Instant::now();
-    };
-    let progress = Terminal::new(quiet);
-    let requests: Vec<_> = plan
-        .images
-        .values()
-        .chain([&plan.base])
-        .flat_map(Resolved::requests)
-        .collect();
-    let layers = pipeline::convert(cache, &requests, &plan.convert, plan.jobs, &progress)?;
-    stage("convert");
-    let assembled = assemble::assemble(&inputs(plan, &layers), cache)?;
-    stage("assemble");
-    let total = assembled.disk.written_slabs().count() as u64 * i2kit_format::SLAB;
-    let writing = progress.writing(path, total);
-    let written = output::write_raw(&assembled.disk, path, plan.jobs, &writing)?;
-    progress.clear();
-    stage("write");
-    let summary = summary(path, &assembled, written.data_bytes, stages);
-    let slabs = written
-        .slabs
-        .iter()
-        .map(|(slab, digest)| (*slab, hex::encode(digest)))
-        .collect();
-    let digest = disk_digest(&written.slabs);
-    let root_hash = hex::encode(assembled.root_hash);
-    OutputsRecord::new(
-        path,
-        plan.key.clone(),
-        root_hash,
-        digest,
-        slabs,
-        summary.clone(),
-    )?
-    .write(path)?;
-    Ok(summary)
+}
+
+impl Build<'_> {
+    /// Writes the disk. A layer that was damaged in the cache is made again, once.
+    fn run(&self, start: Instant) -> Result<Summary, Error> {
+        let (layers, times) = self.convert(start)?;
+        let error = match self.write(&layers, times) {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(file) = altered(&error) else {
+            return Err(error);
+        };
+        super::say(&format!("warning: {error}; converting the layer again"));
+        self.discard(&layers, &file)?;
+        drop(layers);
+        let (layers, times) = self.convert(start)?;
+        self.write(&layers, times)
+    }
+
+    /// The layers, in use as long as they live.
+    fn convert(&self, start: Instant) -> Result<(Layers, Stages), Error> {
+        let mut stages = Stages::after("plan", start.elapsed());
+        let (plan, progress) = (self.plan, Terminal::new(self.quiet));
+        let requests = requests(plan);
+        let layers = pipeline::convert(self.cache, &requests, &plan.convert, plan.jobs, &progress)?;
+        progress.clear();
+        stages.end("convert");
+        Ok((layers, stages))
+    }
+
+    /// Removes the layer whose file it is.
+    fn discard(&self, layers: &Layers, file: &Path) -> Result<(), Error> {
+        for layer in layers.values() {
+            if layer.data.path() == Some(file) {
+                layer::discard(self.cache, layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, layers: &Layers, mut stages: Stages) -> Result<Summary, Error> {
+        let (plan, path) = (self.plan, self.path);
+        let assembled = assemble::assemble(&inputs(plan, layers), self.cache)?;
+        stages.end("assemble");
+        let total = assembled.disk.written_slabs().count() as u64 * i2kit_format::SLAB;
+        let progress = Terminal::new(self.quiet);
+        let written = output::write_raw(
+            &assembled.disk,
+            path,
+            plan.jobs,
+            &progress.writing(path, total),
+        )?;
+        progress.clear();
+        stages.end("write");
+        let summary = summary(path, &assembled, written.data_bytes, stages.all);
+        let slabs = written
+            .slabs
+            .iter()
+            .map(|(slab, digest)| (*slab, hex::encode(digest)))
+            .collect();
+        let digest = disk_digest(&written.slabs);
+        let root_hash = hex::encode(assembled.root_hash);
+        OutputsRecord::new(
+            path,
+            plan.key.clone(),
+            root_hash,
+            digest,
+            slabs,
+            summary.clone(),
+        )?
+        .write(path)?;
+        Ok(summary)
+    }
+}
+
+/// What each stage took.
+struct Stages {
+    all: Vec<Stage>,
+    lap: Instant,
+}
+
+impl Stages {
+    fn after(name: &str, time: Duration) -> Self {
+        Self {
+            all: vec![Stage::new(name, time)],
+            lap: Instant::now(),
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        self.all.push(Stage::new(name, self.lap.elapsed()));
+        self.lap = Instant::now();
+    }
 }
 
 fn disk_digest(slabs: &[(u64, [u8; 32])]) -> String {

@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod cache;
 mod error;
 mod plan;
 mod progress;
@@ -44,6 +45,7 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
+        Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "i2kit", &mut script);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::args::{OnFailure, PodArgs};
+use super::args::{Limit, OnFailure, PodArgs};
 use super::error::Error;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
@@ -42,12 +42,21 @@ pub struct Plan {
     pub on_failure: FailurePolicy,
     pub scratch: u64,
     pub cache: PathBuf,
+    /// What the cache may take; its own default where nothing was said.
+    pub cache_limit: Option<Limit>,
     pub jobs: usize,
     pub convert: ConvertOptions,
     /// What goes into the inputs record.
     pub record: Map<String, Value>,
     /// Same key, same bytes.
     pub key: String,
+}
+
+impl Plan {
+    /// The base and every image, each once.
+    pub fn resolved(&self) -> impl Iterator<Item = &Resolved> {
+        self.images.values().chain([&self.base])
+    }
 }
 
 /// The Pod itself: from manifests, or from an image alone.
@@ -63,7 +72,7 @@ pub enum Origin<'a> {
 pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
     let (pod, manifest_digest) = pod(arguments, origin)?;
     let given = given_images(&arguments.images)?;
-    let cache = cache_folder(arguments)?;
+    let cache = cache_folder(arguments.cache_dir.as_deref())?;
     let sources = Sources::default();
     let base = base(arguments, &cache, &sources)?;
     let mut images = BTreeMap::new();
@@ -88,9 +97,11 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         on_failure,
         scratch,
         cache,
+        cache_limit: arguments.cache_max_size,
         jobs: arguments.jobs.unwrap_or(threads).max(1),
         convert: ConvertOptions {
             max_layer_size: arguments.max_layer_size,
+            keep_blobs: arguments.keep_blobs,
         },
         record,
         key,
@@ -196,34 +207,26 @@ fn resolve(name: &str, source: Arc<dyn Source>) -> Result<Resolved, Error> {
     Ok(Resolved { source, image })
 }
 
-fn cache_folder(arguments: &PodArgs) -> Result<PathBuf, Error> {
+/// The cache's folder: the one given, or the user's.
+pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    arguments
-        .cache_dir
-        .clone()
+    given
+        .map(Path::to_owned)
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("i2kit")))
         .or_else(|| set("HOME").map(|path| path.join(".cache/i2kit")))
         .ok_or(Error::NoCache)
 }
 
 /// The base image: the one named, or the one that the script puts into the user's cache.
-fn base(
-    arguments: &PodArgs,
-    cache: &std::path::Path,
-    sources: &Sources,
-) -> Result<Resolved, Error> {
+fn base(arguments: &PodArgs, cache: &Path, sources: &Sources) -> Result<Resolved, Error> {
     if let Some(base) = &arguments.base {
         return resolve(base, open(base, sources)?);
     }
-    let default = PodArgs {
-        cache_dir: None,
-        ..arguments.clone()
-    };
-    let path = cache_folder(&default)
+    let path = cache_folder(None)
         .unwrap_or_else(|_| cache.to_owned())
         .join("base");
     if !path.exists() {

@@ -46,6 +46,12 @@ impl Terminal {
         move |bytes| bar.inc(bytes)
     }
 
+    /// A bar for the cache being read; what it answers takes bytes as they are done.
+    pub fn verifying(&self, total: u64) -> impl Fn(u64) + Sync + use<> {
+        let bar = self.bar("verify the cache".to_owned(), total);
+        move |bytes| bar.inc(bytes)
+    }
+
     /// Removes all bars, so that the summary stands alone.
     pub fn clear(&self) {
         if let Some(bars) = &self.bars {

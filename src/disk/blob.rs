@@ -38,6 +38,13 @@ pub struct BlobError {
     source: io::Error,
 }
 
+impl From<BlobError> for io::Error {
+    /// The system's answer.
+    fn from(error: BlobError) -> Self {
+        error.source
+    }
+}
+
 impl Blob {
     /// Bytes in memory of which nothing is known.
     #[must_use]

@@ -6,19 +6,20 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use i2kit_format::erofs::{FileData, Metadata};
 use sha2::{Digest, Sha256};
 
 use super::inflate::{self, Chunks, Compressed};
+use super::keep::{Keeper, Tee};
+use super::key::key;
 use super::pack::{Gone, HOLE, Packer};
 use super::tar::{Header, Kind, Reader};
 use super::{ConvertedLayer, Entry, EntryKind, Error, Refusal, path, slabs, stored};
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 
-/// Part of every key: raised whenever the same layer would be written otherwise.
-const WRITER_VERSION: u32 = 3;
 /// Entries of one layer.
 const MAX_ENTRIES: usize = 16 << 20;
 
@@ -40,23 +41,17 @@ pub struct LayerSpec {
 pub struct ConvertOptions {
     /// Uncompressed bytes that a layer may have.
     pub max_layer_size: u64,
+    /// Also keep the compressed bytes, so that a later conversion needs no source.
+    pub keep_blobs: bool,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
         Self {
             max_layer_size: 64 << 30,
+            keep_blobs: false,
         }
     }
-}
-
-/// The cache's key of a layer: its diffID, the writer's version, the options that change bytes
-/// (none yet).
-fn key(spec: &LayerSpec) -> String {
-    let diff_id = spec
-        .diff_id
-        .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    format!("{diff_id}-w{WRITER_VERSION}")
 }
 
 /// The layer from the cache, converted now if it is not there. `open` is called only then.
@@ -71,53 +66,72 @@ pub fn convert_into_cache(
     options: &ConvertOptions,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ConvertedLayer, Error> {
-    let key = key(spec);
-    if let Some(layer) = find(cache, &key, spec)? {
-        return Ok(layer);
+    let key = key(&spec.diff_id);
+    if let Found::Sound(layer) = find(cache, &key, spec)? {
+        return Ok(*layer);
     }
-    let _lock = cache.lock(&key)?;
-    if let Some(layer) = find(cache, &key, spec)? {
-        return Ok(layer);
+    let lock = cache.lock(&key)?;
+    match find(cache, &key, spec)? {
+        Found::Sound(layer) => return Ok(*layer),
+        Found::Damaged(entry) => drop(cache.discard(&entry, &lock)?),
+        Found::Nothing => {}
     }
-    let store = |operation| {
-        move |source| Error::Store {
-            operation,
-            layer: spec.digest.clone(),
-            source,
-        }
-    };
-    let blob = open().map_err(|source| Error::Read {
-        layer: spec.digest.clone(),
-        source,
-    })?;
-    let draft = cache.draft(&key)?;
     let conversion = Conversion {
+        cache,
+        key: &key,
         spec,
         options,
         progress,
     };
-    let (hashed, entries, tar_len) = conversion.run(blob, draft.folder())?;
-    stored::write(draft.folder(), hashed, entries, tar_len).map_err(store("write"))?;
-    let folder = draft.commit()?;
-    let layer = stored::load(&folder, &spec.diff_id, false).map_err(store("read"))?;
-    layer.ok_or_else(|| store("read")(io::ErrorKind::InvalidData.into()))
+    if let Some(blob) = cache.blob(&spec.digest) {
+        match conversion.convert(Box::new(blob), false) {
+            // The kept blob was damaged: the source has it.
+            Err(Error::Read { .. } | Error::Size { .. } | Error::Digest { .. }) => {
+                cache.discard_blob(&spec.digest);
+            }
+            done => return done,
+        }
+    }
+    let blob = open().map_err(|source| Error::Read {
+        layer: spec.digest.clone(),
+        source,
+    })?;
+    conversion.convert(blob, options.keep_blobs)
 }
 
-/// A sound entry; a damaged one is removed.
-fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Option<ConvertedLayer>, Error> {
-    let Some(folder) = cache.find(key) else {
-        return Ok(None);
+/// What the cache has under a key.
+enum Found {
+    Sound(Box<ConvertedLayer>),
+    Damaged(Arc<cache::Entry>),
+    Nothing,
+}
+
+fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Found, Error> {
+    let Some(entry) = cache.find(key).map(Arc::new) else {
+        return Ok(Found::Nothing);
     };
-    match stored::load(&folder, &spec.diff_id, true) {
-        Ok(Some(layer)) => Ok(Some(layer)),
-        _ => {
-            cache.evict(&folder)?;
-            Ok(None)
-        }
+    match stored::load(&entry, &spec.diff_id, true) {
+        Ok(Some(layer)) => Ok(Found::Sound(Box::new(layer))),
+        // Too many open files, or no memory, says nothing of the entry.
+        Err(source) if is_exhaustion(&source) => Err(Error::Store {
+            operation: "read",
+            layer: spec.digest.clone(),
+            source,
+        }),
+        _ => Ok(Found::Damaged(entry)),
     }
 }
 
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
+}
+
 struct Conversion<'a> {
+    cache: &'a Cache,
+    key: &'a str,
     spec: &'a LayerSpec,
     options: &'a ConvertOptions,
     progress: &'a (dyn Fn(u64) + Sync),
@@ -139,8 +153,34 @@ impl From<Gone> for Stop {
 type Converted = (slabs::Hashed, Vec<Entry>, u64);
 
 impl Conversion<'_> {
-    fn run(&self, blob: Box<dyn Read + Send>, folder: &Path) -> Result<Converted, Error> {
-        let data = stored::data_path(folder);
+    /// Converts the blob's bytes into a new entry; keeps them too, if asked to.
+    fn convert(&self, blob: Box<dyn Read + Send>, keep: bool) -> Result<ConvertedLayer, Error> {
+        let keeper = if keep {
+            Keeper::begin(self.cache, &self.spec.digest)?
+        } else {
+            None
+        };
+        let draft = self.cache.draft(self.key)?;
+        let (hashed, entries, tar_len) = self.run(blob, draft.folder(), keeper)?;
+        stored::write(draft.folder(), hashed, entries, tar_len)
+            .map_err(|source| self.store_error("write", source))?;
+        let entry = Arc::new(draft.commit()?);
+        let layer = stored::load(&entry, &self.spec.diff_id, false)
+            .map_err(|source| self.store_error("read", source))?;
+        layer.ok_or_else(|| self.store_error("read", io::ErrorKind::InvalidData.into()))
+    }
+
+    fn run(
+        &self,
+        blob: Box<dyn Read + Send>,
+        folder: &Path,
+        mut keeper: Option<Keeper>,
+    ) -> Result<Converted, Error> {
+        let data = folder.join(stored::DATA);
+        let blob = Tee {
+            inner: blob,
+            keeper: keeper.as_mut(),
+        };
         let (chunk_sender, chunks) = inflate::channel();
         let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
         let limit = self.spec.size.saturating_add(1);
@@ -151,12 +191,14 @@ impl Conversion<'_> {
             let parsed = self.parse(chunks, Packer::new(slab_sender));
             (join(inflater), join(writer), parsed)
         });
+        if let Some(source) = keeper.as_mut().and_then(Keeper::take_failure) {
+            return Err(self.store_error("keep", source));
+        }
         self.check(&compressed.map_err(|source| self.read_error(source))?)?;
-        let hashed = hashed.map_err(|source| Error::Store {
-            operation: "write",
-            layer: self.spec.digest.clone(),
-            source,
-        })?;
+        if let Some(keeper) = keeper {
+            keeper.commit()?;
+        }
+        let hashed = hashed.map_err(|source| self.store_error("write", source))?;
         match parsed {
             Ok((entries, tar_len)) => Ok((hashed, entries, tar_len)),
             Err(Stop::Error(error)) => Err(error),
@@ -166,6 +208,14 @@ impl Conversion<'_> {
 
     fn read_error(&self, source: io::Error) -> Error {
         Error::Read {
+            layer: self.spec.digest.clone(),
+            source,
+        }
+    }
+
+    fn store_error(&self, operation: &'static str, source: io::Error) -> Error {
+        Error::Store {
+            operation,
             layer: self.spec.digest.clone(),
             source,
         }

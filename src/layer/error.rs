@@ -124,8 +124,13 @@ impl Error {
             }
             Self::TooLarge { .. } => Some("raise --max-layer-size if that is right".to_owned()),
             Self::Cache(error) => error.hint(),
-            Self::Store { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some room, or choose another folder with --cache-dir".to_owned())
+            Self::Store { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Some(cache::NO_ROOM.to_owned())
             }
             _ => None,
         }

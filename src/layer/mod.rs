@@ -7,20 +7,26 @@ mod convert;
 mod entries;
 mod error;
 mod inflate;
+mod keep;
+mod key;
 mod pack;
 mod path;
 mod slabs;
 mod stored;
 pub mod tar;
+mod verify;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use i2kit_format::erofs::{FileData, Metadata};
 
-use crate::disk::SlabDigests;
+use crate::cache;
+use crate::disk::{Blob, SlabDigests};
 
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache};
 pub use error::{Error, Refusal};
+pub use key::{KeyParts, discard, touch};
+pub use verify::{Damage, verify};
 
 /// One tar entry, in the order of the tar. Order and duplicates matter: a path may run through a
 /// symlink of a lower layer, so only the merge can say which file it names.
@@ -72,14 +78,16 @@ pub struct ConvertedLayer {
     pub diff_id: String,
     /// The entries in order.
     pub entries: Vec<Entry>,
-    /// The data blob: a whole number of slabs, possibly none.
-    pub data: PathBuf,
+    /// The data blob, with its slabs' digests: a whole number of slabs, possibly none.
+    pub data: Blob,
     /// The level-0 verity hash blocks of the data, 4 KiB for each slab.
-    pub hash_blocks: PathBuf,
+    pub hash_blocks: Blob,
     /// The digests of each slab.
     pub slab_digests: Vec<SlabDigests>,
     /// Bytes of the uncompressed tar.
     pub tar_len: u64,
     /// True when the cache had it.
     pub reused: bool,
+    /// Its entry in the cache, which nothing evicts while this lives.
+    pub entry: Arc<cache::Entry>,
 }

@@ -3,20 +3,19 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use i2kit_format::{BLOCK, SLAB};
 
 use super::ConvertedLayer;
 use super::entries::Index;
 use super::slabs::Hashed;
+use crate::cache;
+use crate::disk::Blob;
 
-const DATA: &str = "data";
-const HASH_BLOCKS: &str = "hashes";
-const INDEX: &str = "entries";
-
-pub(super) fn data_path(folder: &Path) -> std::path::PathBuf {
-    folder.join(DATA)
-}
+pub(super) const DATA: &str = "data";
+pub(super) const HASH_BLOCKS: &str = "hashes";
+pub(super) const INDEX: &str = "entries";
 
 /// Writes what belongs beside the data, which is already there. The small files are fsynced; the
 /// data is not, since each of its slabs is checked when it is copied.
@@ -41,23 +40,21 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The layer in `folder`, or `None` when something of it is missing or not as it was written.
+/// The layer of the entry, its files open, or None when something of it is missing or not as it
+/// was written. The slabs themselves are not read.
 pub(super) fn load(
-    folder: &Path,
+    entry: &Arc<cache::Entry>,
     diff_id: &str,
     reused: bool,
 ) -> io::Result<Option<ConvertedLayer>> {
-    let (data, hash_blocks) = (folder.join(DATA), folder.join(HASH_BLOCKS));
-    let Some(index) = Index::decode(&fs::read(folder.join(INDEX))?) else {
+    let folder = entry.folder();
+    let Some((index, _)) = read_small(folder)? else {
         return Ok(None);
     };
-    let hashes = fs::read(&hash_blocks)?;
-    let slabs = index.data_len / SLAB;
-    let whole = fs::metadata(&data)?.len() == index.data_len
-        && hashes.len() as u64 == slabs * BLOCK
-        && index.slab_digests.len() as u64 == slabs
-        && *blake3::hash(&hashes).as_bytes() == index.hash_blocks_checksum;
-    Ok(whole.then(|| ConvertedLayer {
+    let data = Blob::file(&folder.join(DATA), index.slab_digests.clone())?;
+    let hash_blocks = Blob::file(&folder.join(HASH_BLOCKS), Vec::new())?;
+    let is_whole = data.len() == index.data_len;
+    Ok(is_whole.then(|| ConvertedLayer {
         diff_id: diff_id.to_owned(),
         entries: index.entries,
         data,
@@ -65,5 +62,19 @@ pub(super) fn load(
         slab_digests: index.slab_digests,
         tar_len: index.tar_len,
         reused,
+        entry: Arc::clone(entry),
     }))
+}
+
+/// The index and the hash blocks, when both are as they were written.
+pub(super) fn read_small(folder: &Path) -> io::Result<Option<(Index, Vec<u8>)>> {
+    let Some(index) = Index::decode(&fs::read(folder.join(INDEX))?) else {
+        return Ok(None);
+    };
+    let hash_blocks = fs::read(folder.join(HASH_BLOCKS))?;
+    let slabs = index.data_len / SLAB;
+    let agree = hash_blocks.len() as u64 == slabs * BLOCK
+        && index.slab_digests.len() as u64 == slabs
+        && *blake3::hash(&hash_blocks).as_bytes() == index.hash_blocks_checksum;
+    Ok(agree.then_some((index, hash_blocks)))
 }

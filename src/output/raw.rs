@@ -66,6 +66,11 @@ impl RawError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("make the folder first, or choose another with -o".to_owned())
             }
+            Self::Altered { .. } => Some(
+                "the owner of the cache removes it with i2kit cache verify; \
+                 or choose another folder with --cache-dir"
+                    .to_owned(),
+            ),
             Self::NotAFile { .. } => Some("name a file that i2kit may create with -o".to_owned()),
             _ => None,
         }

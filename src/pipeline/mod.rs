@@ -1,12 +1,14 @@
 //! Fetches and converts the layers of all images, each once, in parallel.
 
 pub mod progress;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use progress::{Progress, Silent};
+pub use verify::{Damaged, Verified, verify};
 
 use crate::cache::Cache;
 use crate::layer::{self, ConvertOptions, ConvertedLayer, LayerSpec};
@@ -64,6 +66,13 @@ pub fn convert(
         .done
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Notes that a build uses the layers, where it has no need to look at them.
+pub fn touch(cache: &Cache, requests: &[Request]) {
+    for request in requests {
+        layer::touch(cache, &request.layer.diff_id.to_string());
+    }
 }
 
 struct Work<'a> {
