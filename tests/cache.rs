@@ -1,4 +1,9 @@
-//! Tests: the cache under writers that die and builds that run side by side.
+//! Tests: the cache under writers that die, builds that run side by side, damage and full disks.
+
+mod commands;
+mod damage;
+mod kills;
+mod sharing;
 
 use std::fs;
 use std::path::Path;

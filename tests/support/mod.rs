@@ -3,7 +3,9 @@
 pub mod containerd;
 pub mod layout;
 pub mod listing;
+pub mod random;
 pub mod samples;
+pub mod small;
 pub mod tarball;
 pub mod vm;
 
