@@ -160,6 +160,47 @@ fn damaged_blobs_are_told_apart_and_leave_nothing() {
 }
 
 #[test]
+fn a_blob_is_kept_only_when_it_has_the_digest_that_names_it() {
+    let tar = simple_tar(&[("a", b"one")]);
+    let blob = gzip(&tar);
+    let good = spec(&blob, &tar);
+    let wrong_diff_id = LayerSpec {
+        diff_id: digest(b""),
+        ..good.clone()
+    };
+    let mut flipped = blob.clone();
+    flipped[30] ^= 1;
+    let longer = [&blob[..], b"x"].concat();
+    let options = ConvertOptions {
+        keep_blobs: true,
+        ..ConvertOptions::default()
+    };
+    for (bytes, spec, kept) in [
+        (&flipped, &good, false),
+        (&longer, &good, false),
+        // Whatever is in it, it is what it is called.
+        (&blob, &wrong_diff_id, true),
+        (&blob, &good, true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let open = || -> std::io::Result<Box<dyn Read + Send>> {
+            Ok(Box::new(Cursor::new(bytes.clone())))
+        };
+        let layer = convert_into_cache(&cache, spec, open, &options, &|_| {});
+        let found = cache.blob(&good.digest);
+        assert_eq!(found.is_some(), kept, "{layer:?}");
+        if let Some(mut found) = found {
+            let mut read = Vec::new();
+            found.read_to_end(&mut read).unwrap();
+            assert!(read == blob);
+        }
+        let left = std::fs::read_dir(folder.path().join("v1/tmp")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[test]
 fn a_bomb_is_stopped() {
     let tar = simple_tar(&[("zeros", &vec![0; 4 << 20])]);
     let blob = gzip(&tar);

@@ -62,7 +62,8 @@ impl Draft {
     }
 
     /// Makes the draft the entry, in use by the caller. Where another user's entry lies in its
-    /// place and may not be moved, the entry stays the caller's own and goes with it.
+    /// place and may not be moved, the entry stays where it is, the caller's own: no longer held, it
+    /// is swept.
     ///
     /// # Errors
     /// [`Error`] when the rename fails.
@@ -79,7 +80,7 @@ impl Draft {
                 flock(&lock, FlockOperation::LockShared).map_err(context("lock", &self.target))?;
                 Ok(Entry::at(self.target.clone(), lock))
             }
-            Err(error) if is_denied(&error) => Ok(Entry::own(self.folder.clone(), lock)),
+            Err(error) if is_denied(&error) => Ok(Entry::at(self.folder.clone(), lock)),
             Err(error) => {
                 self.lock = Some(lock);
                 Err(context("write to", &self.target)(error))

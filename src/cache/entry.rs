@@ -1,6 +1,6 @@
 //! An entry in use.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,6 @@ use super::lock::{flock, is_at, open_folder, touch};
 pub struct Entry {
     folder: PathBuf,
     hold: File,
-    /// It could not take its place in the cache, so it goes when it is dropped.
-    own: bool,
 }
 
 impl Entry {
@@ -37,19 +35,7 @@ impl Entry {
     }
 
     pub(super) fn at(folder: PathBuf, hold: File) -> Self {
-        Self {
-            folder,
-            hold,
-            own: false,
-        }
-    }
-
-    pub(super) fn own(folder: PathBuf, hold: File) -> Self {
-        Self {
-            folder,
-            hold,
-            own: true,
-        }
+        Self { folder, hold }
     }
 
     /// Where its files are.
@@ -62,14 +48,5 @@ impl Entry {
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         is_at(&self.hold, &self.folder)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.own {
-            // What cannot be removed now is swept later.
-            let _ = fs::remove_dir_all(&self.folder);
-        }
     }
 }

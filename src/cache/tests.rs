@@ -2,6 +2,7 @@
 //! file, so two openings meet as two processes do.
 
 use super::*;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 fn open() -> (tempfile::TempDir, Cache) {
@@ -143,6 +144,15 @@ fn a_second_writer_waits_for_the_first() {
     });
 }
 
+/// True when the kernel's table has a process that waits to lock the file.
+fn has_waiter(inode: u64) -> bool {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let of_inode = format!(":{inode} ");
+    locks
+        .lines()
+        .any(|line| line.contains("-> FLOCK") && line.contains(&of_inode))
+}
+
 #[test]
 fn a_lock_that_was_removed_is_made_again() {
     let (folder, cache) = open();
@@ -155,7 +165,11 @@ fn a_lock_that_was_removed_is_made_again() {
             tell.send(Lock::try_now(&path).is_none()).unwrap();
             drop(second);
         });
-        // Whether or not the other waits already: it must not end up with the removed file.
+        // The other has opened the file that is now removed.
+        let inode = fs::metadata(&path).unwrap().ino();
+        while !has_waiter(inode) {
+            std::thread::yield_now();
+        }
         first.remove();
         assert!(told.recv().unwrap(), "two have the lock");
     });

@@ -229,7 +229,7 @@ fn a_full_cache_is_told_and_keeps_nothing_half() {
     fs::create_dir(&mount).unwrap();
     let mount = mount.to_str().unwrap();
     let mut failed = 0;
-    for kib in (64..).step_by(1500) {
+    for kib in (8..).step_by(1500) {
         let options = format!("size={kib}K");
         crate::support::output_of("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", mount]);
         let output = small
