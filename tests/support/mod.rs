@@ -4,6 +4,7 @@ pub mod authority;
 pub mod containerd;
 pub mod layout;
 pub mod listing;
+pub mod proxy;
 pub mod registry;
 pub mod samples;
 pub mod tarball;
