@@ -168,7 +168,7 @@ fn a_mirror_may_have_another_name_and_prefix() {
 #[test]
 fn a_mirror_without_referrers_is_not_believed() {
     let (_folder, _, registry, other) = shop();
-    let subject = crate::support::layout::sha256(b"subject");
+    let subject = layout::sha256(b"subject");
     let manifest = json!({"schemaVersion": 2, "artifactType": "application/x",
         "subject": {"digest": subject}});
     let kind = "application/vnd.oci.image.manifest.v1+json";

@@ -88,3 +88,48 @@ pub fn breaking_wire(target: &str, limits: &[usize]) -> String {
     });
     address
 }
+
+/// A way to the HTTP server `target` that refuses every PUT with a body (413), as a proxy with a
+/// limit does; one request a connection.
+pub fn narrow_proxy(target: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = target.to_owned();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let target = target.clone();
+            std::thread::spawn(move || pass_narrowly(socket, &target));
+        }
+    });
+    address
+}
+
+fn pass_narrowly(mut socket: TcpStream, target: &str) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let (mut head, mut len) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap() == 0 {
+            return;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            len = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; len];
+    reader.read_exact(&mut body).unwrap();
+    if head.starts_with("PUT ") && len > 0 {
+        let refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        socket.write_all(refusal).unwrap();
+        return;
+    }
+    let mut to = TcpStream::connect(target).unwrap();
+    to.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    to.write_all(&body).unwrap();
+    std::io::copy(&mut to, &mut socket).unwrap();
+}
