@@ -3,6 +3,7 @@
 use super::*;
 use crate::support::registry::http::Response;
 use crate::support::registry::{Auth, Fault, Rule};
+use i2kit::oci::registry::{Environment, Settings};
 
 /// An image in a registry; a mirror that lacks it; and the layout it came from.
 fn shop() -> (tempfile::TempDir, PathBuf, Registry, Registry) {
@@ -168,7 +169,7 @@ fn a_mirror_may_have_another_name_and_prefix() {
 #[test]
 fn a_mirror_without_referrers_is_not_believed() {
     let (_folder, _, registry, other) = shop();
-    let subject = crate::support::layout::sha256(b"subject");
+    let subject = layout::sha256(b"subject");
     let manifest = json!({"schemaVersion": 2, "artifactType": "application/x",
         "subject": {"digest": subject}});
     let kind = "application/vnd.oci.image.manifest.v1+json";
@@ -230,21 +231,23 @@ fn a_layer_from_elsewhere_is_fetched_as_nobody() {
 #[test]
 fn the_transport_finds_it() {
     let (_folder, layout, registry, _) = shop();
-    let sources = i2kit::oci::Sources::default();
+    let root = tempfile::tempdir().unwrap();
+    let environment = Environment::new([], root.path().to_owned(), 0);
+    let sources = i2kit::oci::Sources::new(Settings::new(environment), |_| ()).unwrap();
     let good = Desk::new()
         .client
         .manifest(&repository(&registry), &tag("latest"))
         .unwrap();
     for reference in ["", ":latest", &format!("@{}", good.digest)] {
         let text = format!("docker://{}/{NAME}{reference}", registry.host());
-        let source = sources.open(&text).unwrap();
+        let source = sources.open(&text).unwrap().source;
         let cache = tempfile::tempdir().unwrap();
         assert_eq!(
             contents(&convert(source, cache.path()).unwrap()),
             expected(&layout)
         );
     }
-    for bad in ["docker:x/y", "docker://x", "docker://x/y@sha256:1"] {
+    for bad in ["docker:x/y", "docker://X", "docker://x/y@sha256:1"] {
         assert!(sources.open(bad).is_err(), "{bad}");
     }
 }

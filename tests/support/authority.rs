@@ -4,7 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -53,6 +57,7 @@ impl Authority {
         }
     }
 
+    /// The authority's certificate, as a file.
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("authority.pem");
         fs::write(&path, &self.pem).unwrap();
@@ -82,6 +87,19 @@ impl Authority {
 }
 
 impl Issued {
+    /// The certificate in base64, as tokens carry it (RFC 7515 §4.1.6).
+    pub fn x5c(&self) -> String {
+        BASE64_STANDARD.encode(&self.der)
+    }
+
+    /// An ES256 signature (RFC 7518 §3.4).
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.key_der, &random);
+        key.unwrap().sign(&random, bytes).unwrap().as_ref().to_vec()
+    }
+
     /// Certificate and key, as files.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let certificate = folder.join(format!("{name}.cert"));

@@ -5,6 +5,7 @@ pub mod aws;
 pub mod containerd;
 pub mod layout;
 pub mod listing;
+pub mod proxy;
 pub mod random;
 pub mod registry;
 pub mod samples;

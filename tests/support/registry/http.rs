@@ -61,7 +61,13 @@ impl Response {
 /// The next request of a connection; none at its end.
 pub fn read_request(wire: &mut BufReader<Box<dyn Wire>>) -> Option<Request> {
     let mut line = String::new();
-    wire.read_line(&mut line).ok().filter(|len| *len > 0)?;
+    let first = wire.read_line(&mut line);
+    if first.is_err() {
+        // As servers answer a TLS greeting that they didn't expect.
+        let answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request";
+        wire.get_mut().write_all(answer).ok()?;
+    }
+    first.ok().filter(|len| *len > 0)?;
     let mut words = line.split_whitespace();
     let mut request = Request {
         method: words.next()?.to_owned(),

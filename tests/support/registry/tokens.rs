@@ -30,7 +30,11 @@ pub enum Auth {
 #[derive(Default)]
 pub struct Tokens {
     state: Mutex<State>,
+    /// Makes tokens for a scope that another registry can check.
+    signer: Option<Box<Signer>>,
 }
+
+type Signer = dyn Fn(&str) -> String + Send + Sync;
 
 #[derive(Default)]
 struct State {
@@ -49,6 +53,13 @@ struct State {
 pub const TOKEN: &str = "secret-token-";
 
 impl Tokens {
+    pub fn signed(signer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self {
+            signer: Some(Box::new(signer)),
+            ..Self::default()
+        }
+    }
+
     pub fn user(&self, username: &str, password: &str) {
         self.state.lock().unwrap().user = Some((username.to_owned(), password.to_owned()));
     }
@@ -104,11 +115,13 @@ impl Tokens {
             return Response::error(401, "UNAUTHORIZED", &format!("incorrect login: {echo}"));
         }
         state.made += 1;
-        let token = format!("{TOKEN}{}", state.made);
+        let scope = get("scope").unwrap();
+        let token = match &self.signer {
+            Some(sign) => sign(&scope),
+            None => format!("{TOKEN}{}", state.made),
+        };
         let uses = state.uses.unwrap_or(usize::MAX);
-        state
-            .good
-            .insert(token.clone(), (get("scope").unwrap(), uses));
+        state.good.insert(token.clone(), (scope, uses));
         let mut answer = json!({});
         let field = if request.method == "POST" {
             "access_token"
