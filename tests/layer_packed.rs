@@ -30,8 +30,8 @@ fn example() -> Vec<u8> {
     let noise = String::from_utf8_lossy(&noise).into_owned();
     let items = [
         Item::dir("d"),
-        Item::file("d/noise", &noise),
-        Item::file("d/zeros", &"\0".repeat(1 << 20)),
+        Item::file("d/noise", noise.as_str()),
+        Item::file("d/zeros", "\0".repeat(1 << 20)),
         Item::symlink("s", "d/noise"),
         Item::file("x", "y").xattr("user.a", "b"),
     ];

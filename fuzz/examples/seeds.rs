@@ -1,6 +1,11 @@
 //! Writes the seeds into a folder, one subfolder for each target. An example of the package i2kit,
 //! so that it needs no other build than the tests'.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::path::Path;
 

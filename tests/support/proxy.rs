@@ -60,6 +60,7 @@ fn tunnel(mut socket: TcpStream, target: &str, login: Option<&str>, seen: &Mutex
 }
 
 /// Copies both ways, and cuts both after so many bytes of `to`.
+#[allow(clippy::needless_pass_by_value)]
 fn join(from: TcpStream, to: TcpStream, limit: usize) {
     let (mut up, mut down) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     std::thread::spawn(move || {
