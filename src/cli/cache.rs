@@ -143,45 +143,40 @@ fn ago(age: Duration) -> String {
 
 fn usage(cache: &Cache, limit: Option<Limit>, json: bool) -> Result<(), Error> {
     let all = cache.list()?;
+    let kinds = KINDS.map(|kind| {
+        let sizes = all.iter().filter(|one| one.kind == kind);
+        let sizes: Vec<u64> = sizes.map(|one| one.size).collect();
+        (kind, sizes.len(), sizes.iter().sum::<u64>())
+    });
     let unfinished = cache.unfinished()?;
-    let of = |kind| {
-        let entries = all.iter().filter(move |one| one.kind == kind);
-        (
-            entries.clone().count(),
-            entries.map(|one| one.size).sum::<u64>(),
-        )
-    };
-    let total = all.iter().map(|one| one.size).sum::<u64>() + unfinished;
+    let total = kinds.iter().map(|(_, _, size)| size).sum::<u64>() + unfinished;
     let limit = bound(cache, limit);
     if json {
-        let kinds = KINDS.into_iter().map(|kind| {
-            let (entries, size) = of(kind);
-            json!({"kind": kind, "entries": entries, "size": size})
-        });
+        let kinds = kinds
+            .iter()
+            .map(|(kind, entries, size)| json!({"kind": kind, "entries": entries, "size": size}));
         return print_json(&json!({
-            "path": cache.folder(),
+            "path": cache.folder().to_string_lossy(),
             "kinds": kinds.collect::<Value>(),
             "unfinished": unfinished,
             "total": total,
             "limit": limit,
         }));
     }
-    let mut out = String::new();
-    for kind in KINDS {
-        let (entries, size) = of(kind);
-        let _ = writeln!(out, "{:<11}{entries:>7}  {:>11}", name(kind), bytes(size));
-    }
-    let _ = writeln!(
-        out,
-        "{:<11}{:>7}  {:>11}",
-        "unfinished",
-        "",
-        bytes(unfinished)
-    );
-    let _ = writeln!(out, "{:<11}{:>7}  {:>11}", "total", all.len(), bytes(total));
+    let mut rows: Vec<(&str, String, String)> = kinds
+        .iter()
+        .map(|(kind, entries, size)| (name(*kind), entries.to_string(), bytes(*size)))
+        .collect();
     let limit = limit.map_or_else(|| "none".to_owned(), bytes);
-    let _ = writeln!(out, "{:<11}{:>7}  {limit:>11}", "limit", "");
-    super::print(out.as_bytes())
+    rows.extend([
+        ("unfinished", String::new(), bytes(unfinished)),
+        ("total", all.len().to_string(), bytes(total)),
+        ("limit", String::new(), limit),
+    ]);
+    let lines = rows
+        .iter()
+        .map(|(what, entries, size)| format!("{what:<11}{entries:>7}  {size:>11}\n"));
+    super::print(lines.collect::<String>().as_bytes())
 }
 
 fn verify(cache: &Cache, json: bool) -> Result<u8, Error> {
