@@ -136,9 +136,6 @@ impl AuthFile {
         }
         let entry = |key: &str| auths.as_ref()?.get_key_value(key);
         let mut keys: Vec<_> = keys(wanted).iter().filter_map(|key| entry(key)).collect();
-        if self.is_legacy {
-            keys.clear();
-        }
         // Old logins are by URL, and Docker Hub has several names.
         let others = auths.iter().flatten();
         keys.extend(others.filter(|(key, _)| wanted.is(self.domain(key))));

@@ -22,6 +22,10 @@ const MACHINE: [&str; 2] = ["http://169.254.169.254", "http://[fd00:ec2::254]"];
 /// What roles call a session that has no other name.
 const SESSION: &str = "i2kit";
 
+/// What the AWS CLI can do instead.
+const EXPORT: &str =
+    "give a profile credential_process = aws configure export-credentials --profile NAME";
+
 /// Finds keys.
 pub(in crate::oci::registry) struct Chain<'a> {
     pub settings: &'a Settings,
@@ -89,11 +93,8 @@ impl Chain<'_> {
         name: &'p str,
         seen: &mut Vec<&'p str>,
     ) -> Result<Option<Keys>, AwsError> {
-        let place = format!("profile {name:?}");
-        let bad = |reason: &str| AwsError::Source {
-            place: place.clone(),
-            reason: reason.to_owned(),
-        };
+        let place = place(name);
+        let bad = |reason: &str| bad(&place, reason);
         let profile = profiles.get(name).ok_or_else(|| bad("there is none"))?;
         let get = |setting| profile.get(setting);
         // A profile may name itself for the keys that it has beside the role.
@@ -103,29 +104,7 @@ impl Chain<'_> {
             return Err(bad("source_profile goes on and on"));
         }
         if let (Some(role), false) = (get("role_arn"), is_again) {
-            let region = get("region");
-            if let Some(file) = get("web_identity_token_file") {
-                let name = get("role_session_name");
-                return self.web_identity(file, role, name, region).map(Some);
-            }
-            if get("mfa_serial").is_some() {
-                return Err(bad(
-                    "mfa_serial is not supported; give credential_process = aws configure export-credentials --profile NAME",
-                ));
-            }
-            let source = match (get("source_profile"), get("credential_source")) {
-                (Some(source), None) => self.of_profile(profiles, source, seen)?,
-                (None, Some("Environment")) => self.variables()?,
-                (None, Some("EcsContainer")) => self.container()?,
-                (None, Some("Ec2InstanceMetadata")) => self.machine()?,
-                _ => {
-                    return Err(bad(
-                        "role_arn needs source_profile or a known credential_source",
-                    ));
-                }
-            };
-            let source = source.ok_or_else(|| bad("there are no keys to ask for its role with"))?;
-            return self.role(profile, role, &As::Keys(&source)).map(Some);
+            return self.of_role(profiles, name, profile, role, seen).map(Some);
         }
         let (id, secret) = (get("aws_access_key_id"), get("aws_secret_access_key"));
         if let Some(keys) = keys(&place, id, secret, get("aws_session_token"))? {
@@ -135,11 +114,42 @@ impl Chain<'_> {
             return self.process(&place, command).map(Some);
         }
         if get("sso_session").or(get("sso_start_url")).is_some() {
-            return Err(bad(
-                "sso is not supported; give credential_process = aws configure export-credentials --profile NAME",
-            ));
+            return Err(bad(&format!("sso is not supported; {EXPORT}")));
         }
         Ok(None)
+    }
+
+    /// The keys of a profile's role, and before them those that it is asked for with.
+    fn of_role<'p>(
+        &self,
+        profiles: &'p Profiles,
+        name: &str,
+        profile: &'p Profile,
+        role: &str,
+        seen: &mut Vec<&'p str>,
+    ) -> Result<Keys, AwsError> {
+        let bad = |reason: &str| bad(&place(name), reason);
+        let get = |setting| profile.get(setting);
+        if let Some(file) = get("web_identity_token_file") {
+            let session_name = get("role_session_name");
+            return self.web_identity(file, role, session_name, get("region"));
+        }
+        if get("mfa_serial").is_some() {
+            return Err(bad(&format!("mfa_serial is not supported; {EXPORT}")));
+        }
+        let source = match (get("source_profile"), get("credential_source")) {
+            (Some(source), None) => self.of_profile(profiles, source, seen)?,
+            (None, Some("Environment")) => self.variables()?,
+            (None, Some("EcsContainer")) => self.container()?,
+            (None, Some("Ec2InstanceMetadata")) => self.machine()?,
+            _ => {
+                return Err(bad(
+                    "role_arn needs source_profile or a known credential_source",
+                ));
+            }
+        };
+        let source = source.ok_or_else(|| bad("there are no keys to ask for its role with"))?;
+        self.role(profile, role, &As::Keys(&source))
     }
 
     fn role(&self, profile: &Profile, arn: &str, identity: &As<'_>) -> Result<Keys, AwsError> {
@@ -221,10 +231,6 @@ impl Chain<'_> {
     fn container(&self) -> Result<Option<Keys>, AwsError> {
         const PLACE: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
         let text = |name| self.settings.environment.text(name);
-        let bad = |place: &str, reason: &str| AwsError::Source {
-            place: place.to_owned(),
-            reason: reason.to_owned(),
-        };
         let url = match text("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
             Some(path) => format!("{CONTAINER}/{}", path.trim_start_matches('/')),
             None => match text(PLACE) {
@@ -346,6 +352,17 @@ fn given(action: &'static str, origin: &str, answer: &HttpResponse) -> Result<Ke
     })
 }
 
+fn place(profile: &str) -> String {
+    format!("profile {profile:?}")
+}
+
+fn bad(place: &str, reason: &str) -> AwsError {
+    AwsError::Source {
+        place: place.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
 /// Keys where there are some; half of them is a mistake.
 fn keys(
     place: &str,
@@ -360,19 +377,13 @@ fn keys(
             session_token: session_token.map(|token| Secret::new(token.to_owned())),
         })),
         (None, None) => Ok(None),
-        _ => Err(AwsError::Source {
-            place: place.to_owned(),
-            reason: "only half of an access key is there".to_owned(),
-        }),
+        _ => Err(bad(place, "only half of an access key is there")),
     }
 }
 
 /// A file with nothing but a secret.
 fn secret_file(path: &str) -> Result<Secret, AwsError> {
-    let text = read(Path::new(path))?.ok_or_else(|| AwsError::Source {
-        place: path.to_owned(),
-        reason: "there is no such file".to_owned(),
-    })?;
+    let text = read(Path::new(path))?.ok_or_else(|| bad(path, "there is no such file"))?;
     Ok(Secret::new(text.trim().to_owned()))
 }
 

@@ -10,6 +10,8 @@ use super::{
 };
 use crate::oci::registry::Secret;
 
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
 /// Whose keys are wanted.
 pub(super) struct Role<'a> {
     pub arn: &'a str,
@@ -40,28 +42,20 @@ pub(super) fn assume(
         As::Keys(_) => ("AssumeRole", None),
         As::WebIdentity(token) => ("AssumeRoleWithWebIdentity", Some(*token)),
     };
-    let fields = [
-        ("Action", Some(action)),
-        ("Version", Some("2011-06-15")),
-        ("RoleArn", Some(role.arn)),
-        ("RoleSessionName", Some(role.session_name)),
-        ("ExternalId", role.external_id),
-        ("DurationSeconds", role.duration_seconds),
-        ("WebIdentityToken", token),
-    ];
-    let fields = fields
-        .iter()
-        .filter_map(|(name, value)| Some((name, (*value)?)));
-    let fields: Vec<_> = fields
-        .map(|(name, value)| format!("{name}={}", encode(value, b"")))
-        .collect();
-    let form = "application/x-www-form-urlencoded; charset=utf-8";
     let mut request = HttpRequest {
         method: "POST",
         origin,
         path: "/".to_owned(),
-        headers: vec![("content-type", form.to_owned())],
-        body: fields.join("&"),
+        headers: vec![("content-type", FORM.to_owned())],
+        body: form(&[
+            ("Action", Some(action)),
+            ("Version", Some("2011-06-15")),
+            ("RoleArn", Some(role.arn)),
+            ("RoleSessionName", Some(role.session_name)),
+            ("ExternalId", role.external_id),
+            ("DurationSeconds", role.duration_seconds),
+            ("WebIdentityToken", token),
+        ]),
         reach: Reach::Service,
     };
     if let As::Keys(keys) = identity {
@@ -78,6 +72,14 @@ pub(super) fn assume(
         As::WebIdentity(token) => text.lines().next().unwrap_or_default().replace(token, "…"),
     };
     parse(&request.shown(), action, &answer, conceal)
+}
+
+/// Those fields that have a value.
+fn form(fields: &[(&str, Option<&str>)]) -> String {
+    let fields = fields
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?, b""))));
+    fields.collect::<Vec<_>>().join("&")
 }
 
 fn parse(
