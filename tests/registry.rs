@@ -247,6 +247,7 @@ fn layers(source: &dyn Source) -> Vec<i2kit::oci::LayerDescriptor> {
 }
 
 /// All layers of an image, converted into `cache`.
+#[allow(clippy::needless_pass_by_value, reason = "so that any source fits")]
 fn convert(source: Arc<dyn Source>, cache: &Path) -> Result<Vec<Arc<ConvertedLayer>>, String> {
     let told = |error: &dyn std::fmt::Display, hint: Option<String>| {
         format!("{error}\nhint: {}", hint.unwrap_or_default())

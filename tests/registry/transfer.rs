@@ -221,6 +221,12 @@ fn a_blob_without_a_length_comes_whole() {
     };
     let found = read(Desk::new().client.blob(&repository, &unknown).unwrap());
     assert!(found.unwrap() == bytes);
+    for spec in [blob(&digest, bytes.len()), unknown] {
+        let cut = Rule::new("/blobs/", Fault::CutChunk(9000)).times(1);
+        registry.script([cut, Rule::new("/blobs/", Fault::Chunked)]);
+        let found = read(Desk::new().client.blob(&repository, &spec).unwrap());
+        assert!(found.unwrap() == bytes);
+    }
     // Too few are noticed all the same, and too many are delivered for the reader to notice.
     let error = Desk::new().fails(&repository, &digest, 30_000);
     assert!(
