@@ -11,7 +11,7 @@ Installs the Debian 12 packages that building and running i2kit need and this ma
 root or with sudo. Says what it installs; silent when there is nothing to do. A program that is
 there already counts, wherever it came from, and no package is ever removed.
 
-  --test   also what the tests compare with: erofs-utils, cryptsetup, containerd, umoci and others
+  --test   also what the tests compare with: erofs-utils, cryptsetup, containerd, umoci, skopeo and others
   --bench  also what scripts/bench.sh compares with
 
 Rust (1.90 or later) must be there.
@@ -71,6 +71,8 @@ test runc runc
 test setfattr attr
 test zstd zstd
 test unshare util-linux
+test skopeo skopeo
+test docker-registry docker-registry
 bench igzip isal
 test /usr/bin/time time
 TABLE
@@ -149,5 +151,12 @@ for package in "${packages[@]}"; do
 done
 if [ "$qemu" = 1 ]; then install_qemu; fi
 [ "${#others[@]}" = 0 ] || install_packages "${others[@]}"
+# The tests start registries of their own; the package's service would only hold port 5000.
+case " ${others[*]} " in
+  *" docker-registry "*)
+    [ ! -d /run/systemd/system ] || as_root systemctl disable --now docker-registry >&2 ||
+      say "warning: the service docker-registry still runs"
+    ;;
+esac
 still=$(missing_packages)
 [ -z "$still" ] || fail "still missing after installation: ${still//$'\n'/ }"

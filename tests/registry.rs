@@ -247,7 +247,7 @@ fn layers(source: &dyn Source) -> Vec<i2kit::oci::LayerDescriptor> {
 }
 
 /// All layers of an image, converted into `cache`.
-#[allow(clippy::needless_pass_by_value)]
+#[allow(clippy::needless_pass_by_value, reason = "so that any source fits")]
 fn convert(source: Arc<dyn Source>, cache: &Path) -> Result<Vec<Arc<ConvertedLayer>>, String> {
     let told = |error: &dyn std::fmt::Display, hint: Option<String>| {
         format!("{error}\nhint: {}", hint.unwrap_or_default())
@@ -264,15 +264,8 @@ fn convert(source: Arc<dyn Source>, cache: &Path) -> Result<Vec<Arc<ConvertedLay
         })
         .collect();
     let cache = Cache::open(cache).unwrap();
-    let done = pipeline::convert(
-        &cache,
-        &requests,
-        &ConvertOptions::default(),
-        3,
-        None,
-        &Silent,
-    )
-    .map_err(|error| told(&error, error.hint()))?;
+    let done = pipeline::convert(&cache, &requests, &ConvertOptions::default(), 3, None, &Silent)
+        .map_err(|error| told(&error, error.hint()))?;
     Ok(done.into_values().collect())
 }
 

@@ -113,11 +113,14 @@ impl Sources {
     }
 
     /// True for what [`Self::open`] takes: it begins with a known transport. A name such as
-    /// `nginx:1.27` does not.
+    /// `nginx:1.27` does not, nor does `docker:27`, an image of that name.
     #[must_use]
     pub fn is_transport(text: &str) -> bool {
-        text.split_once(':')
-            .is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
+        match text.split_once(':') {
+            Some(("docker", reference)) => reference.starts_with("//"),
+            Some((transport, _)) => TRANSPORTS.contains(&transport),
+            None => false,
+        }
     }
 
     fn in_registry(&self, name: &str, pinned: Option<Digest>) -> Result<Found, Error> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::support::registry::http::Response;
 use crate::support::registry::{Auth, Fault, Rule};
 use i2kit::oci::registry::{Environment, Settings};
+use crate::support::vm::Bench;
 
 /// An image in a registry; a mirror that lacks it; and the layout it came from.
 fn shop() -> (tempfile::TempDir, PathBuf, Registry, Registry) {
@@ -250,4 +251,43 @@ fn the_transport_finds_it() {
     for bad in ["docker:x/y", "docker://X", "docker://x/y@sha256:1"] {
         assert!(sources.open(bad).is_err(), "{bad}");
     }
+    // There is an image of that name.
+    assert!(!i2kit::oci::Sources::is_transport("docker:27-dind"));
+    assert!(i2kit::oci::Sources::is_transport("docker://x/y"));
+}
+
+#[test]
+fn the_command_tells_what_the_registry_said() {
+    let (_folder, _, registry, _) = shop();
+    let bench = Bench::new();
+    let tell = |name: &str| {
+        let image = format!("docker://{}/{name}", registry.host());
+        let mut command = bench.command("build");
+        let output = command
+            .arg("--from")
+            .arg(&image)
+            .arg("-o")
+            .arg(bench.path("x"))
+            .output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = tell("team/app:none");
+    assert!(
+        text.contains("404 Not Found: MANIFEST_UNKNOWN: manifest unknown"),
+        "{text}"
+    );
+    assert!(text.contains("hint: check the name and the tag"), "{text}");
+    // What goes wrong under a layer has its hint, too.
+    let trouble = Response::error(403, "DENIED", "not yours");
+    let layer = layers(&Desk::new().source(repository(&registry)))[0].digest;
+    registry.script([Rule::new(layer.to_string(), Fault::Answer(trouble))]);
+    let text = tell("team/app");
+    assert!(
+        text.contains(&format!("read layer {layer}: fetch a blob of")),
+        "{text}"
+    );
+    assert!(text.contains("403 Forbidden: DENIED: not yours"), "{text}");
+    assert!(text.contains("hint: the account may not"), "{text}");
 }

@@ -25,7 +25,7 @@ impl Dice {
     }
 
     fn fault(&mut self) -> Fault {
-        match self.below(16) {
+        match self.below(17) {
             0..=2 => Fault::Cut(self.size(60_000)),
             3 => Fault::Stall(self.size(60_000)),
             4 => Fault::Trickle(Duration::from_millis(2)),
@@ -53,6 +53,7 @@ impl Dice {
                 let target = target[self.size(4)];
                 Fault::Answer(Response::new(307).with("Location", target))
             }
+            15 => Fault::CutChunk(self.size(60_000)),
             _ => Fault::Header("Content-Range", "bytes 5-9/10".to_owned()),
         }
     }

@@ -221,6 +221,12 @@ fn a_blob_without_a_length_comes_whole() {
     };
     let found = read(Desk::new().client.blob(&repository, &unknown).unwrap());
     assert!(found.unwrap() == bytes);
+    for spec in [blob(&digest, bytes.len()), unknown] {
+        let cut = Rule::new("/blobs/", Fault::CutChunk(9000)).times(1);
+        registry.script([cut, Rule::new("/blobs/", Fault::Chunked)]);
+        let found = read(Desk::new().client.blob(&repository, &spec).unwrap());
+        assert!(found.unwrap() == bytes);
+    }
     // Too few are noticed all the same, and too many are delivered for the reader to notice.
     let error = Desk::new().fails(&repository, &digest, 30_000);
     assert!(
@@ -270,10 +276,12 @@ fn a_slow_reader_is_not_a_slow_registry() {
         .client
         .blob(&repository(&registry), &blob(&digest, bytes.len()))
         .unwrap();
-    let mut first = [0; 1000];
-    blob.read_exact(&mut first).unwrap();
-    // Longer than any limit of the client.
-    std::thread::sleep(Duration::from_millis(700));
+    let mut first = [0; 80];
+    // Slower than any limit of the client, if it counted that.
+    for piece in first.chunks_mut(10) {
+        blob.read_exact(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(90));
+    }
     let rest = read(blob).unwrap();
     assert!([&first[..], &rest].concat() == bytes);
     assert_eq!(blobs(&registry).len(), 1);

@@ -56,19 +56,18 @@ fn tunnel(mut socket: TcpStream, target: &str, login: Option<&str>, seen: &Mutex
     }
     let to = TcpStream::connect(target).unwrap();
     socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    join(socket, to, usize::MAX);
+    join(&socket, &to, usize::MAX);
 }
 
 /// Copies both ways, and cuts both after so many bytes of `to`.
-#[allow(clippy::needless_pass_by_value)]
-fn join(from: TcpStream, to: TcpStream, limit: usize) {
+fn join(from: &TcpStream, to: &TcpStream, limit: usize) {
     let (mut up, mut down) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut up, &mut down);
         let _ = down.shutdown(Shutdown::Write);
     });
     let limit = u64::try_from(limit).unwrap();
-    let _ = std::io::copy(&mut (&to).take(limit), &mut &from);
+    let _ = std::io::copy(&mut to.take(limit), &mut &*from);
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
@@ -84,7 +83,7 @@ pub fn breaking_wire(target: &str, limits: &[usize]) -> String {
             let turn = next.fetch_add(1, Ordering::Relaxed);
             let limit = limits.get(turn).copied().unwrap_or(usize::MAX);
             let to = TcpStream::connect(&target).unwrap();
-            std::thread::spawn(move || join(socket, to, limit));
+            std::thread::spawn(move || join(&socket, &to, limit));
         }
     });
     address

@@ -40,6 +40,8 @@ pub enum Fault {
     Corrupt(usize),
     /// No length is promised.
     Chunked,
+    /// Nor does the end come: the connection ends within a chunk, after so many bytes.
+    CutChunk(usize),
     /// Spaces without end, of the promised length or of none.
     Endless(Option<u64>),
     /// Another answer.

@@ -141,6 +141,13 @@ mod tests {
         assert_eq!(parsed[3].get("realm"), Some("x"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_read_to_its_end(header in "[ -~é,=\"\\\\]{0,80}") {
+            parse(&header);
+        }
+    }
+
     #[test]
     fn nonsense_gives_nothing_and_no_panic() {
         for nonsense in ["", ",,,", "=", "\"", "a=b", "é", "Basic realm=\"x"] {

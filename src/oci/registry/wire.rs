@@ -108,8 +108,11 @@ impl Wire {
         let bad = |error: http::Error| fail(bad_request(error.to_string()));
         let answer = match payload {
             Payload::None => agent.run(head.body(()).map_err(bad)?).map_err(reason),
-            Payload::Bytes(bytes) => agent.run(head.body(*bytes).map_err(bad)?).map_err(reason),
-            Payload::Stream(open, len) => stream(&agent, head, *open, *len),
+            Payload::Bytes(bytes) => {
+                let request = head.body(*bytes).map_err(bad)?;
+                self.sending(&agent, request).map_err(reason)
+            }
+            Payload::Stream(open, len) => self.stream(&agent, head, *open, *len),
         };
         let (parts, body) = answer.map_err(&fail)?.into_parts();
         Ok(Response {
@@ -128,6 +131,44 @@ impl Wire {
             at_home: true,
             authorization: authorization.cloned(),
         })
+    }
+
+    /// Who has been given something may think about it longer than for a byte.
+    fn sending<S: ureq::AsSendBody>(
+        &self,
+        agent: &ureq::Agent,
+        request: http::Request<S>,
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        let timeouts = &self.options.timeouts;
+        let patience = timeouts.idle.max(timeouts.response);
+        let request = agent.configure_request(request);
+        agent.run(request.timeout_per_read(Some(patience)).build())
+    }
+
+    fn stream(
+        &self,
+        agent: &ureq::Agent,
+        head: http::request::Builder,
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+        len: u64,
+    ) -> Result<http::Response<ureq::Body>, Reason> {
+        let mut head = head.header(header::CONTENT_LENGTH, len);
+        if len >= EXPECT_FROM {
+            head = head.header(header::EXPECT, "100-continue");
+        }
+        let mut source = Watched {
+            inner: open().map_err(Reason::Source)?,
+            left: len,
+            failed: None,
+        };
+        let body = SendBody::from_reader(&mut source);
+        let request = head.body(body);
+        let request = request.map_err(|error| bad_request(error.to_string()))?;
+        let answer = self.sending(agent, request);
+        match source.failed {
+            Some(error) => Err(Reason::Source(error)),
+            None => answer.map_err(reason),
+        }
     }
 
     /// As [`Self::send`], following redirects. Another host gets neither credential nor client
@@ -216,31 +257,6 @@ fn head(
         head = head.header(header::AUTHORIZATION, value);
     }
     Ok(head)
-}
-
-fn stream(
-    agent: &ureq::Agent,
-    head: http::request::Builder,
-    open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
-    len: u64,
-) -> Result<http::Response<ureq::Body>, Reason> {
-    let mut head = head.header(header::CONTENT_LENGTH, len);
-    if len >= EXPECT_FROM {
-        head = head.header(header::EXPECT, "100-continue");
-    }
-    let mut source = Watched {
-        inner: open().map_err(Reason::Source)?,
-        left: len,
-        failed: None,
-    };
-    let body = SendBody::from_reader(&mut source);
-    let request = head.body(body);
-    let request = request.map_err(|error| bad_request(error.to_string()))?;
-    let answer = agent.run(request);
-    match source.failed {
-        Some(error) => Err(Reason::Source(error)),
-        None => answer.map_err(reason),
-    }
 }
 
 /// Tells a source that fails from a connection that does. One that ends too early fails: ureq

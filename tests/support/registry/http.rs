@@ -168,7 +168,7 @@ impl Sending<'_> {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         match fault {
-            Some(Fault::Chunked | Fault::Endless(None)) => {
+            Some(Fault::Chunked | Fault::CutChunk(_) | Fault::Endless(None)) => {
                 head.push_str("Transfer-Encoding: chunked\r\n");
             }
             Some(Fault::Endless(Some(length))) => {
@@ -227,6 +227,11 @@ impl Sending<'_> {
                 }
                 self.wire.write_all(b"0\r\n\r\n")?;
                 Ok(true)
+            }
+            Some(Fault::CutChunk(at)) => {
+                write!(self.wire, "{:x}\r\n", body.len())?;
+                self.pieces(body.get(..*at).unwrap_or(body), sent)?;
+                Ok(false)
             }
             Some(Fault::Endless(length)) => self.endless(length.is_none(), sent),
             Some(Fault::Length(more)) => {
