@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::contents::{Contents, INDEX, MANIFEST, Stored};
 use super::skopeo::Registry;
 use super::{LATEST, Layout, digest, refused, requires};
-use crate::support::{output_of, samples};
+use crate::support::layout::sha256;
+use crate::support::samples;
 
 /// A repository of the registry, asked over HTTP.
 struct Repository<'a>(&'a Registry, &'a str);
@@ -244,39 +245,55 @@ fn wants(key: &str, identity: &Value) -> String {
 
 #[test]
 fn cosign_3_signs_without_a_name() {
-    let mut contents = fixture_image();
-    let subject = output_of("sha256sum", &[&fixture_key("image.json")]);
-    let tag = format!("sha256-{}", subject.split(' ').next().unwrap());
-    let stored = |tag: Option<String>, media_type: &str, name: &str| Stored {
-        tag,
-        media_type: media_type.to_owned(),
-        bytes: fixture(name),
-    };
-    // Its index gives the manifest an artifact type that it has not.
-    let referrers = stored(Some(tag), INDEX, "cosign3-referrers.json");
-    contents.manifests.push(referrers);
-    contents
-        .manifests
-        .push(stored(None, MANIFEST, "cosign3-referrer.json"));
-    contents.blob(&fixture("cosign3-bundle.json"), "");
-    let layout = Layout::new(&contents);
+    let layout = Layout::new(&cosign_3());
     let check = |identity| layout.check(&wants("cosign3.pub", &identity), "h.example/app:1");
 
     let verdict = check(json!({"type": "matchDigest"})).unwrap();
-    assert!(
-        place(&verdict).0.starts_with("referrer sha256:"),
-        "{verdict:?}"
-    );
+    let place = place(&verdict).0;
+    assert!(place.starts_with("referrer sha256:"), "{place}");
     let error = check(json!({"type": "matchRepository"})).unwrap_err();
     assert!(error.to_string().contains("it claims no name"), "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("matchDigest"), "{hint}");
     let other = wants("js.pub", &json!({"type": "matchDigest"}));
     let error = refused(layout.check(&other, "h.example/app:1"));
-    assert!(
-        error.contains("made by none of the keys; it hints at key"),
-        "{error}"
-    );
+    let expected = "made by none of the keys; it hints at key";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// The image, and what cosign 3 put beside it: the tagged index alone leads to the referrer, and
+/// gives it an artifact type that it has not.
+fn cosign_3() -> Contents {
+    let mut contents = fixture_image();
+    let image = sha256(&fixture("image.json"));
+    contents.manifests.push(Stored {
+        tag: Some(image.replace(':', "-")),
+        media_type: INDEX.to_owned(),
+        bytes: fixture("cosign3-referrers.json"),
+    });
+    contents.blob(&fixture("cosign3-referrer.json"), MANIFEST);
+    contents.blob(&fixture("cosign3-bundle.json"), "");
+    contents
+}
+
+#[test]
+fn altered_documents_are_not_believed() {
+    let policy = wants("cosign3.pub", &json!({"type": "matchDigest"}));
+    for (name, from, to) in [
+        ("cosign3-referrers.json", "877", "878"),
+        ("cosign3-referrer.json", "dsse-envelope", "dsse_envelope"),
+        ("cosign3-bundle.json", "hint", "tint"),
+    ] {
+        let layout = Layout::new(&cosign_3());
+        let digest = sha256(&fixture(name));
+        let blobs = layout.folder.path().join("blobs/sha256");
+        let path = blobs.join(digest.strip_prefix("sha256:").unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let error = refused(layout.check(&policy, "h.example/app:1"));
+        let expected = format!("{digest}: its bytes are sha256:");
+        assert!(error.contains(&expected), "{name}: {error}");
+    }
 }
 
 #[test]
@@ -290,7 +307,7 @@ fn bundles_of_another_library() {
         let image = contents.manifests[0].bytes.clone();
         let subject = json!({
             "mediaType": MANIFEST,
-            "digest": crate::support::layout::sha256(&image),
+            "digest": sha256(&image),
             "size": image.len(),
         });
         let bundle: Value = serde_json::from_slice(&fixture(name)).unwrap();
