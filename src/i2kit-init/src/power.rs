@@ -17,7 +17,7 @@ use rustix::{
     system::RebootCommand,
 };
 
-use crate::{console::Console, paths, report::Report, verity::watch};
+use crate::{console::Console, kmsg, paths, report::Report};
 
 /// How long the console may take to print the reason of a failure before the power goes.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -96,7 +96,7 @@ impl Fuse {
         }
         let ending = self.ending();
         self.console.drop_backlog();
-        let cause = watch::logged_corruption().map(|corruption| corruption.to_string());
+        let cause = kmsg::logged_corruption().map(|corruption| corruption.to_string());
         if cause.as_deref().is_some_and(|cause| cause != reason) {
             self.console.say(reason);
         }

@@ -86,7 +86,7 @@ fn pump(mut output: impl Read, console: &Console) {
 
 fn say(console: &Console, line: &[u8]) {
     if !is_routine(line) {
-        console.prefixed("containerd", line);
+        console.system_line("containerd", line);
     }
 }
 
