@@ -196,7 +196,7 @@ fn resolve(name: &str, source: Arc<dyn Source>) -> Result<Resolved, Error> {
     Ok(Resolved { source, image })
 }
 
-fn cache_folder(arguments: &PodArgs) -> Result<PathBuf, Error> {
+pub fn cache_folder(arguments: &PodArgs) -> Result<PathBuf, Error> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

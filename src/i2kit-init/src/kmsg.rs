@@ -7,6 +7,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
+    ops::RangeInclusive,
     os::unix::fs::OpenOptionsExt,
     thread,
 };
@@ -24,8 +25,9 @@ const RECORD: usize = 8192;
 const PRINTK: &str = "/proc/sys/kernel/printk";
 /// Emergencies alone (level 0): a kernel that panics prints for itself.
 const KERNEL_PRINTS_BELOW: &str = "1";
-/// `KERN_ERR`: what `loglevel=4` of our command line shows before PID 1 takes over.
-const SHOWN_UP_TO: u32 = 3;
+/// Alerts, critical conditions and errors: what `loglevel=4` of our command line shows before PID 1
+/// takes over, but for the emergencies.
+const RELAYED: RangeInclusive<u32> = 1..=3;
 
 /// A block of the store that failed verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub fn start(fuse: &Fuse, console: &Console) -> Result<(), Fault> {
             let Some(record) = buffer.get(..length).and_then(Record::parse) else {
                 continue;
             };
-            if record.level <= SHOWN_UP_TO {
+            if RELAYED.contains(&record.level) {
                 console.system_line("kernel", record.text.as_bytes());
             }
             if let Some(corruption) = record.corruption() {

@@ -27,6 +27,8 @@ const LAST_LINES: Duration = Duration::from_secs(100);
 /// How long processes have between SIGTERM and SIGKILL when the VM ends.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an orderly end may take in all; a disk that is gone can hold up a sync for ever.
+const END_PATIENCE: Duration = Duration::from_secs(150);
 /// How long scratch may stay busy when all other processes are gone.
 const UNMOUNT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -114,12 +116,22 @@ impl Fuse {
             idle();
         }
         self.console.say(ending.present_participle());
+        let console = self.console.clone();
+        // Without the thread it ends in order or not at all.
+        let _ = thread::Builder::new()
+            .name("end".into())
+            .spawn(move || stop_after(END_PATIENCE, ending, &console));
         end_processes();
         rustix::fs::sync();
         release_scratch(&self.console);
         self.console.flush(LAST_LINES);
         stop(ending, &self.console)
     }
+}
+
+fn stop_after(patience: Duration, ending: Ending, console: &Console) {
+    thread::sleep(patience);
+    stop(ending, console)
 }
 
 fn end_processes() {

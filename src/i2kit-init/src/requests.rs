@@ -187,6 +187,7 @@ mod tests {
 
     /// Forty orphans of a process that is gone come to us as they come to PID 1, and none stays.
     #[tokio::test(flavor = "current_thread")]
+    #[expect(clippy::zombie_processes, reason = "what is tested reaps it")]
     async fn orphans_are_reaped() {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
