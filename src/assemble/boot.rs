@@ -173,7 +173,8 @@ impl Boot {
     }
 }
 
-/// The kernel command line. The last console is the one that `/dev/console` means.
+/// The kernel command line. The last console is the one that `/dev/console` means. A kernel that
+/// panics cannot power off: it reboots after a second, whatever the policy, rather than hang.
 fn cmdline(root_hash: &[u8; 32], on_failure: FailurePolicy) -> String {
     let root_hash = hex::encode(root_hash);
     let on_failure = match on_failure {
@@ -181,7 +182,7 @@ fn cmdline(root_hash: &[u8; 32], on_failure: FailurePolicy) -> String {
         FailurePolicy::Reboot => "reboot",
     };
     format!(
-        "console=tty0 console=ttyS0 loglevel=4 \
+        "console=tty0 console=ttyS0 loglevel=4 panic=1 \
          {CMDLINE_ROOT_HASH}={root_hash} {CMDLINE_ON_FAILURE}={on_failure}"
     )
 }

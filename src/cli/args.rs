@@ -240,10 +240,10 @@ pub struct Run {
     #[arg(short, long = "publish", value_name = "PORTS", value_parser = forward)]
     pub publish: Vec<Forward>,
     /// Memory of the machine, as in 1GiB
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
     pub memory: u64,
     /// Processors of the machine
-    #[arg(long, default_value_t = crate::run::Options::DEFAULT_CPUS)]
+    #[arg(long, default_value_t = crate::run::Options::DEFAULT_CPUS, value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: u32,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -251,6 +251,9 @@ pub struct Run {
     /// How the guest sees its disk
     #[arg(long, value_enum, default_value_t)]
     pub disk_bus: Bus,
+    /// What the machine runs on
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Accel,
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "4GiB")]
     pub scratch: u64,
@@ -314,6 +317,18 @@ pub enum Bus {
     Scsi,
 }
 
+/// `--accel`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Accel {
+    /// KVM where it works, else TCG.
+    #[default]
+    Auto,
+    /// The kernel's virtualisation.
+    Kvm,
+    /// QEMU's translator, many times slower.
+    Tcg,
+}
+
 fn forward(text: &str) -> Result<Forward, String> {
     Forward::parse(text).map_err(|error| error.to_string())
 }
@@ -330,8 +345,20 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+fn memory(text: &str) -> Result<u64, String> {
+    let least = crate::run::Options::MIN_MEMORY_MIB;
+    match size(text)? >> 20 {
+        mib if mib < u64::from(least) => Err(format!("a machine needs {least}MiB at least")),
+        mib => Ok(mib << 20),
+    }
+}
+
 fn scratch(text: &str) -> Result<u64, String> {
-    if text == "none" { Ok(0) } else { size(text) }
+    let bytes = if text == "none" { 0 } else { size(text)? };
+    if 0 < bytes && bytes < i2kit_contract::SCRATCH_LEAST_BYTES {
+        return Err("less than 64MiB is no use to the guest; none leaves it out".to_owned());
+    }
+    Ok(bytes)
 }
 
 /// A number of bytes with an optional unit: K, M, G, T (powers of 1024), or KiB … and kB ….
@@ -366,6 +393,10 @@ mod tests {
         assert_eq!(size("512MiB"), Ok(512 << 20));
         assert_eq!(size("1GB"), Ok(1_000_000_000));
         assert_eq!(scratch("none"), Ok(0));
+        assert_eq!(scratch("64MiB"), Ok(64 << 20));
+        assert!(scratch("63MiB").is_err());
+        assert_eq!(memory("256MiB"), Ok(256 << 20));
+        assert!(memory("255MiB").is_err());
         for bad in ["", "x", "1X", "-1", "99999999999T"] {
             assert!(size(bad).is_err(), "{bad}");
         }

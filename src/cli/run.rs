@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use i2kit_contract::{Port, Status};
 
-use super::args::{Bus, Run};
+use super::args::{Accel, Bus, Run};
 use super::error::Error;
-use super::plan::{Origin, plan};
+use super::plan::{Origin, cache_folder, plan};
 use crate::run::{self, DiskBus, Ending, Event, Options};
 use crate::{disk::FileDisk, inspect};
 
@@ -29,11 +29,20 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
         Bus::Scsi => DiskBus::Scsi,
     };
     let quiet = arguments.pod.progress.quiet;
+    options.accel = match arguments.accel {
+        Accel::Auto => run::Accel::Auto,
+        Accel::Kvm => run::Accel::Kvm,
+        Accel::Tcg => run::Accel::Tcg,
+    };
+    options.kvm_hangs = kvm_hangs(arguments);
     let outcome = run::run(&options, &mut |event| show(&event, quiet))?;
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
         Ending::TimedOut => super::say("error: run the Pod: the time is up"),
         Ending::Ended(_) | Ending::Stopped(_) => {}
+    }
+    if outcome.rebooted && !quiet {
+        super::say("note: the guest rebooted; a run ends there");
     }
     Ok(outcome.exit_code())
 }
@@ -71,6 +80,13 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     Ok((path, summary.ports))
 }
 
+/// Where it is remembered that guests hang under KVM; nowhere, when there is no such folder.
+fn kvm_hangs(arguments: &Run) -> Option<PathBuf> {
+    let folder = cache_folder(arguments.pod.cache.cache_dir.as_deref()).ok()?;
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("kvm-hangs"))
+}
+
 fn show(event: &Event<'_>, quiet: bool) {
     match event {
         Event::Starting {
@@ -91,10 +107,16 @@ fn show(event: &Event<'_>, quiet: bool) {
             container,
             exit_code,
             oom_killed,
-            ..
+            restart_in_ms,
         }) if !quiet => {
             let why = if *oom_killed { ", out of memory" } else { "" };
-            super::say(&format!("container {container} ended: {exit_code}{why}"));
+            let next = match restart_in_ms {
+                Some(pause) => format!("; restart in {} s", pause / 1000),
+                None => String::new(),
+            };
+            super::say(&format!(
+                "container {container} ended: {exit_code}{why}{next}"
+            ));
         }
         Event::Stopping if !quiet => super::say("stopping; Ctrl-C again ends the machine at once"),
         Event::Warning(warning) => super::say(&format!("warning: {warning}")),

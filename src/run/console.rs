@@ -2,8 +2,11 @@
 //!
 //! The firmware clears the screen and places its cursor; passed on, that would wipe what the
 //! user's terminal shows. So control sequences are dropped, colours (SGR, ECMA-48 8.3.117)
-//! excepted, and CR LF becomes LF.
+//! excepted, and CR LF becomes LF. And it is handed out in whole lines, so that what others print
+//! to the same terminal does not end up inside one.
 
+/// A line is handed out in pieces beyond this: four times the guest's longest.
+const LONGEST_LINE: usize = 64 * 1024;
 /// Sequences longer than this are no sequences.
 const LONGEST_SEQUENCE: usize = 64;
 
@@ -106,6 +109,40 @@ fn command(length: usize, byte: u8) -> State {
     }
 }
 
+/// Joins pieces of text to whole lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    held: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes a piece; answers the lines that are whole now, or nothing.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        let end = piece.iter().rposition(|byte| *byte == b'\n');
+        let (whole, rest) = piece.split_at(end.map_or(0, |end| end.saturating_add(1)));
+        let mut out = Vec::new();
+        if !whole.is_empty() {
+            out = std::mem::take(&mut self.held);
+            out.extend_from_slice(whole);
+        }
+        self.held.extend_from_slice(rest);
+        if self.held.len() > LONGEST_LINE {
+            out.append(&mut self.held);
+        }
+        out
+    }
+
+    /// The start of a line that has not ended.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether there is such a start.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +174,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lines_come_out_whole_and_endless_ones_in_pieces() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntwo\nthr"), b"one\ntwo\n");
+        assert_eq!(lines.push(b"e"), b"");
+        assert!(lines.holds());
+        assert_eq!(lines.push(b"e\n"), b"three\n");
+        assert!(!lines.holds());
+        let endless = vec![b'x'; LONGEST_LINE];
+        assert_eq!(lines.push(&endless), b"");
+        assert_eq!(lines.push(b"y").len(), LONGEST_LINE + 1);
+        assert_eq!(lines.push(b"prompt: "), b"");
+        assert_eq!(lines.take_rest(), b"prompt: ");
+    }
+
     proptest! {
+        #[test]
+        fn no_byte_is_lost_and_none_held_without_bound(pieces: Vec<Vec<u8>>) {
+            let mut lines = Lines::default();
+            let mut out = Vec::new();
+            for piece in &pieces {
+                out.extend(lines.push(piece));
+                prop_assert!(out.is_empty() || out.ends_with(b"\n"));
+            }
+            out.extend(lines.take_rest());
+            prop_assert_eq!(out, pieces.concat());
+        }
+
         #[test]
         fn plain_text_passes(text in "[a-zA-Zäöü0-9 .:\n\t]{0,200}") {
             prop_assert_eq!(filtered(&[text.as_bytes()]), text);

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use i2kit_contract::{ContainerExit, Status};
@@ -16,24 +16,23 @@ mod console;
 mod error;
 mod firmware;
 mod forward;
+mod kvm;
 mod qmp;
 mod signals;
 mod status;
 mod vm;
+mod watch;
 
 pub use command::Accelerator;
 pub use error::Error;
 pub use firmware::Firmware;
 pub use forward::{DEFAULT_HOST_IP, Forward, ForwardError, PortError, settle, with_defaults};
 
-use vm::{Message, Reader, Vm};
+use vm::{Message, Vm};
+use watch::{Told, Watch};
 
 /// The program that is looked for in `PATH`.
 const QEMU: &str = "qemu-system-x86_64";
-
-/// A VM under KVM that shows no sign of life for so long has hung: firmware writes to the serial
-/// console within a second.
-const KVM_SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Exit code of a run that [`Options::timeout`] ended, as `timeout(1)` has it.
 pub const EXIT_TIMEOUT: u8 = 124;
@@ -55,8 +54,8 @@ pub enum DiskBus {
 /// Which virtualisation to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accel {
-    /// KVM where it works, else TCG. The boot itself is the probe: a machine that shows no sign of
-    /// life under KVM starts again under TCG.
+    /// KVM where it works, else TCG. The boot itself is the probe: a machine that hangs under KVM
+    /// before the guest has said a word starts again under TCG.
     #[default]
     Auto,
     /// KVM or nothing.
@@ -82,6 +81,9 @@ pub struct Options {
     pub disk_bus: DiskBus,
     /// Which virtualisation to use.
     pub accel: Accel,
+    /// The file that remembers, until this machine boots anew, that guests hang under KVM; none
+    /// finds it out each time.
+    pub kvm_hangs: Option<PathBuf>,
     /// QEMU; none looks for `qemu-system-x86_64` in `PATH`.
     pub qemu: Option<PathBuf>,
     /// UEFI firmware; none takes the first that [`Firmware::find`] finds.
@@ -107,6 +109,7 @@ impl Options {
             timeout: None,
             disk_bus: DiskBus::default(),
             accel: Accel::default(),
+            kvm_hangs: None,
             qemu: None,
             firmware: None,
         }
@@ -124,7 +127,8 @@ pub enum Event<'a> {
         forwards: &'a [Forward],
     },
     /// Text from the guest's serial console. Control sequences other than colours are left out;
-    /// lines end in LF. Pieces may end anywhere.
+    /// lines end in LF. Whole lines, but for a start of one that is very long, has waited for a
+    /// second (a prompt) or is the last.
     Console(&'a [u8]),
     /// The guest reports.
     Status(&'a Status),
@@ -152,6 +156,8 @@ pub enum Ending {
 pub struct Outcome {
     /// Why it is over.
     pub ending: Ending,
+    /// The guest wanted a reboot. A run ends there.
+    pub rebooted: bool,
     /// What it ran on.
     pub accelerator: Accelerator,
     /// From the start of the VM to its end.
@@ -197,6 +203,8 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
     let _signals = signals::Watch::start(sender.clone()).map_err(Error::Signals)?;
     let session = Session {
         options,
+        hangs: kvm::Hangs::new(options.kvm_hangs.clone(), &qemu),
+        patience: watch::Patience::KVM,
         qemu,
         firmware,
         disk,
@@ -205,42 +213,7 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         messages,
     };
 
-    for accelerator in candidates(options.accel, events)? {
-        match session.boot(accelerator, events)? {
-            Boot::Over(outcome) => return Ok(outcome),
-            Boot::Lifeless(reason) if options.accel == Accel::Kvm => {
-                return Err(Error::Kvm { reason });
-            }
-            Boot::Lifeless(reason) => events(Event::Warning(&format!(
-                "KVM does not work here ({reason}): using TCG"
-            ))),
-        }
-    }
-    // TCG comes last and is never called lifeless.
-    Err(Error::Kvm {
-        reason: "no accelerator is left".into(),
-    })
-}
-
-/// What to try, best first.
-fn candidates(accel: Accel, events: &mut dyn FnMut(Event<'_>)) -> Result<Vec<Accelerator>, Error> {
-    let device = File::options().read(true).write(true).open("/dev/kvm");
-    match (accel, device) {
-        (Accel::Tcg, _) => Ok(vec![Accelerator::Tcg]),
-        (Accel::Kvm, Ok(_)) => Ok(vec![Accelerator::Kvm]),
-        (Accel::Kvm, Err(error)) => Err(Error::Kvm {
-            reason: format!("open /dev/kvm: {error}"),
-        }),
-        (Accel::Auto, Ok(_)) => Ok(vec![Accelerator::Kvm, Accelerator::Tcg]),
-        (Accel::Auto, Err(error)) => {
-            if error.kind() == std::io::ErrorKind::PermissionDenied {
-                events(Event::Warning(
-                    "no permission to use /dev/kvm (add yourself to the group kvm): using TCG",
-                ));
-            }
-            Ok(vec![Accelerator::Tcg])
-        }
-    }
+    session.run(Path::new(kvm::DEVICE), events)
 }
 
 fn find_in_path(name: &str) -> Option<PathBuf> {
@@ -268,6 +241,9 @@ fn open_disk(path: &Path) -> Result<File, Error> {
 
 struct Session<'a> {
     options: &'a Options,
+    hangs: kvm::Hangs,
+    /// For KVM; TCG is trusted.
+    patience: watch::Patience,
     qemu: PathBuf,
     firmware: Firmware,
     disk: File,
@@ -278,11 +254,52 @@ struct Session<'a> {
 
 enum Boot {
     Over(Outcome),
-    /// Nothing was seen of the guest, for this reason.
-    Lifeless(String),
+    /// The guest has not said a word, and will not.
+    Lifeless(watch::Lifeless),
 }
 
 impl Session<'_> {
+    fn run(&self, kvm: &Path, events: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, Error> {
+        let candidates = kvm::candidates(self.options.accel, kvm, &self.hangs)?;
+        if let Some(warning) = candidates.warning {
+            events(Event::Warning(&warning));
+        }
+        for accelerator in candidates.list {
+            match self.boot(accelerator, events)? {
+                Boot::Over(outcome) => {
+                    if accelerator == Accelerator::Kvm {
+                        self.hangs.forget();
+                    }
+                    return Ok(outcome);
+                }
+                Boot::Lifeless(how) => self.without_kvm(&how, events)?,
+            }
+        }
+        // TCG comes last and is never called lifeless.
+        Err(Error::Kvm {
+            reason: "no accelerator is left".into(),
+        })
+    }
+
+    fn without_kvm(
+        &self,
+        how: &watch::Lifeless,
+        events: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), Error> {
+        // What ends by itself does so at once: finding that out costs the next run nothing.
+        if how.hung {
+            self.hangs.remember();
+        }
+        let reason = how.reason.clone();
+        if self.options.accel == Accel::Kvm {
+            return Err(Error::Kvm { reason });
+        }
+        events(Event::Warning(&format!(
+            "KVM does not work here ({reason}): using TCG"
+        )));
+        Ok(())
+    }
+
     fn boot(
         &self,
         accelerator: Accelerator,
@@ -307,9 +324,9 @@ impl Session<'_> {
             accelerator,
             forwards: &self.forwards,
         };
-        let mut watch = Watch::new(vm, accelerator, started, self.options.timeout);
-        if accelerator == Accelerator::Tcg {
-            watch.seen.alive = true;
+        let patience = (accelerator == Accelerator::Kvm).then_some(self.patience);
+        let mut watch = Watch::new(vm, started, self.options.timeout, patience);
+        if patience.is_none() {
             events(starting.clone());
         }
         watch.watch(&self.messages, &mut |event| match event {
@@ -321,13 +338,15 @@ impl Session<'_> {
             .finish()
             .map_err(|source| self.process_error("wait for", source))?;
         let how = vm::describe(status);
-        if let Some(reason) = seen.lifeless(accelerator, &how, &words) {
-            return Ok(Boot::Lifeless(reason));
+        if let Some(how) = seen.lifeless(accelerator, &how, &words) {
+            return Ok(Boot::Lifeless(how));
         }
         let duration = started.elapsed();
+        let rebooted = seen.rebooted();
         let ending = seen.ending(how, words)?;
         Ok(Boot::Over(Outcome {
             ending,
+            rebooted,
             accelerator,
             duration,
         }))
@@ -342,192 +361,82 @@ impl Session<'_> {
     }
 }
 
-enum Told<'a> {
-    /// The first sign of life.
-    Alive,
-    Event(Event<'a>),
-}
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
 
-/// Follows one VM to its end.
-struct Watch {
-    vm: Vm,
-    deadline: Option<Instant>,
-    /// Until when a sign of life must be seen.
-    probation: Option<Instant>,
-    open: usize,
-    filter: console::Filter,
-    seen: Seen,
-}
+    use super::*;
 
-/// What is known of a VM.
-#[derive(Debug, Default)]
-struct Seen {
-    alive: bool,
-    hung: bool,
-    timed_out: bool,
-    /// The signal that asked for an end.
-    signal: Option<i32>,
-    /// QMP's `ShutdownCause`.
-    cause: Option<String>,
-    any_status: bool,
-    ending: Option<Ending>,
-}
-
-impl Seen {
-    /// Why KVM is taken not to work. Only a VM that nobody asked to stop can be lifeless.
-    fn lifeless(&self, accelerator: Accelerator, how: &str, words: &str) -> Option<String> {
-        if accelerator == Accelerator::Tcg
-            || self.alive && !self.hung
-            || self.timed_out
-            || self.signal.is_some()
-        {
-            return None;
-        }
-        let line = words.lines().next_back().map_or(how, str::trim);
-        Some(if self.hung {
-            "the VM hangs in its firmware".into()
-        } else {
-            format!("QEMU ended: {line}")
-        })
+    /// A QEMU that hangs under KVM, after these words on the serial console, and ends by itself
+    /// under TCG.
+    fn hanging_qemu(folder: &Path, words: &str) -> PathBuf {
+        let script = format!(
+            "#!/bin/bash\n\
+             case \"$*\" in *'-accel kvm'*) ;; *) echo no TCG here >&2; exit 3 ;; esac\n\
+             [[ \"$*\" =~ id=console,fd=([0-9]+) ]] && printf '%s' '{words}' >&\"${{BASH_REMATCH[1]}}\"\n\
+             exec sleep 600\n"
+        );
+        let path = folder.join("qemu");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
-    fn ending(self, how: String, words: String) -> Result<Ending, Error> {
-        if self.timed_out {
-            return Ok(Ending::TimedOut);
-        }
-        match (self.ending, self.signal, self.cause) {
-            (Some(ending), _, _) => Ok(ending),
-            (None, Some(signal), _) => Ok(Ending::Stopped(signal)),
-            (None, None, Some(cause)) => Err(Error::NoStatus { cause }),
-            (None, None, None) => Err(Error::Qemu { how, words }),
-        }
-    }
-}
-
-impl Watch {
-    fn new(vm: Vm, accelerator: Accelerator, started: Instant, timeout: Option<Duration>) -> Self {
-        let after = |duration| started.checked_add(duration);
-        Self {
-            vm,
-            deadline: timeout.and_then(after),
-            probation: (accelerator == Accelerator::Kvm)
-                .then(|| after(KVM_SIGN_OF_LIFE))
-                .flatten(),
-            open: vm::SOURCES,
-            filter: console::Filter::default(),
-            seen: Seen::default(),
-        }
-    }
-
-    fn watch(&mut self, messages: &Receiver<Message>, tell: &mut dyn FnMut(Told<'_>)) {
-        while self.open > 0 {
-            match self.receive(messages) {
-                Ok(message) => self.handle(message, tell),
-                Err(RecvTimeoutError::Timeout) => self.overdue(),
-                // Cannot be: the session holds a sender.
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-    }
-
-    fn receive(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
-        match [self.deadline, self.probation].into_iter().flatten().min() {
-            Some(instant) => {
-                messages.recv_timeout(instant.saturating_duration_since(Instant::now()))
-            }
-            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+    /// Runs it with little patience; answers the events in words, the error and the time.
+    fn run(folder: &Path, qemu: &Path, accel: Accel) -> (Vec<String>, String, Duration) {
+        let (disk, device) = (folder.join("disk"), folder.join("kvm"));
+        std::fs::write(&disk, "").unwrap();
+        std::fs::write(&device, "").unwrap();
+        let mut options = Options::new(disk.clone());
+        options.accel = accel;
+        let (sender, messages) = mpsc::channel();
+        let session = Session {
+            options: &options,
+            hangs: kvm::Hangs::new(Some(folder.join("hangs")), qemu),
+            patience: watch::Patience {
+                firmware: Duration::from_millis(500),
+                guest: Duration::from_millis(700),
+            },
+            qemu: qemu.to_owned(),
+            firmware: Firmware {
+                code: folder.join("code"),
+                vars: None,
+            },
+            disk: File::open(disk).unwrap(),
+            forwards: Vec::new(),
+            sender,
+            messages,
+        };
+        let mut seen = Vec::new();
+        let begun = Instant::now();
+        let result = session.run(&device, &mut |event| {
+            seen.push(match event {
+                Event::Starting { accelerator, .. } => format!("starting {accelerator}"),
+                Event::Console(text) => String::from_utf8_lossy(text).into_owned(),
+                Event::Warning(text) => text.to_owned(),
+                other => format!("{other:?}"),
+            });
+        });
+        (seen, result.unwrap_err().to_string(), begun.elapsed())
     }
 
-    fn overdue(&mut self) {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|instant| instant <= now) {
-            self.seen.timed_out = true;
-            self.deadline = None;
-        } else if self.probation.is_some_and(|instant| instant <= now) {
-            self.seen.hung = true;
-        } else {
-            return;
-        }
-        self.probation = None;
-        self.vm.kill();
-    }
+    const HANGS: &str =
+        "KVM does not work here (the VM hangs before its guest says a word): using TCG";
 
-    fn handle(&mut self, message: Message, tell: &mut dyn FnMut(Told<'_>)) {
-        match message {
-            Message::Console(bytes) => {
-                self.console(&bytes, tell);
-                self.vm.handled(Reader::Console);
-            }
-            Message::Status(line) => {
-                match line {
-                    Ok(status) => self.status(status, tell),
-                    Err(warning) => tell(Told::Event(Event::Warning(&format!(
-                        "status port: {warning}"
-                    )))),
-                }
-                self.vm.handled(Reader::Status);
-            }
-            Message::Monitor(report) => self.monitor(report),
-            Message::Signal(signal) => self.signal(signal, tell),
-            Message::Closed => self.open = self.open.saturating_sub(1),
+    #[test]
+    fn a_hang_under_kvm_is_noticed_in_time_and_remembered() {
+        for (words, before) in [("", &[][..]), ("firmware", &["starting KVM", "firmware"])] {
+            let folder = tempfile::tempdir().unwrap();
+            let qemu = hanging_qemu(folder.path(), words);
+            let (seen, error, took) = run(folder.path(), &qemu, Accel::Auto);
+            assert_eq!(seen, [before, &[HANGS, "starting TCG"]].concat());
+            assert!(error.contains("no TCG here"), "{error}");
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            let (seen, ..) = run(folder.path(), &qemu, Accel::Auto);
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert!(seen[0].contains("hung under KVM since"), "{seen:?}");
+            let (_, error, _) = run(folder.path(), &qemu, Accel::Kvm);
+            assert!(error.contains("KVM does not work"), "{error}");
         }
-    }
-
-    fn console(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Told<'_>)) {
-        if !self.seen.alive {
-            self.seen.alive = true;
-            self.probation = None;
-            tell(Told::Alive);
-        }
-        let mut text = Vec::with_capacity(bytes.len());
-        self.filter.push(bytes, &mut text);
-        if !text.is_empty() {
-            tell(Told::Event(Event::Console(&text)));
-        }
-    }
-
-    fn status(&mut self, status: Status, tell: &mut dyn FnMut(Told<'_>)) {
-        self.seen.any_status = true;
-        tell(Told::Event(Event::Status(&status)));
-        match status {
-            Status::Ended { containers } => self.seen.ending = Some(Ending::Ended(containers)),
-            Status::Failed { reason } => self.seen.ending = Some(Ending::Failed(reason)),
-            // A guest that still boots may have missed the button.
-            Status::Stage { .. } | Status::Started { .. } if self.seen.signal.is_some() => {
-                self.press_button()
-            }
-            Status::Stage { .. } | Status::Started { .. } | Status::Exited { .. } => {}
-        }
-    }
-
-    fn monitor(&mut self, report: qmp::Report) {
-        match report {
-            qmp::Report::Shutdown(cause) => self.seen.cause = Some(cause),
-            qmp::Report::Stopped if self.seen.cause.is_none() => {
-                // The accelerator failed: such a machine never runs again.
-                self.seen.hung = true;
-                self.vm.kill();
-            }
-            qmp::Report::Stopped => {}
-        }
-    }
-
-    /// The first signal presses the button, the second pulls the plug. Before the guest's first
-    /// status there is nothing to end in order: no container runs.
-    fn signal(&mut self, signal: i32, tell: &mut dyn FnMut(Told<'_>)) {
-        let first = self.seen.signal.is_none();
-        self.seen.signal = Some(signal);
-        if first && self.seen.any_status {
-            tell(Told::Event(Event::Stopping));
-            self.press_button();
-        } else {
-            self.vm.kill();
-        }
-    }
-
-    fn press_button(&mut self) {
-        // Fails only when QEMU is gone, which its own message tells.
-        let _ = self.vm.power_down();
     }
 }

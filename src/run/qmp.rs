@@ -7,6 +7,9 @@ pub const CAPABILITIES: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n";
 /// Presses the ACPI power button.
 pub const POWER_DOWN: &[u8] = b"{\"execute\":\"system_powerdown\"}\n";
 
+/// The `ShutdownCause` of a guest that reboots.
+pub const GUEST_RESET: &str = "guest-reset";
+
 /// What QEMU reports and a run acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {

@@ -92,6 +92,23 @@ fn put(folder: &Path, bytes: &[u8], media_type: &str) -> Value {
     json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
 }
 
+/// The layout at `from` as another one, with a change to its only image's config.
+pub fn with_config(from: &Path, to: &Path, change: impl FnOnce(&mut Value)) {
+    super::output_of("cp", &["-r", from.to_str().unwrap(), to.to_str().unwrap()]);
+    let mut index: Value =
+        serde_json::from_slice(&fs::read(from.join("index.json")).unwrap()).unwrap();
+    let mut manifest = get_json(from, &index["manifests"][0]);
+    let mut config = get_json(from, &manifest["config"]);
+    change(&mut config["config"]);
+    let media_type = |value: &Value| value["mediaType"].as_str().unwrap().to_owned();
+    manifest["config"] = put_json(to, &config, &media_type(&manifest["config"]));
+    let put = put_json(to, &manifest, &media_type(&index["manifests"][0]));
+    for field in ["digest", "size"] {
+        index["manifests"][0][field] = put[field].clone();
+    }
+    fs::write(to.join("index.json"), index.to_string()).unwrap();
+}
+
 /// The diffIDs of the layout's only image, lowest first.
 pub fn diff_ids(folder: &Path) -> Vec<String> {
     let index: Value =

@@ -1,7 +1,7 @@
 //! A virtual machine under test: `i2kit run` as a child process.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use super::{i2kit, samples};
 
 /// No boot takes as long, even emulated on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(290);
+/// What PID 1's lines start with.
+const GUEST: &str = "i2kit: ";
 
 /// A folder with a cache of its own; disks of one test file share layers through it.
 pub struct Bench {
@@ -81,24 +83,21 @@ pub struct Vm {
 
 impl Vm {
     pub fn start(mut command: Command) -> Self {
-        let mut child = command
+        // Both streams go to one place, as in a terminal.
+        let (reader, writer) = std::io::pipe().unwrap();
+        command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer);
+        let child = command.spawn().unwrap();
+        // It holds the writing end, too.
+        drop(command);
         let console = Arc::new(Console::default());
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let last = Arc::clone(&console);
-        let reader = std::thread::spawn({
-            let console = Arc::clone(&console);
-            move || collect(err, &console)
-        });
+        let shared = Arc::clone(&console);
         std::thread::spawn(move || {
-            collect(out, &last);
-            let _ = reader.join();
-            last.text.lock().unwrap().1 = true;
-            last.grown.notify_all();
+            collect(reader, &shared);
+            shared.text.lock().unwrap().1 = true;
+            shared.grown.notify_all();
         });
         Self { child, console }
     }
@@ -110,7 +109,7 @@ impl Vm {
             .arg("run")
             .arg(disk)
             .args(options)
-            .args(["--timeout", "140"]);
+            .args(["--timeout", "280"]);
         Self::start(command)
     }
 
@@ -135,7 +134,7 @@ impl Vm {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     }
 
-    /// Waits for the end; answers exit code and console.
+    /// Waits for the end; answers exit code and console, of which no two lines may have mixed.
     pub fn end(mut self) -> (i32, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.console.text.lock().unwrap();
@@ -146,6 +145,7 @@ impl Vm {
         }
         let text = state.0.clone();
         drop(state);
+        lines_are_whole(&text);
         (self.child.wait().unwrap().code().unwrap_or(-1), text)
     }
 }
@@ -167,6 +167,75 @@ fn collect(from: impl Read, console: &Console) {
         console.grown.notify_all();
         line.clear();
     }
+}
+
+/// Each writer's mark is where a line starts and nowhere else.
+fn lines_are_whole(text: &str) {
+    let Some(booted) = text.find(GUEST) else {
+        return;
+    };
+    let marks = [GUEST, "kernel: ", "{\"event\":", "stopping; "];
+    let others = [
+        "container ",
+        "containerd: ",
+        "warning: ",
+        "note: ",
+        "error: ",
+        "[",
+    ];
+    for line in text[booted..].lines() {
+        let is_known = marks
+            .iter()
+            .chain(&others)
+            .any(|mark| line.starts_with(mark));
+        let is_mixed = marks
+            .iter()
+            .any(|mark| line.rfind(mark).is_some_and(|at| at > 0));
+        assert!(is_known && !is_mixed, "{line:?} in:\n{text}");
+    }
+}
+
+/// What the container has printed, line by line.
+pub fn printed<'a>(console: &'a str, container: &str) -> Vec<&'a str> {
+    let prefix = format!("[{container}] ");
+    console
+        .lines()
+        .filter_map(|line| line.strip_prefix(&prefix))
+        .collect()
+}
+
+/// The last exit codes that the guest reports on its console as JSON.
+pub fn exit_codes(console: &str) -> Vec<(String, u32)> {
+    let line = console
+        .lines()
+        .find(|line| line.starts_with("{\"event\":\"ended\""))
+        .unwrap_or_else(|| panic!("no exit codes in:\n{console}"));
+    match serde_json::from_str(line).unwrap() {
+        i2kit_contract::Status::Ended { containers } => containers
+            .into_iter()
+            .map(|container| (container.name, container.exit_code))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The answer to a datagram, sent again until the deadline.
+pub fn ask(port: u16, question: &str) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", port)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = [0; 100];
+    while Instant::now() < deadline {
+        // While nobody listens on the host's side, each try may fail.
+        let _ = socket.send(question.as_bytes());
+        if let Ok(length) = socket.recv(&mut answer) {
+            return String::from_utf8_lossy(&answer[..length]).into_owned();
+        }
+    }
+    panic!("no answer on UDP port {port}");
 }
 
 /// A port that is free now.

@@ -32,5 +32,7 @@ pub const LABEL_STORE: &str = "store";
 pub const LABEL_STORE_VERITY: &str = "store-verity";
 /// Made by the guest on first boot in the room after the image.
 pub const LABEL_SCRATCH: &str = "scratch";
+/// Less room than this is not worth a journal: the guest leaves it alone.
+pub const SCRATCH_LEAST_BYTES: u64 = 64 << 20;
 /// Partition type of the scratch partition: Discoverable Partitions' generic Linux data.
 pub const SCRATCH_TYPE_GUID: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";

@@ -18,7 +18,7 @@ use crate::{
     console::{self, Console},
     containerd::{client::Client, daemon},
     fault::{Context, Fault},
-    modules, mounts,
+    kmsg, modules, mounts,
     net::{client as dhcp_client, dhcp::Lease, files, iface},
     paths,
     pod::{
@@ -28,7 +28,7 @@ use crate::{
     power::Fuse,
     report::Report,
     requests, scratch, uptime,
-    verity::{dm, superblock, watch},
+    verity::{dm, superblock},
 };
 
 /// How long the store's disk may take to appear.
@@ -60,7 +60,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "mounts",
-        purpose: "mount /proc, /sys and /dev, open the consoles",
+        purpose: "mount /proc, /sys and /dev, take over the consoles",
         run: early_mounts,
     },
     Step {
@@ -259,8 +259,12 @@ impl Boot {
     }
 }
 
-fn extra(_: &mut Boot) -> Result<(), Error> {
-    Ok(mounts::delete_extra()?)
+fn extra(boot: &mut Boot) -> Result<(), Error> {
+    if mounts::delete_extra()? {
+        boot.console
+            .say("deleted /.extra unread: it came from the ESP, which nobody has verified");
+    }
+    Ok(())
 }
 
 fn early_mounts(boot: &mut Boot) -> Result<(), Error> {
@@ -268,7 +272,7 @@ fn early_mounts(boot: &mut Boot) -> Result<(), Error> {
     boot.console.attach(console::active_terminals());
     boot.console
         .say(concat!("version ", env!("CARGO_PKG_VERSION")));
-    Ok(())
+    Ok(kmsg::start(&boot.fuse, &boot.console)?)
 }
 
 fn read_cmdline(boot: &mut Boot) -> Result<(), Error> {
@@ -308,7 +312,6 @@ fn open_verity(boot: &mut Boot) -> Result<(), Error> {
     let superblock = superblock::Superblock::parse(&bytes)
         .map_err(|source| Error::Superblock { device, source })?;
     let table = dm::Table::verity(&data.device, &hash.device, &superblock, *root_hash);
-    watch::start(&boot.fuse).context("watch", "/dev/kmsg")?;
     boot.mapped = Some(dm::create("store", &table)?);
     Ok(())
 }
@@ -342,8 +345,7 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
         fs::write(path, value).context("write", path)?;
     }
     boot.lease_deadline = Some(Instant::now() + LEASE_PATIENCE);
-    boot.lease =
-        Some(dhcp_client::start(&hostname, &boot.console).context("start", "the DHCP client")?);
+    boot.lease = Some(dhcp_client::start(&hostname, &boot.console)?);
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! The console: every active kernel console gets every line, and nobody waits for a slow one.
 //!
 //! `/dev/console` reaches only the last `console=` of the command line, so the terminals that
-//! `/sys/class/tty/console/active` lists are opened one by one. A thread writes; the queue to it
-//! is bounded, and container lines that find it full are dropped and counted.
+//! `/sys/class/tty/console/active` lists are opened one by one. One thread writes, whole lines
+//! only, the kernel's among them (see [`crate::kmsg`]): so no two lines mix. The queue to it is
+//! bounded, and relayed lines that find it full are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -10,17 +11,17 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
-/// Container lines are dropped while more than this many bytes wait.
+/// Relayed lines are dropped while more than this many bytes wait.
 const QUEUE_BYTES: usize = 1 << 20;
 /// Lines are written together up to about this many bytes: a terminal's buffer.
 const BATCH_BYTES: usize = 4096;
@@ -51,25 +52,88 @@ struct State {
 
 struct Line {
     bytes: Vec<u8>,
-    /// A container's rather than PID 1's.
+    /// Somebody else's rather than PID 1's.
     droppable: bool,
 }
 
 struct Terminal {
     file: File,
-    stuck: AtomicBool,
+    gap: Mutex<Gap>,
+}
+
+/// What a terminal that took too long has missed.
+#[derive(Default)]
+struct Gap {
+    /// It has not taken all of the last batch.
+    stuck: bool,
+    /// The rest of a line that it has the start of.
+    tail: Vec<u8>,
+    /// Lines it has missed without being told.
+    lines: usize,
+}
+
+impl Gap {
+    fn notice(&self) -> String {
+        match self.lines {
+            0 => String::new(),
+            lines => format!("i2kit: console stuck: {lines} lines lost here\n"),
+        }
+    }
+
+    /// Keeps the books: of the tail, the notice and the batch that were due, `written` bytes are
+    /// out. A line that has been begun is always finished, the others are lost.
+    fn written(&mut self, notice: &str, batch: &[u8], written: usize) {
+        let due = [self.tail.as_slice(), notice.as_bytes(), batch].concat();
+        let (out, rest) = due.split_at_checked(written).unwrap_or((&due, &[]));
+        let is_whole = match out.last() {
+            Some(last) => *last == b'\n',
+            None => self.tail.is_empty(),
+        };
+        let end = if is_whole { 0 } else { end_of_line(rest) };
+        if written > self.tail.len() {
+            self.lines = 0;
+        }
+        let lost = rest.get(end..).unwrap_or_default();
+        let of_batch = lost.len().min(batch.len());
+        self.lines = self.lines.saturating_add(count_lines(
+            batch.get(batch.len() - of_batch..).unwrap_or_default(),
+        ));
+        self.tail = rest.get(..end).unwrap_or_default().to_vec();
+    }
 }
 
 impl Terminal {
-    fn write(&self, data: &[u8]) {
-        let patience = if self.stuck.load(Ordering::Relaxed) {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            gap: Mutex::default(),
+        }
+    }
+
+    fn write(&self, batch: &[u8]) {
+        // Only the writer's thread takes this lock.
+        let mut gap = self.gap.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = if gap.stuck {
             Duration::ZERO
         } else {
             TERMINAL_PATIENCE
         };
-        let result = write_patiently(&self.file, data, patience);
-        self.stuck.store(result.is_err(), Ordering::Relaxed);
+        let notice = gap.notice();
+        let due = [gap.tail.as_slice(), notice.as_bytes(), batch].concat();
+        let (written, result) = write_patiently(&self.file, &due, patience);
+        gap.written(&notice, batch, written);
+        gap.stuck = result.is_err();
     }
+}
+
+fn end_of_line(data: &[u8]) -> usize {
+    data.iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(data.len(), |end| end + 1)
+}
+
+fn count_lines(data: &[u8]) -> usize {
+    data.iter().filter(|byte| **byte == b'\n').count()
 }
 
 impl State {
@@ -117,12 +181,7 @@ impl Console {
 
     /// Sends lines to these terminals from now on. None means standard error.
     pub fn attach(&self, terminals: Vec<File>) {
-        let terminals = terminals.into_iter().map(|file| {
-            Arc::new(Terminal {
-                file,
-                stuck: AtomicBool::new(false),
-            })
-        });
+        let terminals = terminals.into_iter().map(Terminal::new).map(Arc::new);
         self.queue.lock().terminals = terminals.collect();
     }
 
@@ -136,15 +195,16 @@ impl Console {
         self.push(format!("{line}\n").into_bytes(), true);
     }
 
-    /// Prints `[name] line`, or drops and counts it when the terminals are too slow.
-    pub fn prefixed(&self, name: &str, line: &[u8]) {
-        let mut bytes = Vec::with_capacity(name.len() + line.len() + 4);
-        bytes.push(b'[');
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(b"] ");
-        bytes.extend_from_slice(line);
-        bytes.push(b'\n');
-        self.push(bytes, false);
+    /// Prints a container's line as `[name] line`, or drops and counts it when the terminals are
+    /// too slow.
+    pub fn container_line(&self, name: &str, line: &[u8]) {
+        self.push([b"[", name.as_bytes(), b"] ", line, b"\n"].concat(), false);
+    }
+
+    /// Prints `name: line` for a part of the system, or drops and counts it as
+    /// [`Console::container_line`] does.
+    pub fn system_line(&self, name: &str, line: &[u8]) {
+        self.push([name.as_bytes(), b": ", line, b"\n"].concat(), false);
     }
 
     fn push(&self, bytes: Vec<u8>, always: bool) {
@@ -160,7 +220,7 @@ impl Console {
         self.queue.changed.notify_all();
     }
 
-    /// Drops the container lines that wait, so that what comes now is seen at once.
+    /// Drops the relayed lines that wait, so that what comes now is seen at once.
     pub fn drop_backlog(&self) {
         let mut state = self.queue.lock();
         let before = state.lines.len();
@@ -227,29 +287,44 @@ fn write_everywhere(terminals: &[Arc<Terminal>], data: &[u8]) {
     }
 }
 
-/// Writes to a file opened with `O_NONBLOCK`, giving up after `patience`.
-///
-/// # Errors
-/// `TimedOut` when the reader took too long, with part of the data possibly written.
-pub fn write_patiently(mut file: &File, mut data: &[u8], patience: Duration) -> io::Result<()> {
+/// Writes to a file opened with `O_NONBLOCK`, giving up after `patience`: how many bytes were
+/// written, and `TimedOut` when the reader took too long for the rest.
+pub fn write_patiently(
+    mut file: &File,
+    data: &[u8],
+    patience: Duration,
+) -> (usize, io::Result<()>) {
     let end = Instant::now() + patience;
-    while !data.is_empty() {
-        match file.write(data) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => data = data.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let left = end
-                    .checked_duration_since(Instant::now())
-                    .ok_or(io::ErrorKind::TimedOut)?;
-                let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
-                let mut fds = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)];
-                poll(&mut fds, Some(&timeout))?;
+    let mut written = 0;
+    while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+        let outcome = match file.write(rest) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written += count;
+                Ok(())
             }
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => await_room(file, end),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            return (written, outcome);
         }
     }
-    Ok(())
+    (written, Ok(()))
+}
+
+fn await_room(file: &File, end: Instant) -> io::Result<()> {
+    let left = end
+        .checked_duration_since(Instant::now())
+        .ok_or(io::ErrorKind::TimedOut)?;
+    let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut fds = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)];
+    match poll(&mut fds, Some(&timeout)) {
+        // Any thread may get the SIGCHLD of a child that ended, and poll never starts again.
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Opens each console the kernel writes to; `/dev/console` when the list is missing.
@@ -292,7 +367,7 @@ mod tests {
         let console = Console::start();
         console.attach(vec![one, two]);
         console.say("hello");
-        console.prefixed("web", b"GET /");
+        console.container_line("web", b"GET /");
         console.flush(Duration::from_secs(5));
         console.attach(Vec::new());
         let (mut a, mut b) = (String::new(), String::new());
@@ -310,7 +385,7 @@ mod tests {
         let line = vec![b'x'; 64 * 1024];
         let begun = Instant::now();
         for _ in 0..64 {
-            console.prefixed("web", &line);
+            console.container_line("web", &line);
         }
         assert!(
             begun.elapsed() < TERMINAL_PATIENCE,
@@ -340,6 +415,52 @@ mod tests {
         assert_eq!(text.lines().count(), 4000);
     }
 
+    /// What a terminal shows that was stuck for a while: whole lines, and how many are missing.
+    #[test]
+    fn a_terminal_that_was_stuck_shows_whole_lines_and_the_gap() {
+        let (mut reader, terminal) = pipe();
+        rustix::pipe::fcntl_setpipe_size(&terminal, 4096).unwrap();
+        let console = Console::start();
+        console.attach(vec![terminal]);
+        let line = |number: usize| format!("line {number} {}", "x".repeat(90));
+        for number in 0..200 {
+            console.say(line(number));
+        }
+        // Nobody reads until the writer has given up on all of them.
+        console.flush(Duration::from_secs(10));
+        let collector = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        let mut seen_again = 200;
+        while console.queue.lock().terminals[0].gap.lock().unwrap().stuck {
+            console.say(line(seen_again));
+            console.flush(Duration::from_secs(10));
+            seen_again += 1;
+        }
+        console.attach(Vec::new());
+        let text = collector.join().unwrap().unwrap();
+        let lost: Vec<usize> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("i2kit: console stuck: "))
+            .map(|rest| {
+                rest.strip_suffix(" lines lost here")
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        let whole = text
+            .lines()
+            .filter(|shown| {
+                (0..seen_again).any(|number| **shown == format!("i2kit: {}", line(number)))
+            })
+            .count();
+        assert!(lost.iter().sum::<usize>() > 100, "{text}");
+        assert_eq!(whole + lost.iter().sum::<usize>(), seen_again, "{text}");
+        assert_eq!(text.lines().count(), whole + lost.len(), "{text}");
+    }
+
     #[test]
     fn a_failure_does_not_wait_for_containers_lines() {
         let (mut reader, terminal) = pipe();
@@ -348,7 +469,7 @@ mod tests {
             queue: Arc::default(),
         };
         for _ in 0..1000 {
-            console.prefixed("web", b"line");
+            console.container_line("web", b"line");
         }
         console.drop_backlog();
         console.attach(vec![terminal]);

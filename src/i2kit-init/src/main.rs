@@ -16,6 +16,7 @@ mod cmdline;
 mod console;
 mod containerd;
 mod fault;
+mod kmsg;
 mod modules;
 mod mounts;
 mod net;

@@ -112,16 +112,16 @@ fn mount_virtual(fs: &Virtual) -> Result<(), Fault> {
     }
 }
 
-/// Deletes what the EFI stub took from the ESP, unread: it comes unauthenticated.
+/// Deletes what the EFI stub took from the ESP, unread: it comes unauthenticated. True when there
+/// was something.
 ///
 /// # Errors
 /// Something in it cannot be deleted.
-pub fn delete_extra() -> Result<(), Fault> {
+pub fn delete_extra() -> Result<bool, Fault> {
     match fs::remove_dir_all("/.extra") {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Fault::new("delete", "/.extra", error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Fault::new("delete", "/.extra", error)),
     }
 }
 

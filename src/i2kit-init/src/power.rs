@@ -17,7 +17,7 @@ use rustix::{
     system::RebootCommand,
 };
 
-use crate::{console::Console, paths, report::Report, verity::watch};
+use crate::{console::Console, kmsg, paths, report::Report};
 
 /// How long the console may take to print the reason of a failure before the power goes.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -27,6 +27,8 @@ const LAST_LINES: Duration = Duration::from_secs(100);
 /// How long processes have between SIGTERM and SIGKILL when the VM ends.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an orderly end may take in all; a disk that is gone can hold up a sync for ever.
+const END_PATIENCE: Duration = Duration::from_secs(150);
 /// How long scratch may stay busy when all other processes are gone.
 const UNMOUNT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -96,7 +98,7 @@ impl Fuse {
         }
         let ending = self.ending();
         self.console.drop_backlog();
-        let cause = watch::logged_corruption().map(|corruption| corruption.to_string());
+        let cause = kmsg::logged_corruption().map(|corruption| corruption.to_string());
         if cause.as_deref().is_some_and(|cause| cause != reason) {
             self.console.say(reason);
         }
@@ -114,12 +116,22 @@ impl Fuse {
             idle();
         }
         self.console.say(ending.present_participle());
+        let console = self.console.clone();
+        // Without the thread it ends in order or not at all.
+        let _ = thread::Builder::new()
+            .name("end".into())
+            .spawn(move || stop_after(END_PATIENCE, ending, &console));
         end_processes();
         rustix::fs::sync();
         release_scratch(&self.console);
         self.console.flush(LAST_LINES);
         stop(ending, &self.console)
     }
+}
+
+fn stop_after(patience: Duration, ending: Ending, console: &Console) {
+    thread::sleep(patience);
+    stop(ending, console)
 }
 
 fn end_processes() {

@@ -69,7 +69,7 @@ impl Report {
         } = &*port
         {
             // The VM is about to end: nothing could be done about a reader that went away.
-            let _ = write_patiently(file, pending, LAST_LINE_PATIENCE);
+            let _given_up = write_patiently(file, pending, LAST_LINE_PATIENCE);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::WaitOptions,
+    process::{WaitOptions, WaitStatus},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -124,19 +124,21 @@ fn pressed(events: &[u8]) -> bool {
 /// # Errors
 /// The handler cannot be set up.
 pub fn reap(containerd: u32, fuse: &Fuse) -> io::Result<()> {
-    let mut children = signal(SignalKind::child())?;
     let fuse = fuse.clone();
+    reap_each(move |pid, status| {
+        if pid == containerd {
+            fuse.blow(&format!("containerd ended with {}", describe(status)));
+        }
+    })
+}
+
+fn reap_each(ended: impl Fn(u32, WaitStatus) + Send + 'static) -> io::Result<()> {
+    let mut children = signal(SignalKind::child())?;
     tokio::spawn(async move {
         loop {
+            // One signal may stand for many children.
             while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-                if u32::try_from(pid.as_raw_nonzero().get()) == Ok(containerd) {
-                    let how = match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => format!("exit code {code}"),
-                        (None, Some(signal)) => format!("signal {signal}"),
-                        (None, None) => "an unknown status".into(),
-                    };
-                    fuse.blow(&format!("containerd ended with {how}"));
-                }
+                ended(pid.as_raw_nonzero().get().unsigned_abs(), status);
             }
             if children.recv().await.is_none() {
                 return;
@@ -146,11 +148,75 @@ pub fn reap(containerd: u32, fuse: &Fuse) -> io::Result<()> {
     Ok(())
 }
 
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        process::{Command, Stdio},
+        sync::{Arc, Mutex},
+    };
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Processes of this one's children that are zombies, from `/proc`.
+    fn zombies() -> Vec<u32> {
+        let own = format!("PPid:\t{}", std::process::id());
+        let statuses = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+                Some((pid, fs::read_to_string(entry.path().join("status")).ok()?))
+            });
+        statuses
+            .filter(|(_, status)| {
+                status.contains("State:\tZ") && status.lines().any(|line| line == own)
+            })
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// Forty orphans of a process that is gone come to us as they come to PID 1, and none stays.
+    #[tokio::test(flavor = "current_thread")]
+    #[expect(clippy::zombie_processes, reason = "what is tested reaps it")]
+    async fn orphans_are_reaped() {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let ended = Arc::clone(&seen);
+        reap_each(move |pid, status| ended.lock().unwrap().push((pid, describe(status)))).unwrap();
+        let script = "for i in $(seq 40); do (sleep 0.2; exit 3) & done; exit 5";
+        let parent = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let all = async {
+            while seen.lock().unwrap().len() < 41 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), all).await;
+        let seen = seen.lock().unwrap();
+        assert!(in_time.is_ok(), "{seen:?}");
+        assert!(
+            seen.contains(&(parent.id(), "exit code 5".into())),
+            "{seen:?}"
+        );
+        assert_eq!(
+            seen.iter().filter(|(_, how)| how == "exit code 3").count(),
+            40
+        );
+        assert_eq!(zombies(), [0; 0]);
+    }
 
     fn event(kind: u16, code: u16, value: u16) -> Vec<u8> {
         let mut bytes = vec![0; 16];

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{LABEL_SCRATCH, SCRATCH_TYPE_GUID};
+use i2kit_contract::{LABEL_SCRATCH, SCRATCH_LEAST_BYTES, SCRATCH_TYPE_GUID};
 use rustix::mount::MountFlags;
 
 use crate::{
@@ -21,8 +21,6 @@ use crate::{
     mounts, paths,
 };
 
-/// Less room than this is not worth a journal.
-const LEAST_BYTES: u64 = 64 << 20;
 /// Share of the memory that scratch may take when it is a tmpfs.
 const TMPFS_PERCENT: u8 = 50;
 const FS_LABEL: &str = "i2kit-scratch";
@@ -124,7 +122,7 @@ fn add(
     table.stretch(sectors);
     let Some((first, last)) = table
         .room()
-        .filter(|(first, last)| (last - first + 1) * gpt::SECTOR as u64 >= LEAST_BYTES)
+        .filter(|(first, last)| (last - first + 1) * gpt::SECTOR as u64 >= SCRATCH_LEAST_BYTES)
     else {
         return Ok(None);
     };

@@ -20,6 +20,8 @@ use crate::containerd::daemon;
 const NAMESPACE: &str = "i2kit";
 const RUNTIME: &str = "io.containerd.runc.v2";
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+/// The signal that cannot be ignored.
+pub const SIGKILL: u32 = 9;
 const POLL: Duration = Duration::from_millis(10);
 
 /// containerd did not do what it was asked.
@@ -100,18 +102,8 @@ impl Client {
     /// Creates a container and its task and starts its process.
     ///
     /// # Errors
-    /// [`Error::Refused`]; nothing is left behind.
+    /// [`Error::Refused`]; [`Client::destroy`] removes what has come of it so far.
     pub async fn start(&self, start: Start<'_>) -> Result<Exit, Error> {
-        let id = start.id.to_owned();
-        let result = self.try_start(start).await;
-        if result.is_err() {
-            // What was not created cannot be removed; either way the first error counts.
-            let _ = self.remove(&id).await;
-        }
-        result
-    }
-
-    async fn try_start(&self, start: Start<'_>) -> Result<Exit, Error> {
         let id = start.id;
         let container = Container {
             id: id.to_owned(),
@@ -181,13 +173,11 @@ impl Client {
             signal,
             all,
         };
-        match self.api.tasks().kill(namespaced(request)).await {
-            Err(refusal) if refusal.code() != Code::NotFound => Err(refused("signal", id)(refusal)),
-            _ => Ok(()),
-        }
+        let result = self.api.tasks().kill(namespaced(request)).await;
+        unless_gone("signal", id, result)
     }
 
-    /// Deletes an ended task and its container. The shim unmounts the root.
+    /// Deletes an ended task and its container, if they are there. The shim unmounts the root.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -198,15 +188,30 @@ impl Client {
         let task = self.api.tasks().delete(namespaced(request)).await;
         let request = DeleteContainerRequest { id: id.to_owned() };
         let container = self.api.containers().delete(namespaced(request)).await;
-        match task {
-            Err(refusal) if refusal.code() != Code::NotFound => {
-                return Err(refused("delete task", id)(refusal));
-            }
-            _ => {}
-        }
-        container
-            .map(|_| ())
-            .map_err(refused("delete container", id))
+        unless_gone("delete task", id, task)?;
+        unless_gone("delete container", id, container)
+    }
+
+    /// Ends a container of which nothing is known any more, and removes it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn destroy(&self, id: &str, patience: Duration) -> Result<(), Error> {
+        self.kill(id, SIGKILL, true).await?;
+        // Only an ended task can be deleted; if this one has not, that is what the removal says.
+        let _ = tokio::time::timeout(patience, self.wait(id)).await;
+        self.remove(id).await
+    }
+}
+
+fn unless_gone<T>(
+    operation: &'static str,
+    id: &str,
+    result: Result<T, Refusal>,
+) -> Result<(), Error> {
+    match result {
+        Err(refusal) if refusal.code() != Code::NotFound => Err(refused(operation, id)(refusal)),
+        _ => Ok(()),
     }
 }
 

@@ -86,19 +86,20 @@ fn pump(mut output: impl Read, console: &Console) {
 
 fn say(console: &Console, line: &[u8]) {
     if !is_routine(line) {
-        console.prefixed("containerd", line);
+        console.system_line("containerd", line);
     }
 }
 
 /// The shims write to the same stream and know no log level: each start and end of a container
-/// has several lines that say nothing.
+/// has several lines that say nothing, and each failed start one that says that the shim is gone.
 fn is_routine(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
-    ["debug", "info", "warning"].iter().any(|level| {
+    let is_low = ["debug", "info", "warning"].iter().any(|level| {
         text.split(' ')
             .take(2)
             .any(|word| word.strip_prefix("level=") == Some(level))
-    })
+    });
+    is_low || text.contains(" level=error msg=\"copy shim log\" error=\"read /proc/self/fd/")
 }
 
 /// True once the socket is there; it may not answer yet.
@@ -119,5 +120,8 @@ mod tests {
             br#"time="2026-11-24T12:48:15Z" level=error msg="level=info""#
         ));
         assert!(!is_routine(b"panic: runtime error"));
+        assert!(is_routine(
+            br#"time="2026-11-24T12:48:15Z" level=error msg="copy shim log" error="read /proc/self/fd/14: file already closed""#
+        ));
     }
 }

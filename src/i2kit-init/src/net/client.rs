@@ -1,4 +1,4 @@
-//! The DHCP client: finds a lease, keeps it, starts over when it is lost. A thread of its own.
+//! The DHCP client: a thread that does what [`Keeper`] says, on the kernel's clock and network.
 
 use std::{
     fs::File,
@@ -12,19 +12,15 @@ use std::{
 
 use crate::{
     console::Console,
+    fault::{Chain, Context, Fault},
     net::{
-        dhcp::{CLIENT_PORT, Kind, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
+        dhcp::{CLIENT_PORT, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
         files,
         iface::{self, Interface},
+        keeper::{Action, Keeper},
     },
 };
 
-/// Pauses between tries: RFC 2131, 4.1 doubles them up to 64 s; it begins with 4 s, which is an
-/// age in a VM's boot.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(64);
-/// RFC 2131, 4.4.5: tries to renew are at least this far apart.
-const LEAST_RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// How long the first interface may take to appear before the Pod starts without a network.
 const INTERFACE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -33,26 +29,36 @@ const INTERFACE_PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(hostname: &str, console: &Console) -> io::Result<mpsc::Receiver<Lease>> {
+pub fn start(hostname: &str, console: &Console) -> Result<mpsc::Receiver<Lease>, Fault> {
     let (sender, receiver) = mpsc::channel();
-    let hostname = hostname.to_owned();
-    let console = console.clone();
-    thread::Builder::new().name("dhcp".into()).spawn(move || {
-        if let Some(interface) = iface::wait_for_first(INTERFACE_PATIENCE) {
-            if let Err(error) = iface::bring_up(&interface.name) {
-                console.say(format_args!("network: {}", crate::fault::Chain(&error)));
+    let (hostname, console) = (hostname.to_owned(), console.clone());
+    let client = move || {
+        let (interface, first) = match iface::wait_for_first(Some(INTERFACE_PATIENCE)) {
+            Some(interface) => (interface, Some(sender)),
+            None => {
+                drop(sender);
+                console.say("network: no Ethernet interface");
+                match iface::wait_for_first(None) {
+                    Some(interface) => (interface, None),
+                    None => return,
+                }
             }
-            Client {
-                interface,
-                hostname,
-                console,
-                first: Some(sender),
-            }
-            .run();
-        } else {
-            console.say("network: no Ethernet interface");
+        };
+        let client = Client {
+            interface,
+            hostname,
+            console: console.clone(),
+            first,
+            start: Instant::now(),
+        };
+        if let Err(error) = client.run() {
+            console.say(format_args!("network: {}", Chain(&error)));
         }
-    })?;
+    };
+    thread::Builder::new()
+        .name("dhcp".into())
+        .spawn(client)
+        .context("start", "the DHCP client")?;
     Ok(receiver)
 }
 
@@ -61,124 +67,110 @@ struct Client {
     hostname: String,
     console: Console,
     first: Option<mpsc::Sender<Lease>>,
-}
-
-/// A lease and who gave it, since when.
-struct Held {
-    lease: Lease,
-    server: Ipv4Addr,
-    since: Instant,
+    /// Where the keeper's clock begins.
+    start: Instant,
 }
 
 impl Client {
-    fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+    /// Ends only when it cannot begin.
+    fn run(mut self) -> Result<(), Fault> {
+        iface::bring_up(&self.interface.name)?;
+        let xid = random().context("read", "random numbers")?;
+        let hostname = self.hostname.clone();
+        let mut keeper = Keeper::new(self.interface.mac, hostname, xid, self.start.elapsed());
+        let (mut reply, mut address) = (None, Ipv4Addr::UNSPECIFIED);
         loop {
-            match self.acquire(pause) {
-                Ok(Some(held)) => {
-                    pause = FIRST_PAUSE;
-                    self.apply(&held.lease);
-                    self.keep(held);
-                    self.console.say(format_args!(
-                        "network: lease of {} lost",
-                        self.interface.name
-                    ));
-                    iface::deconfigure(&self.interface.name);
+            match keeper.next(self.start.elapsed(), reply.take()) {
+                Action::Broadcast { query, until } => {
+                    reply = self.answer(self.broadcast(&keeper, &query, self.start + until));
                 }
-                // No answer within the pause: a longer one.
-                Ok(None) => pause = (pause * 2).min(LONGEST_PAUSE),
-                Err(error) => {
+                Action::Send { query, to, until } => {
+                    reply =
+                        self.answer(self.send(&keeper, &query, address, to, self.start + until));
+                }
+                Action::Wait(Some(until)) => {
+                    thread::sleep(until.saturating_sub(self.start.elapsed()));
+                }
+                Action::Wait(None) => thread::park(),
+                Action::Apply(lease) => {
+                    address = lease.address;
+                    self.apply(&lease);
+                }
+                Action::Lose => {
+                    let name = &self.interface.name;
                     self.console
-                        .say(format_args!("network: {}: {error}", self.interface.name));
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                        .say(format_args!("network: lease of {name} lost"));
+                    iface::deconfigure(name);
                 }
             }
         }
     }
 
-    fn query(&self, kind: Kind, xid: u32) -> Query<'_> {
-        Query {
-            kind,
-            xid,
-            secs: 0,
-            mac: self.interface.mac,
-            ciaddr: Ipv4Addr::UNSPECIFIED,
-            requested: None,
-            server: None,
-            hostname: &self.hostname,
-        }
+    fn answer(&self, result: io::Result<Option<Reply>>) -> Option<Reply> {
+        result.unwrap_or_else(|error| {
+            let name = &self.interface.name;
+            self.console.say(format_args!("network: {name}: {error}"));
+            None
+        })
     }
 
-    /// DISCOVER, OFFER, REQUEST, ACK.
-    fn acquire(&self, patience: Duration) -> io::Result<Option<Held>> {
+    fn broadcast(&self, keeper: &Keeper, query: &Query, end: Instant) -> io::Result<Option<Reply>> {
         let socket = PacketSocket::open(self.interface.index)?;
-        let xid = random()?;
-        socket.send(&datagram(&self.query(Kind::Discover, xid).encode()))?;
-        let Some(offer) = self.await_reply(&socket, xid, &[Kind::Offer], patience)? else {
-            return Ok(None);
-        };
-        let Some(server) = offer.server else {
-            return Ok(None);
-        };
-        let request = Query {
-            requested: Some(offer.lease.address),
-            server: Some(server),
-            ..self.query(Kind::Request, xid)
-        };
-        let since = Instant::now();
-        socket.send(&datagram(&request.encode()))?;
-        let reply = self.await_reply(&socket, xid, &[Kind::Ack, Kind::Nak], patience)?;
-        Ok(reply
-            .filter(|reply| reply.kind == Kind::Ack)
-            .map(|reply| Held {
-                lease: reply.lease,
-                server: reply.server.unwrap_or(server),
-                since,
-            }))
-    }
-
-    fn await_reply(
-        &self,
-        socket: &PacketSocket,
-        xid: u32,
-        kinds: &[Kind],
-        patience: Duration,
-    ) -> io::Result<Option<Reply>> {
-        let end = Instant::now() + patience;
+        socket.send(&datagram(&query.encode()))?;
         while let Some(packet) = socket.receive(end)? {
-            let reply = server_payload(&packet)
-                .and_then(|payload| Reply::parse(payload, self.interface.mac));
-            if let Some(reply) =
-                reply.filter(|reply| reply.xid == xid && kinds.contains(&reply.kind))
-            {
-                return Ok(Some(reply));
+            let reply = server_payload(&packet).and_then(|bytes| self.parse(keeper, query, bytes));
+            if reply.is_some() {
+                return Ok(reply);
             }
         }
         Ok(None)
     }
 
-    fn apply(&mut self, lease: &Lease) {
-        let name = &self.interface.name;
-        match iface::configure(name, lease) {
-            Ok(warnings) => {
-                for warning in warnings {
-                    self.console.say(format_args!("network: {warning}"));
-                }
+    fn send(
+        &self,
+        keeper: &Keeper,
+        query: &Query,
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+        end: Instant,
+    ) -> io::Result<Option<Reply>> {
+        let socket = UdpSocket::bind((from, CLIENT_PORT))?;
+        socket.set_broadcast(true)?;
+        socket.send_to(&query.encode(), SocketAddrV4::new(to, SERVER_PORT))?;
+        let mut buffer = [0; 2048];
+        while let Some(left) = left_until(end) {
+            socket.set_read_timeout(Some(left))?;
+            let (length, sender) = match socket.recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if is_passing(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let bytes = buffer.get(..length).unwrap_or_default();
+            let reply = self.parse(keeper, query, bytes);
+            if reply.is_some() && is_server(sender) {
+                return Ok(reply);
             }
+        }
+        Ok(None)
+    }
+
+    /// A server's answer to the query that the keeper waits for.
+    fn parse(&self, keeper: &Keeper, query: &Query, bytes: &[u8]) -> Option<Reply> {
+        Reply::parse(bytes, self.interface.mac)
+            .filter(|reply| reply.xid == query.xid && keeper.awaits(reply))
+    }
+
+    fn apply(&mut self, lease: &Lease) {
+        match self.configure(lease) {
+            Ok(()) => {}
             Err(error) => {
-                self.console
-                    .say(format_args!("network: {}", crate::fault::Chain(&error)));
+                self.console.say(format_args!("network: {}", Chain(&error)));
                 return;
             }
         }
-        if let Err(error) = files::write_for_lease(&self.hostname, lease) {
-            self.console
-                .say(format_args!("network: {}", crate::fault::Chain(&error)));
-        }
         self.console.say(format_args!(
-            "network: {name} {}/{}",
-            lease.address, lease.prefix
+            "network: {} {}/{}",
+            self.interface.name, lease.address, lease.prefix
         ));
         if let Some(first) = self.first.take() {
             // Nobody listens any more when the Pod was started without a network.
@@ -186,111 +178,30 @@ impl Client {
         }
     }
 
-    /// Renews the lease until it cannot be renewed any more.
-    fn keep(&mut self, mut held: Held) {
-        while held.lease.seconds != u32::MAX {
-            let at = |seconds: u32| held.since + Duration::from_secs(u64::from(seconds));
-            let (renew, rebind, end) = (
-                at(held.lease.renew),
-                at(held.lease.rebind),
-                at(held.lease.seconds),
-            );
-            sleep_until(renew);
-            match self.renew_until(&held, rebind, end) {
-                Some(renewed) => {
-                    if renewed.lease != held.lease {
-                        self.apply(&renewed.lease);
-                    }
-                    held = renewed;
-                }
-                None => return,
-            }
+    fn configure(&self, lease: &Lease) -> Result<(), Fault> {
+        for warning in iface::configure(&self.interface.name, lease)? {
+            self.console.say(format_args!("network: {warning}"));
         }
-        loop {
-            thread::park();
-        }
+        files::write_for_lease(&self.hostname, lease)
     }
+}
 
-    /// Asks the lease's server until T2, then any server until the end.
-    fn renew_until(&self, held: &Held, rebind: Instant, end: Instant) -> Option<Held> {
-        loop {
-            let now = Instant::now();
-            if now >= end {
-                return None;
-            }
-            let (server, phase_end) = if now < rebind {
-                (held.server, rebind)
-            } else {
-                (Ipv4Addr::BROADCAST, end)
-            };
-            // RFC 2131, 4.4.5: wait half of what is left, but a minute at least.
-            let half = phase_end.saturating_duration_since(now) / 2;
-            let next = (now + half.max(LEAST_RENEWAL_PAUSE)).min(phase_end);
-            match self.renew(held, server, next) {
-                Ok(Some(reply)) if reply.kind == Kind::Ack => {
-                    return Some(Held {
-                        server: reply.server.unwrap_or(held.server),
-                        lease: reply.lease,
-                        since: now,
-                    });
-                }
-                Ok(Some(_)) => return None,
-                Ok(None) => {}
-                Err(error) => {
-                    self.console.say(format_args!(
-                        "network: renew {}: {error}",
-                        held.lease.address
-                    ));
-                }
-            }
-            sleep_until(next);
-        }
-    }
+/// The time is up, or a signal came: any thread may get the SIGCHLD of a child that ended.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
 
-    fn renew(&self, held: &Held, server: Ipv4Addr, end: Instant) -> io::Result<Option<Reply>> {
-        let socket = UdpSocket::bind((held.lease.address, CLIENT_PORT))?;
-        socket.set_broadcast(true)?;
-        let xid = random()?;
-        let query = Query {
-            ciaddr: held.lease.address,
-            ..self.query(Kind::Request, xid)
-        };
-        socket.send_to(&query.encode(), SocketAddrV4::new(server, SERVER_PORT))?;
-        let mut buffer = [0; 2048];
-        loop {
-            let Some(left) = left_until(end) else {
-                return Ok(None);
-            };
-            socket.set_read_timeout(Some(left))?;
-            let (length, from) = match socket.recv_from(&mut buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let reply = buffer
-                .get(..length)
-                .and_then(|bytes| Reply::parse(bytes, self.interface.mac));
-            let from_server =
-                matches!(from, SocketAddr::V4(address) if address.port() == SERVER_PORT);
-            if let Some(reply) =
-                reply.filter(|reply| from_server && reply.xid == xid && reply.kind != Kind::Offer)
-            {
-                return Ok(Some(reply));
-            }
-        }
-    }
+fn is_server(sender: SocketAddr) -> bool {
+    matches!(sender, SocketAddr::V4(address) if address.port() == SERVER_PORT)
 }
 
 /// Time left, if any; never zero, which would mean "for ever" as a socket's timeout.
 fn left_until(end: Instant) -> Option<Duration> {
     end.checked_duration_since(Instant::now())
         .filter(|left| !left.is_zero())
-}
-
-fn sleep_until(end: Instant) {
-    if let Some(left) = left_until(end) {
-        thread::sleep(left);
-    }
 }
 
 fn random() -> io::Result<u32> {
@@ -356,7 +267,7 @@ impl PacketSocket {
         .map(|_| ())
     }
 
-    /// The next packet, or `None` at `end`.
+    /// The next packet (an empty one when a signal came), or `None` at `end`.
     fn receive(&self, end: Instant) -> io::Result<Option<Vec<u8>>> {
         let Some(left) = left_until(end) else {
             return Ok(None);
@@ -367,8 +278,12 @@ impl PacketSocket {
             &self.socket,
             rustix::event::PollFlags::IN,
         )];
-        if rustix::event::poll(&mut fds, Some(&timeout))? == 0 {
-            return Ok(None);
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            // No packet yet, but perhaps in time.
+            Err(rustix::io::Errno::INTR) => return Ok(Some(Vec::new())),
+            Err(error) => return Err(error.into()),
         }
         let mut packet = vec![0u8; 2048];
         let length = rustix::io::read(&self.socket, &mut packet)?;

@@ -14,6 +14,11 @@ const LEAST: usize = 300;
 /// Subnet mask, router, DNS, domain, MTU, lease time, T1, T2, classless routes (RFC 3442).
 const PARAMETERS: [u8; 9] = [1, 121, 3, 6, 15, 26, 51, 58, 59];
 
+/// Leases are at least this long, whatever the server says, and renewed after this at the
+/// earliest; in seconds.
+const LEAST_LEASE: u32 = 60;
+const LEAST_T1: u32 = 15;
+
 /// What a message is for (option 53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -55,7 +60,7 @@ impl Kind {
 
 /// A message from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query<'a> {
+pub struct Query {
     /// [`Kind::Discover`] or [`Kind::Request`].
     pub kind: Kind,
     /// Transaction, chosen at random.
@@ -71,10 +76,10 @@ pub struct Query<'a> {
     /// Option 54: the server that offered it.
     pub server: Option<Ipv4Addr>,
     /// Option 12.
-    pub hostname: &'a str,
+    pub hostname: String,
 }
 
-impl Query<'_> {
+impl Query {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![1, 1, 6, 0]; // BOOTREQUEST, Ethernet, 6-byte address, no hops
@@ -255,10 +260,8 @@ impl Options {
             .addresses(1)
             .first()
             .map_or_else(|| classful_prefix(address), |mask| prefix_of(*mask));
-        let seconds = self.seconds(51).unwrap_or(3600).max(60);
-        // RFC 2131, 4.4.5: T1 is half, T2 seven eighths of the lease unless the server says so.
-        let rebind = self.seconds(59).unwrap_or(seconds / 8 * 7).min(seconds);
-        let renew = self.seconds(58).unwrap_or(seconds / 2).min(rebind);
+        let seconds = self.seconds(51).unwrap_or(3600).max(LEAST_LEASE);
+        let (renew, rebind) = self.renewal_times(seconds);
         Lease {
             address,
             prefix,
@@ -273,6 +276,19 @@ impl Options {
             seconds,
             renew,
             rebind,
+        }
+    }
+
+    /// T1 and T2: half and seven eighths of the lease, unless the server has sensible ones (RFC
+    /// 2131, 4.4.5: T1 before T2 before the end). A T1 of 0 would be a renewal without end.
+    fn renewal_times(&self, seconds: u32) -> (u32, u32) {
+        let default = (seconds / 2, seconds / 8 * 7);
+        let renew = self.seconds(58).unwrap_or(default.0);
+        let rebind = self.seconds(59).unwrap_or(default.1);
+        if LEAST_T1 <= renew && renew < rebind && rebind < seconds {
+            (renew, rebind)
+        } else {
+            default
         }
     }
 
@@ -450,6 +466,37 @@ mod tests {
     }
 
     #[test]
+    fn renewal_times_are_the_servers_where_they_make_sense() {
+        let times = |lease: u32, given: Option<(u32, u32)>| {
+            let mut options = vec![51, 4];
+            options.extend(lease.to_be_bytes());
+            for (code, seconds) in
+                given.map_or(vec![], |(renew, rebind)| vec![(58, renew), (59, rebind)])
+            {
+                options.extend([code, 4]);
+                options.extend(seconds.to_be_bytes());
+            }
+            let lease = Reply::parse(&reply(5, &options), MAC).unwrap().lease;
+            (lease.seconds, lease.renew, lease.rebind)
+        };
+        assert_eq!(times(8000, Some((1000, 2000))), (8000, 1000, 2000));
+        for senseless in [
+            (0, 2000),
+            (3000, 2000),
+            (1000, 8000),
+            (0, 0),
+            (u32::MAX, u32::MAX),
+        ] {
+            assert_eq!(
+                times(8000, Some(senseless)),
+                (8000, 4000, 7000),
+                "{senseless:?}"
+            );
+        }
+        assert_eq!(times(0, None), (60, 30, 49));
+    }
+
+    #[test]
     fn classless_routes_replace_the_router() {
         let mut options = vec![3, 4, 10, 0, 2, 2, 121, 14];
         options.extend([32, 10, 128, 0, 1, 0, 0, 0, 0, 0, 10, 128, 0, 1]);
@@ -496,7 +543,7 @@ mod tests {
             ciaddr: Ipv4Addr::UNSPECIFIED,
             requested: Some(Ipv4Addr::new(10, 0, 2, 15)),
             server: Some(Ipv4Addr::new(10, 0, 2, 2)),
-            hostname: "web",
+            hostname: "web".into(),
         };
         let bytes = query.encode();
         assert!(bytes.len() >= LEAST);
@@ -532,11 +579,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_packet_panics(bytes in proptest::collection::vec(any::<u8>(), 0..700), kind in 1u8..8) {
+        fn no_packet_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..700),
+            kind in 1u8..8,
+            flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..8),
+        ) {
             let _ = Reply::parse(&bytes, MAC);
             let _ = server_payload(&bytes);
             let _ = Reply::parse(&reply(kind, &bytes), MAC);
             let _ = classless_routes(&bytes);
+            let mut packet = datagram(&reply(kind, &bytes));
+            packet[20..24].copy_from_slice(&[0, 67, 0, 68]);
+            for (at, byte) in flips {
+                let length = packet.len();
+                packet[at % length] ^= byte;
+            }
+            let _ = server_payload(&packet).map(|payload| Reply::parse(payload, MAC));
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 };
 
 const SYS: &str = "/sys/class/net";
+/// How often an interface is looked for while the Pod waits, and after.
+const QUICK_POLL: Duration = Duration::from_millis(10);
+const SLOW_POLL: Duration = Duration::from_secs(2);
 /// ARPHRD_ETHER.
 const ETHERNET: &str = "1";
 
@@ -30,15 +33,16 @@ pub struct Interface {
 }
 
 /// The Ethernet interface with hardware behind it that the kernel found first, if one appears
-/// in time.
-pub fn wait_for_first(patience: Duration) -> Option<Interface> {
-    let end = Instant::now() + patience;
+/// in time. Without an end to the patience, it is looked for less often.
+pub fn wait_for_first(patience: Option<Duration>) -> Option<Interface> {
+    let end = patience.map(|patience| Instant::now() + patience);
+    let pause = if end.is_some() { QUICK_POLL } else { SLOW_POLL };
     loop {
         let first = first(Path::new(SYS));
-        if first.is_some() || Instant::now() >= end {
+        if first.is_some() || end.is_some_and(|end| Instant::now() >= end) {
             return first;
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(pause);
     }
 }
 

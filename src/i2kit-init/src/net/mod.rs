@@ -4,3 +4,4 @@ pub mod client;
 pub mod dhcp;
 pub mod files;
 pub mod iface;
+pub mod keeper;

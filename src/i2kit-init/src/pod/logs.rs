@@ -172,7 +172,7 @@ pub struct Sink {
 
 impl Sink {
     fn line(&self, line: &[u8], complete: bool) {
-        self.console.prefixed(&self.container, line);
+        self.console.container_line(&self.container, line);
         if let Some(file) = &self.file {
             file.borrow_mut().write(self.stream, line, complete);
         }

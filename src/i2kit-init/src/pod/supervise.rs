@@ -19,7 +19,7 @@ use crate::{
     cgroup,
     console::Console,
     containerd::{
-        client::{Client, Exit, Start},
+        client::{Client, Exit, SIGKILL, Start},
         spec,
     },
     fault::{Chain, Context, Fault},
@@ -36,7 +36,6 @@ use crate::{
 
 /// What the kubelet reports for a container that could not be started.
 const START_FAILED: u32 = 128;
-const SIGKILL: u32 = 9;
 /// How long containerd may take to report an exit after SIGKILL.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -250,8 +249,7 @@ impl Supervisor {
             stderr: output.stderr.path.display().to_string(),
         };
         let client = self.pod().client.clone();
-        let started = client.start(start).await;
-        let ended = match started {
+        let ended = match client.start(start).await {
             Ok(exit) => {
                 self.report_start(restart_count);
                 self.wait_or_stop(&id, exit).await
@@ -260,9 +258,12 @@ impl Supervisor {
         };
         // The cgroup goes with the task.
         let oom_kills = cgroup::oom_kills(&self.container.name);
-        if ended.is_ok()
-            && let Err(error) = client.remove(&id).await
-        {
+        let removed = match &ended {
+            Ok(_) => client.remove(&id).await,
+            // Whatever there is of it must be gone when it is started again.
+            Err(_) => client.destroy(&id, KILL_PATIENCE).await,
+        };
+        if let Err(error) = removed {
             self.pod().console.say(Chain(&error));
         }
         output.close().await;

@@ -1,5 +1,4 @@
-//! The store through dm-verity: the table, the superblock, the kernel's reports of bad blocks.
+//! The store through dm-verity: the table and the superblock.
 
 pub mod dm;
 pub mod superblock;
-pub mod watch;
