@@ -61,6 +61,7 @@ test cpio cpio
 test objdump binutils
 test systemd-dissect systemd-container
 test umoci umoci
+test skopeo skopeo
 test containerd containerd
 test ctr containerd
 test runc runc

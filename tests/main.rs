@@ -16,8 +16,10 @@ mod fuzz_replay;
 mod layer_convert;
 mod layers;
 mod manifest;
+mod oci;
 mod readme;
 mod support;
+mod transports;
 
 /// The fuzz targets, which replay with a stable compiler.
 #[path = "../fuzz/src/seeds.rs"]

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use i2kit::layer::tar::Reader;
 use i2kit::manifest::{Input, load};
-use i2kit::oci::{LayoutSource, Platform, Source};
+use i2kit::oci::{Environment, LayoutSource, Platform, Scratch, Source, Sources, TarSplit};
 use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
 use sha2::{Digest, Sha256};
 
@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     ("tar", tar),
     ("oci", oci),
+    ("archive", archive),
     ("manifest", manifest),
     ("erofs", erofs),
     ("gpt", gpt),
@@ -69,6 +70,44 @@ pub fn oci(data: &[u8]) {
     if let Ok(image) = source.image(&Platform::default()) {
         for layer in &image.layers {
             let _ = source.open(layer).map(|mut blob| blob.read(&mut [0; 16]));
+        }
+    }
+}
+
+/// An archive of images of both kinds, and the lines of a tar-split file.
+pub fn archive(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("archive");
+    fs::write(&file, data).expect("an archive");
+    let scratch = Scratch {
+        folder: folder.path().to_owned(),
+        limit: 1 << 20,
+        ..Scratch::default()
+    };
+    let sources = Sources::new(scratch, Environment::new([], 0, folder.path()));
+    for transport in ["docker-archive", "oci-archive"] {
+        let source = sources.open(&format!("{transport}:{}", file.display()));
+        let Ok(source) = source else { return };
+        if let Ok(image) = source.image(&Platform::default()) {
+            for layer in &image.layers {
+                let _ = source.open(layer).map(|mut blob| blob.read(&mut [0; 16]));
+            }
+        }
+    }
+    let lines = Box::new(std::io::Cursor::new(data.to_vec()));
+    let tar = TarSplit::new(lines, folder.path(), i2kit::oci::Digest::of(data));
+    let mut tar = tar.expect("a folder");
+    let mut buffer = [0; 4096];
+    // A file's line is shorter than the contents that it stands for.
+    for _ in 0..1000 {
+        match tar.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(first) => {
+                let again = tar.read(&mut buffer).expect_err("an error stays one");
+                assert_eq!(first.kind(), again.kind());
+                return;
+            }
         }
     }
 }

@@ -56,7 +56,9 @@ pub struct PodArgs {
     /// Which Pod, when the manifests hold several
     #[arg(long)]
     pub name: Option<String>,
-    /// Where an image comes from: NAME=oci:DIR[:TAG | @DIGEST]
+    /// Where an image comes from: NAME=SOURCE, where SOURCE is one of oci:DIR[:TAG | @DIGEST],
+    /// oci-archive:FILE[:TAG | @DIGEST], docker-archive:FILE[:TAG], dir:DIR,
+    /// containers-storage:NAME, docker-daemon:NAME
     #[arg(long = "image", value_name = "NAME=SOURCE")]
     pub images: Vec<String>,
     /// The base image: oci:DIR[:TAG] (default: the one that scripts/build-base.sh makes)
@@ -79,7 +81,7 @@ pub struct PodArgs {
     /// Layers converted at once (default: the number of processors)
     #[arg(short, long)]
     pub jobs: Option<usize>,
-    /// Uncompressed bytes that a layer may have, as in 64GiB
+    /// Uncompressed bytes that a layer or a compressed archive may have, as in 64GiB
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64GiB")]
     pub max_layer_size: u64,
     /// Say nothing but errors

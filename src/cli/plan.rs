@@ -13,7 +13,7 @@ use super::args::{OnFailure, PodArgs};
 use super::error::Error;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
-use crate::oci::{Image, Platform, Source, Sources};
+use crate::oci::{Environment, Image, Notice, Platform, Scratch, Source, Sources};
 use crate::pipeline::Request;
 
 /// An image, its manifest and config read.
@@ -64,7 +64,7 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     let (pod, manifest_digest) = pod(arguments, origin)?;
     let given = given_images(&arguments.images)?;
     let cache = cache_folder(arguments)?;
-    let sources = Sources::default();
+    let sources = sources(arguments, &cache);
     let base = base(arguments, &cache, &sources)?;
     let mut images = BTreeMap::new();
     for container in &pod.containers {
@@ -162,6 +162,21 @@ fn given_images(arguments: &[String]) -> Result<BTreeMap<&str, &str>, Error> {
         }
     }
     Ok(given)
+}
+
+/// Sources that unpack, where they must, into the cache's folder: it has room for the same layers
+/// converted, which a folder for temporary files in memory may not have.
+fn sources(arguments: &PodArgs, cache: &std::path::Path) -> Sources {
+    let notice = match arguments.quiet {
+        true => Notice::default(),
+        false => Notice::new(super::say),
+    };
+    let scratch = Scratch {
+        folder: cache.to_owned(),
+        limit: arguments.max_layer_size,
+        notice,
+    };
+    Sources::new(scratch, Environment::of_process())
 }
 
 /// An image's source: the one given for its name, or the name itself where it is one.

@@ -21,6 +21,7 @@ use crate::disk::SlabDigests;
 
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache};
 pub use error::{Error, Refusal};
+pub use inflate::inflate;
 
 /// One tar entry, in the order of the tar. Order and duplicates matter: a path may run through a
 /// symlink of a lower layer, so only the merge can say which file it names.

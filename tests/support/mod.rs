@@ -1,6 +1,7 @@
 //! What the tests share: generators, samples and oracles.
 
 pub mod containerd;
+pub mod engine;
 pub mod layout;
 pub mod listing;
 pub mod samples;
