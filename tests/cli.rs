@@ -71,7 +71,7 @@ fn bad_input_is_told_and_leaves_nothing() {
         ),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: other}]}\n",
-            "--image other=",
+            "docker.io/library/other:latest",
         ),
     ];
     for (manifest, expected) in manifests {

@@ -17,12 +17,14 @@ mod layer_convert;
 mod layer_packed;
 mod layers;
 mod manifest;
+mod oci;
 mod policy;
 mod readme;
 mod registry;
 mod registry_config;
 mod sources;
 mod support;
+mod transports;
 
 /// The fuzz targets, which replay with a stable compiler.
 #[path = "../fuzz/src/seeds.rs"]

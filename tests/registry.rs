@@ -264,8 +264,15 @@ fn convert(source: Arc<dyn Source>, cache: &Path) -> Result<Vec<Arc<ConvertedLay
         })
         .collect();
     let cache = Cache::open(cache).unwrap();
-    let done = pipeline::convert(&cache, &requests, &ConvertOptions::default(), 3, None, &Silent)
-        .map_err(|error| told(&error, error.hint()))?;
+    let done = pipeline::convert(
+        &cache,
+        &requests,
+        &ConvertOptions::default(),
+        3,
+        None,
+        &Silent,
+    )
+    .map_err(|error| told(&error, error.hint()))?;
     Ok(done.into_values().collect())
 }
 

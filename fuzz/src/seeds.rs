@@ -17,6 +17,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "registries" => texts(&REGISTRIES),
         "credentials" => texts(&CREDENTIALS),
         "manifest" => texts(&MANIFESTS),
+        "archive" => archives(),
         "policy" => POLICIES
             .iter()
             .map(|parts| parts.join("\0").into_bytes())
@@ -58,6 +59,32 @@ fn tars() -> Vec<Vec<u8>> {
         archive(&plain, Dialect::Gnu),
         archive(&extended, Dialect::Pax),
         archive(&[sparse], Dialect::Pax),
+    ]
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+    let manifest = r#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["b/layer.tar"]}]"#;
+    let docker = [
+        Item::file("c.json", config),
+        Item::dir("a"),
+        Item::file("a/layer.tar", ""),
+        Item::symlink("b/layer.tar", "../a/layer.tar"),
+        Item::file("manifest.json", manifest),
+    ];
+    let layout = [
+        Item::file("oci-layout", "{}"),
+        Item::file("index.json", OCI[0]),
+        Item::link("blobs/sha256/x", "./index.json"),
+    ];
+    let split = "{\"type\":2,\"payload\":\"YWJj\",\"position\":0}\n\
+                 {\"type\":1,\"name\":\"archive\",\"size\":191,\"payload\":\"AA==\"}\n\
+                 {\"type\":1,\"name_raw\":\"YXJjaGl2ZQ==\",\"payload\":null}\n\
+                 {\"type\":1,\"name\":\"../archive\",\"size\":191}\n";
+    vec![
+        archive(&docker, Dialect::Gnu),
+        archive(&layout, Dialect::Pax),
+        split.as_bytes().to_vec(),
     ]
 }
 

@@ -10,7 +10,10 @@ use i2kit::manifest::{Input, load};
 use i2kit::oci::policy::Policy;
 use i2kit::oci::registry::{Environment, Hosts, Keyring, Registries, RegistriesConf, Settings};
 use i2kit::oci::signature::{Key, Signatures};
-use i2kit::oci::{self, Document, Image, LayoutSource, Platform, Reference, Source};
+use i2kit::oci::{
+    self, Document, Image, LayoutSource, LocalSources, Platform, Reference, Scratch, Source,
+    TarSplit,
+};
 use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
@@ -19,9 +22,10 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 16] = [
     ("tar", tar),
     ("oci", oci),
+    ("archive", archive),
     ("reference", reference),
     ("registries", registries),
     ("credentials", credentials),
@@ -290,6 +294,43 @@ pub fn credentials(data: &[u8]) {
 /// Of a machine without files.
 fn settings<const N: usize>(variables: [(OsString, OsString); N]) -> Settings {
     Settings::new(Environment::new(variables, "/dev/null".into(), 0))
+}
+
+/// An archive of images of both kinds, and the lines of a tar-split file.
+pub fn archive(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("archive");
+    fs::write(&file, data).expect("an archive");
+    let scratch = Scratch {
+        folder: folder.path().to_owned(),
+        limit: 1 << 20,
+        ..Scratch::default()
+    };
+    let sources = LocalSources::new(scratch, oci::Environment::new([], 0, folder.path()));
+    for transport in ["docker-archive", "oci-archive"] {
+        let source = sources.open(&format!("{transport}:{}", file.display()));
+        let Ok(source) = source else { return };
+        if let Ok(image) = source.image(&Platform::default()) {
+            for layer in &image.layers {
+                let _ = source.open(layer).map(|mut blob| blob.read(&mut [0; 16]));
+            }
+        }
+    }
+    let lines = Box::new(std::io::Cursor::new(data.to_vec()));
+    let mut tar = TarSplit::new(lines, folder.path()).expect("a folder");
+    let mut buffer = [0; 4096];
+    // A file's line is shorter than the contents that it stands for.
+    for _ in 0..1000 {
+        match tar.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(first) => {
+                let again = tar.read(&mut buffer).expect_err("an error stays one");
+                assert_eq!(first.kind(), again.kind());
+                return;
+            }
+        }
+    }
 }
 
 /// A manifest.

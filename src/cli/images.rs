@@ -12,7 +12,8 @@ use crate::oci::bundle::BASE_NAME;
 use crate::oci::policy::{Accepted, Policy, Verdict};
 use crate::oci::registry::{Environment, Settings};
 use crate::oci::{
-    Digest, Image, Lock, LockedImage, PinnedSource, Platform, Source, Sources, Terms,
+    Digest, Image, Lock, LockedImage, Notice, PinnedSource, Platform, Scratch, Source, Sources,
+    Terms,
 };
 use crate::pipeline::Request;
 
@@ -72,7 +73,7 @@ impl<'a> Images<'a> {
         cache: &Cache,
         platform: &Platform,
     ) -> Result<Self, Error> {
-        let sources = sources(&arguments.registry)?;
+        let sources = sources(&arguments.registry, cache)?;
         let lock = match (&arguments.bundle, arguments.locked) {
             (Some(bundle), _) => Some(super::bundle::lock(&sources, bundle)?),
             (None, true) => Some(read_lock(&arguments.lock)?),
@@ -280,7 +281,9 @@ fn in_bundle(bundle: &Path, manifest: Digest) -> String {
     format!("oci-archive:{}@{manifest}", bundle.display())
 }
 
-fn sources(arguments: &RegistryArgs) -> Result<Sources, Error> {
+/// Sources that unpack, where they must, into the cache's folder: it has room for the same layers
+/// converted, which a folder for temporary files in memory may not have.
+fn sources(arguments: &RegistryArgs, cache: &Cache) -> Result<Sources, Error> {
     let uid = rustix::process::getuid().as_raw();
     let environment = Environment::new(std::env::vars_os(), PathBuf::from("/"), uid);
     let mut settings = Settings::new(environment);
@@ -290,7 +293,12 @@ fn sources(arguments: &RegistryArgs) -> Result<Sources, Error> {
         .clone_from(&arguments.registry_hosts);
     settings.registry_ca.clone_from(&arguments.registry_ca);
     settings.plain_http.clone_from(&arguments.plain_http);
-    Ok(Sources::new(settings, |note| {
+    let scratch = Scratch {
+        folder: cache.folder().to_owned(),
+        notice: Notice::new(super::say),
+        ..Scratch::default()
+    };
+    Ok(Sources::new(settings, scratch, |note| {
         super::say(&format!("note: {note}"))
     })?)
 }

@@ -58,7 +58,8 @@ pub(super) fn run<R: Read>(
         progress,
     };
     let mut reader = BufReader::with_capacity(CHUNK, hashing);
-    if let Err(error) = inflate(&mut reader, chunks) {
+    let inflated = inflate(&mut reader, &mut |chunk| chunks.send(Ok(chunk)).is_ok());
+    if let Err(error) = inflated {
         // Nobody listens any more when the parser failed first.
         let _ = chunks.send(Err(error));
     }
@@ -70,21 +71,29 @@ pub(super) fn run<R: Read>(
     })
 }
 
-fn inflate<R: BufRead>(reader: &mut R, chunks: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+/// Hands the uncompressed bytes of gzip, zstd or neither to `sink` in chunks, until it answers
+/// false.
+///
+/// # Errors
+/// The reader's, and what is wrong with the compressed bytes.
+pub fn inflate<R: BufRead>(
+    reader: &mut R,
+    sink: &mut dyn FnMut(Vec<u8>) -> bool,
+) -> io::Result<()> {
     // Layers are told apart by their first bytes, as containerd does: media types lie.
     match reader.fill_buf()?.get(..4) {
-        Some([0x1f, 0x8b, ..]) => gzip(reader, chunks),
+        Some([0x1f, 0x8b, ..]) => gzip(reader, sink),
         Some([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) => {
-            send(&mut zstd::Decoder::with_buffer(reader)?, chunks).map(|_| ())
+            send(&mut zstd::Decoder::with_buffer(reader)?, sink).map(|_| ())
         }
-        _ => send(reader, chunks).map(|_| ()),
+        _ => send(reader, sink).map(|_| ()),
     }
 }
 
 /// All members, and the zeros that some writers pad the last one with.
-fn gzip<R: BufRead>(reader: &mut R, chunks: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+fn gzip<R: BufRead>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<()> {
     while !skip_zeros(reader)? {
-        if !send(&mut flate2::bufread::GzDecoder::new(&mut *reader), chunks)? {
+        if !send(&mut flate2::bufread::GzDecoder::new(&mut *reader), sink)? {
             break;
         }
     }
@@ -105,12 +114,12 @@ fn skip_zeros<R: BufRead>(reader: &mut R) -> io::Result<bool> {
 }
 
 /// Sends all of `reader` in chunks; false when nobody listens.
-fn send<R: Read>(reader: &mut R, chunks: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<bool> {
+fn send<R: Read>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<bool> {
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
         let result = reader.take(CHUNK as u64).read_to_end(&mut chunk);
         let empty = chunk.is_empty();
-        if !empty && chunks.send(Ok(chunk)).is_err() {
+        if !empty && !sink(chunk) {
             return Ok(false);
         }
         result?;

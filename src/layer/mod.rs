@@ -26,6 +26,7 @@ use crate::disk::{Blob, SlabDigests};
 
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache, find_in_cache};
 pub use error::{Error, Refusal};
+pub use inflate::inflate;
 pub use key::{KeyParts, discard, touch, writer};
 pub use packed::{UnpackError, unpack_into_cache};
 pub use verify::{Damage, verify};

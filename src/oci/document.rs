@@ -3,7 +3,8 @@
 
 use std::io::{self, Read};
 
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, MediaType};
+use serde::Deserialize;
 
 use super::{Digest, Error};
 
@@ -84,6 +85,39 @@ pub(super) fn digest(what: &'static str, descriptor: &Descriptor) -> Result<Dige
             object: text.clone(),
             reason: error.to_string(),
         })
+}
+
+/// The descriptor of a manifest or index that nothing describes: its bytes name it.
+pub(super) fn describe(object: &str, bytes: &[u8]) -> Result<Descriptor, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Type {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let own: Type = parse("manifest", object, bytes)?;
+    let media_type = match (own.media_type, own.manifests) {
+        (Some(named), _) => MediaType::from(named.as_str()),
+        (None, Some(_)) => MediaType::ImageIndex,
+        (None, None) => MediaType::ImageManifest,
+    };
+    descriptor(media_type, Digest::of(bytes), bytes.len() as u64)
+}
+
+/// A descriptor of these parts.
+pub(super) fn descriptor(
+    media_type: MediaType,
+    digest: Digest,
+    size: u64,
+) -> Result<Descriptor, Error> {
+    let text = digest.to_string();
+    let parsed = oci_spec::image::Digest::try_from(text.as_str());
+    let parsed = parsed.map_err(|error| Error::Malformed {
+        what: "digest",
+        object: text.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(Descriptor::new(media_type, size, parsed))
 }
 
 /// All of a reader that must not be longer than a document.

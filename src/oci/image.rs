@@ -40,7 +40,7 @@ pub(super) fn image(
     let top = fetch(documents, "manifest", descriptor)?;
     let index = is_index(descriptor.media_type(), &top)?.then(|| top.clone());
     let object = top.digest.to_string();
-    match search.within(top, descriptor.media_type(), 0)? {
+    match search.within(top, descriptor, 0)? {
         Some(image) => Ok(Image { index, ..image }),
         None => {
             search.found.sort();
@@ -63,15 +63,17 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The image in `document`, if it is or holds one for the platform.
+    /// The image in `document`, which `descriptor` named, if it is or holds one for the platform.
     fn within(
         &mut self,
         document: Document,
-        media_type: &MediaType,
+        descriptor: &Descriptor,
         depth: usize,
     ) -> Result<Option<Image>, Error> {
-        if !is_index(media_type, &document)? {
-            return self.manifest(document);
+        if !is_index(descriptor.media_type(), &document)? {
+            // An entry's platform counts, as in containerd: configs leave variants out.
+            let is_chosen = depth > 0 && descriptor.platform().is_some();
+            return self.manifest(document, is_chosen);
         }
         let object = document.digest.to_string();
         if depth == MAX_NESTING {
@@ -92,7 +94,7 @@ impl Search<'_> {
                 });
             }
             let next = fetch(self.documents, "manifest", candidate)?;
-            if let Some(image) = self.within(next, candidate.media_type(), depth + 1)? {
+            if let Some(image) = self.within(next, candidate, depth + 1)? {
                 return Ok(Some(image));
             }
         }
@@ -121,7 +123,7 @@ impl Search<'_> {
         }
     }
 
-    fn manifest(&mut self, manifest: Document) -> Result<Option<Image>, Error> {
+    fn manifest(&mut self, manifest: Document, is_chosen: bool) -> Result<Option<Image>, Error> {
         let object = manifest.digest.to_string();
         let parsed: ImageManifest = parse("manifest", &object, &manifest.bytes)?;
         check_is_image(&parsed, &object)?;
@@ -136,7 +138,7 @@ impl Search<'_> {
             config.architecture(),
             config.variant().as_ref(),
         );
-        if self.platform.rank(&own).is_none() {
+        if !is_chosen && self.platform.rank(&own).is_none() {
             self.found.push(own.to_string());
             return Ok(None);
         }

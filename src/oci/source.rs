@@ -120,6 +120,44 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// An archive that cannot be read in place cannot be unpacked either.
+    #[error("unpack {path} into {folder}: {source}")]
+    Unpack {
+        /// The archive.
+        path: PathBuf,
+        /// The folder for what is unpacked.
+        folder: PathBuf,
+        /// What is wrong with the one or the other.
+        source: io::Error,
+    },
+    /// An engine's socket answers nothing.
+    #[error("connect to the engine at {path}: {source}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An engine does not give the image.
+    #[error("get {image} from the engine at {path}: {reason}")]
+    Engine {
+        /// The image's name.
+        image: String,
+        /// The engine's socket.
+        path: PathBuf,
+        /// The engine's status and message, or what broke.
+        reason: String,
+    },
+    /// A layer in a containers storage cannot be put together.
+    #[error("read layer {layer} in {path}: {source}")]
+    StoredLayer {
+        /// Its diffID.
+        layer: Digest,
+        /// A file or folder of the store.
+        path: PathBuf,
+        /// The system's answer, or what is wrong with the file.
+        source: io::Error,
+    },
     /// There is no such tag or digest.
     #[error("find {wanted} in {what} {path}: not there")]
     NoSuchImage {
@@ -201,11 +239,12 @@ impl Error {
                 super::TRANSPORTS.join(":…, ")
             )),
             Self::NoSuchImage { tags, .. } if !tags.is_empty() => {
-                Some(format!("it has {}", tags.join(", ")))
+                Some(format!("it has {}", list(tags, ", ")))
             }
-            Self::Ambiguous { tags, .. } => {
-                Some(format!("add one of :{} to the reference", tags.join(", :")))
-            }
+            Self::Ambiguous { tags, .. } if !tags.is_empty() => Some(format!(
+                "add one of :{} to the reference",
+                list(tags, ", :")
+            )),
             Self::Registry(error) => error.hint(),
             Self::Settings(error) => error.hint(),
             Self::Offline { .. } => Some(
@@ -216,7 +255,7 @@ impl Error {
             Self::NotPinned { .. } => {
                 Some("if that is as it should be, write the lock again with i2kit lock".to_owned())
             }
-            Self::Blob { .. } => Some("make or copy the layout again".to_owned()),
+            Self::Blob { .. } => Some("make or copy the image again".to_owned()),
             Self::Schema1 { .. } => Some(
                 "convert it: skopeo copy --format v2s2, or push it again with a current engine"
                     .to_owned(),
@@ -224,10 +263,81 @@ impl Error {
             Self::Platform { found, .. } if found.len() > 1 => {
                 Some(format!("choose one with --platform {}", found.join(" | ")))
             }
-            Self::NotA {
-                what: "OCI layout", ..
-            } => Some("name a folder that has oci-layout and index.json in it".to_owned()),
+            Self::NotA { what, .. } => not_a_hint(what).map(str::to_owned),
+            Self::Unpack { source, .. } => unpack_hint(source).map(str::to_owned),
+            Self::Connect { source, .. } => connect_hint(source).map(str::to_owned),
+            Self::StoredLayer { source, .. } => Some(stored_hint(source).to_owned()),
             _ => None,
         }
+    }
+}
+
+/// As many names as a line holds.
+fn list(names: &[String], between: &str) -> String {
+    const SHOWN: usize = 20;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    match more {
+        0 => shown.join(between),
+        more => format!("{} and {more} more", shown.join(between)),
+    }
+}
+
+fn not_a_hint(what: &str) -> Option<&'static str> {
+    Some(match what {
+        super::layout::FOLDER => "name a folder that has oci-layout and index.json in it",
+        super::layout::ARCHIVE => {
+            "skopeo copy … oci-archive:FILE makes one; what docker save makes is a docker-archive:"
+        }
+        super::docker_archive::WHAT => {
+            "docker save -o FILE IMAGE makes one; a layout in a tar is an oci-archive:"
+        }
+        super::directory::WHAT => "skopeo copy … dir:DIR makes one; for an OCI layout use oci:DIR",
+        super::storage::WHAT => {
+            "name another with containers-storage:[overlay@/PATH]NAME, or bring the image along: \
+             podman save -o FILE NAME, then docker-archive:FILE"
+        }
+        _ => return None,
+    })
+}
+
+fn unpack_hint(source: &io::Error) -> Option<&'static str> {
+    match source.kind() {
+        io::ErrorKind::StorageFull => {
+            Some("free some room, or choose another folder with --cache-dir")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("choose another folder with --cache-dir")
+        }
+        io::ErrorKind::FileTooLarge => Some("raise --max-layer-size if that is right"),
+        io::ErrorKind::Unsupported => Some("unpack it with another tool"),
+        _ => None,
+    }
+}
+
+fn connect_hint(source: &io::Error) -> Option<&'static str> {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Some(
+            "join the group that may use the engine (docker), or let one who may run docker save \
+             and use docker-archive:FILE",
+        ),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Some(
+            "start the engine, or say where it listens with DOCKER_HOST=unix:///PATH; without \
+             one, docker-archive: and containers-storage: read what engines leave behind",
+        ),
+        io::ErrorKind::Unsupported => {
+            Some("set DOCKER_HOST=unix:///PATH, or run docker save and use docker-archive:FILE")
+        }
+        _ => None,
+    }
+}
+
+fn stored_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "the file is another user's of the container: run podman unshare i2kit …, or podman \
+             save -o FILE IMAGE and use docker-archive:FILE"
+        }
+        _ => "pull the image again, or podman save -o FILE IMAGE and use docker-archive:FILE",
     }
 }

@@ -4,20 +4,31 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::archive::Scratch;
 use super::artifact::{ArtifactStore, LayoutStore, RegistryStore};
-use super::bundle::{self, Opened};
+use super::bundle::Opened;
+use super::local::LocalSources;
 use super::registry::{
     Client, Keyring, Options, Proxies, Registries, RegistrySource, Repository, Settings,
     SettingsError, SystemClock, Wanted,
 };
-use super::{Digest, Error, LayoutSource, Reference, Source};
+use super::{Digest, Error, Reference, Source};
 
 /// What i2kit reads images from.
-pub const TRANSPORTS: [&str; 2] = ["oci", "docker"];
+pub const TRANSPORTS: [&str; 7] = [
+    "oci",
+    "oci-archive",
+    "docker-archive",
+    "dir",
+    "docker",
+    "containers-storage",
+    "docker-daemon",
+];
 
 /// Opens sources, and holds what they share.
 #[derive(Debug)]
 pub struct Sources {
+    local: LocalSources,
     registries: Registries,
     client: Client,
 }
@@ -33,22 +44,29 @@ pub struct Found {
 }
 
 impl Sources {
-    /// Sources by the user's settings; `tell` hears of mirrors passed over and the like.
+    /// Sources by the user's settings, which unpack into `scratch` what cannot be read in place;
+    /// `tell` hears of mirrors passed over and the like.
     ///
     /// # Errors
     /// A settings file that cannot be read or makes no sense.
     pub fn new(
         settings: Settings,
+        scratch: Scratch,
         tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
         let options = Options {
             proxies: Proxies::from_variables(|name| settings.environment.variable(name)),
             ..Options::default()
         };
+        let local = LocalSources::new(scratch, settings.environment.to_local());
         let registries = Registries::load(settings)?;
         let credentials = Box::new(Keyring::new(&registries));
         let client = Client::with(options, credentials, Arc::new(SystemClock), Box::new(tell));
-        Ok(Self { registries, client })
+        Ok(Self {
+            local,
+            registries,
+            client,
+        })
     }
 
     /// The source that `TRANSPORT:REFERENCE` names.
@@ -64,20 +82,14 @@ impl Sources {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_pinned(&self, text: &str, pinned: Option<Digest>) -> Result<Found, Error> {
-        let unknown = || Error::Transport {
-            reference: text.to_owned(),
-        };
-        let (transport, reference) = text.split_once(':').ok_or_else(unknown)?;
-        let local = |source: Arc<dyn Source>| Found {
-            source,
+        if let Some(name) = text.strip_prefix("docker://") {
+            return self.in_registry(name, pinned);
+        }
+        Ok(Found {
+            source: self.local.open(text)?,
             is_remote: false,
             digest: None,
-        };
-        match transport {
-            "oci" => Ok(local(Arc::new(LayoutSource::new(reference.parse()?)))),
-            "docker" => self.in_registry(reference, pinned),
-            _ => Err(unknown()),
-        }
+        })
     }
 
     /// The image in a registry that a manifest means by `name`.
@@ -109,7 +121,7 @@ impl Sources {
     /// # Errors
     /// [`Error::NotA`] for what is no bundle.
     pub fn bundle(&self, path: &Path) -> Result<Opened, Error> {
-        bundle::open(path, &|_name| Ok(None))
+        self.local.bundle(path)
     }
 
     /// True for what [`Self::open`] takes: it begins with a known transport. A name such as
@@ -124,10 +136,6 @@ impl Sources {
     }
 
     fn in_registry(&self, name: &str, pinned: Option<Digest>) -> Result<Found, Error> {
-        let name = name.strip_prefix("//").ok_or_else(|| Error::Reference {
-            reference: format!("docker:{name}"),
-            reason: "no // before the registry",
-        })?;
         let mut reference = self.reference(name)?;
         let digest = reference.digest();
         if let Some(pinned) = pinned {

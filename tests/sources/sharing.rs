@@ -134,7 +134,7 @@ fn a_poisoned_cache_changes_no_disk() {
     let index = fs::read_to_string(shared.join("index.json")).unwrap();
     let attempt = |machine: &str, expect: &str| {
         let mut command = build(&fleet, machine, &from);
-        let disk = fleet.path("disk.raw");
+        let disk = fleet.path(&format!("{machine}.raw"));
         let output = command.arg("-o").arg(&disk).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{text}");

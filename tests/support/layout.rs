@@ -30,20 +30,38 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// A layout whose only image is tagged `latest`; `config` is the image's `config` object.
 pub fn write(folder: &Path, layers: &[(Vec<u8>, Compression)], config: &Value) {
-    let blobs: Vec<_> = layers
+    write_blobs(folder, &stored(layers), config);
+}
+
+/// Layers as they are stored: bytes, the media type's suffix, diffID.
+pub fn stored(layers: &[(Vec<u8>, Compression)]) -> Vec<(Vec<u8>, &'static str, String)> {
+    layers
         .iter()
         .map(|(tar, compression)| match compression {
             Compression::None => (tar.clone(), "", sha256(tar)),
             Compression::Gzip => (gzip(tar), "+gzip", sha256(tar)),
             Compression::Zstd => (zstd::encode_all(&tar[..], 1).unwrap(), "+zstd", sha256(tar)),
         })
-        .collect();
-    write_blobs(folder, &blobs, config);
+        .collect()
 }
 
 /// As [`write`], of layers as they are stored: bytes, the media type's suffix, diffID.
 pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: &Value) {
-    fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+    let mut manifest = put_image(folder, layers, config, "amd64");
+    manifest["annotations"] = json!({
+        "org.opencontainers.image.ref.name": "latest",
+        "io.containerd.image.name": CONTAINERD_NAME,
+    });
+    write_index(folder, &[manifest]);
+}
+
+/// Stores an image's blobs; answers its manifest's descriptor.
+pub fn put_image(
+    folder: &Path,
+    layers: &[(Vec<u8>, &str, String)],
+    config: &Value,
+    architecture: &str,
+) -> Value {
     let descriptors: Vec<_> = layers
         .iter()
         .map(|(blob, suffix, _)| {
@@ -53,7 +71,7 @@ pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: &V
         .collect();
     let diff_ids: Vec<_> = layers.iter().map(|(_, _, diff_id)| diff_id).collect();
     let config = json!({
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -66,12 +84,12 @@ pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: &V
         "config": config,
         "layers": descriptors,
     });
-    let mut manifest = put_json(folder, &manifest, media_type);
-    manifest["annotations"] = json!({
-        "org.opencontainers.image.ref.name": "latest",
-        "io.containerd.image.name": CONTAINERD_NAME,
-    });
-    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    put_json(folder, &manifest, media_type)
+}
+
+/// Makes the folder a layout with these entries.
+pub fn write_index(folder: &Path, entries: &[Value]) {
+    let index = json!({"schemaVersion": 2, "manifests": entries});
     fs::write(folder.join("index.json"), index.to_string()).unwrap();
     fs::write(
         folder.join("oci-layout"),
@@ -80,15 +98,18 @@ pub fn write_blobs(folder: &Path, layers: &[(Vec<u8>, &str, String)], config: &V
     .unwrap();
 }
 
-fn put_json(folder: &Path, value: &Value, media_type: &str) -> Value {
+/// Stores a document; answers its descriptor.
+pub fn put_json(folder: &Path, value: &Value, media_type: &str) -> Value {
     put(folder, value.to_string().as_bytes(), media_type)
 }
 
 /// Stores a blob; answers its descriptor.
-fn put(folder: &Path, bytes: &[u8], media_type: &str) -> Value {
+pub fn put(folder: &Path, bytes: &[u8], media_type: &str) -> Value {
     let digest = sha256(bytes);
     let name = digest.strip_prefix("sha256:").unwrap();
-    fs::write(folder.join("blobs/sha256").join(name), bytes).unwrap();
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::write(blobs.join(name), bytes).unwrap();
     json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
 }
 

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod aws;
 pub mod containerd;
+pub mod engine;
 pub mod layout;
 pub mod listing;
 pub mod proxy;

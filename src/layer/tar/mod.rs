@@ -9,7 +9,8 @@ mod header;
 mod pax;
 mod sparse;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::ops::Range;
 
 use header::{BLOCK, RawHeader};
 use pax::Pax;
@@ -17,6 +18,8 @@ pub use sparse::Segment;
 
 /// PAX headers and GNU long names may be this long.
 const MAX_EXTENSION: u64 = 1 << 20;
+/// A file may be this long, as in Go: offsets are signed.
+const MAX_STORED: u64 = i64::MAX as u64;
 
 /// What a tar header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +176,11 @@ impl<R: Read> Reader<R> {
         Ok(got)
     }
 
+    /// Where what is left of the current entry's stored data lies.
+    pub fn data(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.data)
+    }
+
     fn pax(&self, bytes: &[u8], offset: u64) -> Result<Pax, Error> {
         Pax::parse(bytes).map_err(|reason| Error::Header { offset, reason })
     }
@@ -199,6 +207,9 @@ impl<R: Read> Reader<R> {
             // Go reads no data for these, whatever their size says.
             _ => 0,
         };
+        if stored > MAX_STORED {
+            return Err(bad("a size does not fit 63 bits"));
+        }
         self.data = stored;
         self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
         let (mtime, mtime_nsec) = match pax.time(b"mtime").map_err(bad)? {
@@ -366,6 +377,21 @@ impl<R: Read> Reader<R> {
         } else {
             Err(eof("the stream ends within a file's data"))
         }
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Steps over what is left of the current entry without reading it. Says nothing of whether
+    /// the stream goes on that far.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn seek_past(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.data) + std::mem::take(&mut self.padding);
+        let step = i64::try_from(rest).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.inner.seek_relative(step)?;
+        self.offset = self.offset.saturating_add(rest);
+        Ok(())
     }
 }
 

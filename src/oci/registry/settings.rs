@@ -48,6 +48,15 @@ impl Environment {
             .map(str::to_owned)
     }
 
+    /// The same, as the transports of this machine read it.
+    pub(in crate::oci) fn to_local(&self) -> crate::oci::Environment {
+        let text = |(name, value): (&OsString, &OsString)| {
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+        };
+        let variables = self.variables.iter().filter_map(text);
+        crate::oci::Environment::new(variables, self.uid, &self.root)
+    }
+
     pub(super) fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.variables
     }
