@@ -235,7 +235,8 @@ fn the_transport_finds_it() {
     let (_folder, layout, registry, _) = shop();
     let root = tempfile::tempdir().unwrap();
     let environment = Environment::new([], root.path().to_owned(), 0);
-    let sources = i2kit::oci::Sources::new(Settings::new(environment), Scratch::default(), |_| ()).unwrap();
+    let sources =
+        i2kit::oci::Sources::new(Settings::new(environment), Scratch::default(), |_| ()).unwrap();
     let good = Desk::new()
         .client
         .manifest(&repository(&registry), &tag("latest"))

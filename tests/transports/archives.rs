@@ -490,7 +490,14 @@ fn a_manifest_json_that_does_not_fit() {
         source: opened,
     };
     let options = i2kit::layer::ConvertOptions::default();
-    let error = i2kit::pipeline::convert(&cache, &[request], &options, 1, &i2kit::pipeline::Silent);
+    let error = i2kit::pipeline::convert(
+        &cache,
+        &[request],
+        &options,
+        1,
+        None,
+        &i2kit::pipeline::Silent,
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("check layer"), "{error}");
 }

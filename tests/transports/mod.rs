@@ -169,7 +169,7 @@ fn converted(source: &Arc<dyn Source>, image: &Image) -> BTreeMap<Digest, Arc<Co
         })
         .collect();
     let options = ConvertOptions::default();
-    convert(&cache, &requests, &options, 2, &Silent).unwrap()
+    convert(&cache, &requests, &options, 2, None, &Silent).unwrap()
 }
 
 /// Asserts that `other` is the image of `first`, layer by layer; the manifest's digest too where

@@ -180,7 +180,14 @@ fn conversion(stored: &Stored) -> String {
         source,
     };
     let options = i2kit::layer::ConvertOptions::default();
-    let done = i2kit::pipeline::convert(&cache, &[request], &options, 1, &i2kit::pipeline::Silent);
+    let done = i2kit::pipeline::convert(
+        &cache,
+        &[request],
+        &options,
+        1,
+        None,
+        &i2kit::pipeline::Silent,
+    );
     match done {
         Ok(_) => "converted".to_owned(),
         Err(error) => error.to_string(),
