@@ -136,7 +136,11 @@ impl Machine<'_> {
             monitor,
             ..
         } = self.descriptors;
-        args.option("-chardev", format!("socket,id=console,fd={console}"));
+        // A pipe: QEMU writes byte by byte, and a socket charges each write as much room as a packet.
+        // One that is full for long makes the kernel drop what it prints. Appending, since a pipe
+        // cannot be truncated.
+        args.option("-add-fd", format!("fd={console},set=2"));
+        args.option("-chardev", "file,id=console,path=/dev/fdset/2,append=on");
         args.option("-serial", "chardev:console");
         args.option("-chardev", format!("socket,id=status,fd={status}"));
         args.option("-device", "virtio-serial-pci");

@@ -373,7 +373,7 @@ mod tests {
         let script = format!(
             "#!/bin/bash\n\
              case \"$*\" in *'-accel kvm'*) ;; *) echo no TCG here >&2; exit 3 ;; esac\n\
-             [[ \"$*\" =~ id=console,fd=([0-9]+) ]] && printf '%s' '{words}' >&\"${{BASH_REMATCH[1]}}\"\n\
+             [[ \"$*\" =~ fd=([0-9]+),set=2 ]] && printf '%s' '{words}' >&\"${{BASH_REMATCH[1]}}\"\n\
              exec sleep 600\n"
         );
         let path = folder.join("qemu");

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -40,6 +40,9 @@ pub(super) enum Message {
 /// Console, status port, monitor and the process itself: what ends when a VM ends.
 pub(super) const SOURCES: usize = 4;
 
+/// Room for what the guest prints while we do something else.
+const CONSOLE_BYTES: usize = 1 << 20;
+
 /// QEMU's own words kept for an error.
 const WORDS_KEPT: u64 = 16 * 1024;
 
@@ -68,7 +71,9 @@ impl Vm {
         arguments: impl FnOnce(Descriptors) -> Vec<OsString>,
         messages: &Sender<Message>,
     ) -> io::Result<Self> {
-        let (console, guest_console) = UnixStream::pair()?;
+        let (console, guest_console) = io::pipe()?;
+        // Less than the kernel grants anyone does no harm.
+        let _ = rustix::pipe::fcntl_setpipe_size(&guest_console, CONSOLE_BYTES);
         let (status, guest_status) = UnixStream::pair()?;
         let (monitor, guest_monitor) = UnixStream::pair()?;
         let descriptors = Descriptors {
@@ -83,11 +88,7 @@ impl Vm {
             descriptors.status,
             descriptors.monitor,
         ];
-        let sockets = vec![
-            console.try_clone()?,
-            status.try_clone()?,
-            monitor.try_clone()?,
-        ];
+        let sockets = vec![status.try_clone()?, monitor.try_clone()?];
         let commands = monitor.try_clone()?;
         let mut child = spawn(Command::new(qemu).args(arguments(descriptors)), inherited)?;
         // Only QEMU holds its ends from here on: when it ends, ours read the end of the stream.
@@ -144,7 +145,7 @@ impl Vm {
         Ok((status, words))
     }
 
-    fn read_console(&mut self, mut stream: UnixStream, messages: Sender<Message>) {
+    fn read_console(&mut self, mut stream: PipeReader, messages: Sender<Message>) {
         let go_on = self.flow();
         self.readers.push(std::thread::spawn(move || {
             let mut buffer = vec![0; 16 * 1024];
