@@ -7,6 +7,7 @@
 )]
 #![allow(missing_docs)]
 
+mod base;
 mod boot;
 mod build;
 mod cache;
@@ -16,6 +17,7 @@ mod fuzz_replay;
 mod layer_convert;
 mod layers;
 mod manifest;
+mod partitions;
 mod readme;
 mod support;
 
