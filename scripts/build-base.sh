@@ -67,8 +67,8 @@ work=$(mktemp -d "$(dirname "$out")/.base-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 resolve_lock "$lock" "$work/drift" "$mode" >"$work/packages"
 if [ "$mode" = update ]; then
-  { grep '^#' "$lock" || true; cat "$work/packages"; } >"$work/lock"
-  cat "$work/lock" >"$lock"
+  { grep '^#' "$lock" || true; cat "$work/packages"; } >"$lock.new"
+  mv "$lock.new" "$lock"
   : >"$work/drift"
 fi
 key=$(cat "$work/packages" "$work/drift" "$here/build-base.sh" "$here/lib/debian.sh" - <<<"$targets" | sha256sum | cut -d' ' -f1)

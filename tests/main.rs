@@ -7,6 +7,7 @@
 )]
 #![allow(missing_docs)]
 
+mod base;
 mod boot;
 mod build;
 mod cache;
@@ -19,6 +20,7 @@ mod layers;
 mod manifest;
 mod oci;
 mod policy;
+mod partitions;
 mod readme;
 mod registry;
 mod registry_config;

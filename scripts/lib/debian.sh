@@ -148,14 +148,15 @@ successor() { # NAME
 # prints NAME VERSION SHA256 in the lock's order and writes each difference to DRIFT. MODE is
 # `locked` (fail on a difference), `update` (take the current ones) or empty (warn).
 resolve_lock() { # LOCK DRIFT MODE
-  local lock="$1" drift="$2" mode="$3" name version sha256 now offers=''
+  local lock="$1" drift="$2" mode="$3" name version sha256 pins now offers=''
   : >"$drift"
+  pins=$(pinned "$lock") || exit 1
   while read -r name version sha256 <&3; do
     if [ "$mode" != update ]; then
       if [ ! -f "$debs/$sha256.deb" ] && [ -z "$offers" ]; then
         apt_setup
         # shellcheck disable=SC2046 # names
-        offers=$(offered $(pinned "$lock" | cut -d' ' -f1))
+        offers=$(offered $(cut -d' ' -f1 <<<"$pins"))
       fi
       if [ -f "$debs/$sha256.deb" ] || grep -qxF "$name $version $sha256" <<<"$offers"; then
         printf '%s %s %s\n' "$name" "$version" "$sha256"
@@ -176,11 +177,26 @@ resolve_lock() { # LOCK DRIFT MODE
       printf '%s %s %s -> %s\n' "$name" "$version" "$sha256" "$now" >>"$drift"
     fi
     printf '%s\n' "$now"
-  done 3< <(pinned "$lock")
+  done 3<<<"$pins"
 }
 
+# The lines of LOCK, each NAME VERSION SHA256, without comments.
 pinned() { # LOCK
-  sed 's/#.*//' "$1" | awk 'NF { if (NF != 3) { print "bad line: " $0 > "/dev/stderr"; exit 1 } print }'
+  [ -r "$1" ] || fail "no lock file $1"
+  awk -v file="$(basename "$1")" '
+    function bad(why) {
+      print "error: " file ":" NR ": " why > "/dev/stderr"
+      failed = 1
+      exit 1
+    }
+    { sub(/#.*/, "") }
+    NF == 0 { next }
+    NF != 3 || length($3) != 64 || $3 ~ /[^0-9a-f]/ { bad("not NAME VERSION SHA256: " $0) }
+    seen[$1]++ { bad($1 " is pinned twice") }
+    { print $1, $2, $3; count++ }
+    END {
+      if (!failed && !count) { print "error: " file " pins no package" > "/dev/stderr"; exit 1 }
+    }' "$1"
 }
 
 # A JSON array of the lines of a file.

@@ -1,0 +1,1 @@
+//! Tests: scripts/build-base.sh.
