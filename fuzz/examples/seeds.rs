@@ -1,6 +1,11 @@
 //! Writes the seeds into a folder, one subfolder for each target. An example of the package i2kit,
 //! so that it needs no other build than the tests'.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::path::Path;
 
