@@ -370,8 +370,23 @@ fn bundles_that_say_something_else() {
             &statement(digest(image), "https://spdx.dev/Document"),
         )
     };
-    let cases: [(Make<'_>, &str); 9] = [
-        (&sbom, "an attestation of https://spdx.dev/Document"),
+    let message = |algorithm: &str| {
+        json!({
+            "mediaType": signer::BUNDLE,
+            "verificationMaterial": {"publicKey": {}},
+            "messageSignature": {
+                "messageDigest": {"algorithm": algorithm, "digest": "aGk="},
+                "signature": pair.sign_base64(b"other"),
+            },
+        })
+    };
+    let cases: [(Make<'_>, &str); 11] = [
+        (
+            &|_| message("SHA2_256"),
+            "of sha256:6869, not of this image",
+        ),
+        (&|_| message("SHA2_512"), "hashed by \"SHA2_512\""),
+        (&sbom, "an attestation of \"https://spdx.dev/Document\""),
         (
             &|_| bundle(&pair, &statement(&other, signer::SIGNS)),
             "of sha256:0000",
@@ -466,10 +481,7 @@ fn sizes_and_numbers_are_bounded() {
     let mut large = good.clone();
     large["size"] = json!(2 << 20);
     let error = refused(check(&[large]));
-    assert!(
-        error.contains("2097152 bytes, more than 1048576"),
-        "{error}"
-    );
+    assert!(error.contains("2097152 bytes, more than 262144"), "{error}");
     let mut short = good.clone();
     short["size"] = json!(1);
     let error = refused(check(&[short]));

@@ -100,7 +100,7 @@ impl Identity {
         match is_it {
             true => Ok(()),
             false => Err(Doubt::Identity {
-                signed: signed.unwrap_or_default().to_owned(),
+                signed: signed.unwrap_or_default().chars().take(300).collect(),
                 wanted,
             }),
         }

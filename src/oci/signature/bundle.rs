@@ -1,9 +1,11 @@
 //! Sigstore's bundles (`sigstore_bundle.proto`, version 0.3 and the older ones), as far as keys go.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
-use super::base64;
 use super::search::{Content, Doubt, Signed, WITH_CERTIFICATE};
+use super::{base64, short};
 use crate::oci::Document;
 
 /// Media types of bundles begin so, whatever their version.
@@ -75,12 +77,16 @@ struct MessageDigest {
 
 /// The signature in a bundle at `place`. A message's signature is over the bytes of an image's
 /// manifest or index, so those of `documents` are its message.
-pub(super) fn parse(bytes: &[u8], place: &str, documents: &[&Document]) -> Result<Signed, Doubt> {
+pub(super) fn parse<'a>(
+    bytes: &[u8],
+    place: &str,
+    documents: &[&'a Document],
+) -> Result<Signed<'a>, Doubt> {
     let bundle: Bundle = serde_json::from_slice(bytes)
-        .map_err(|error| Doubt::Unusable(format!("not a bundle: {error}")))?;
+        .map_err(|error| Doubt::Unusable(format!("not a bundle: {}", short(&error))))?;
     let version = bundle.media_type.strip_prefix(MEDIA_TYPES);
     if !version.is_some_and(|version| VERSIONS.contains(&version)) {
-        let reason = format!("a bundle of unknown type {:?}", bundle.media_type);
+        let reason = format!("a bundle of unknown type {:?}", short(&bundle.media_type));
         return Err(Doubt::Unusable(reason));
     }
     let (message, signature, content) = match (bundle.dsse_envelope, bundle.message_signature) {
@@ -101,11 +107,14 @@ pub(super) fn parse(bytes: &[u8], place: &str, documents: &[&Document]) -> Resul
     })
 }
 
-type Parts = (Vec<u8>, Vec<u8>, Content);
+type Parts<'a> = (Cow<'a, [u8]>, Vec<u8>, Content);
 
-fn enveloped(envelope: &Envelope) -> Result<Parts, Doubt> {
+fn enveloped<'a>(envelope: &Envelope) -> Result<Parts<'a>, Doubt> {
     if envelope.payload_type != IN_TOTO {
-        let reason = format!("an envelope of unknown type {:?}", envelope.payload_type);
+        let reason = format!(
+            "an envelope of unknown type {:?}",
+            short(&envelope.payload_type)
+        );
         return Err(Doubt::Unusable(reason));
     }
     let [EnvelopeSignature { sig }] = envelope.signatures.as_slice() else {
@@ -114,7 +123,8 @@ fn enveloped(envelope: &Envelope) -> Result<Parts, Doubt> {
     let signature = base64(sig).ok_or_else(|| unusable("its signature is not base64"))?;
     let payload = base64(&envelope.payload).ok_or_else(|| unusable("its payload is not base64"))?;
     let message = pre_authentication(&envelope.payload_type, &payload);
-    Ok((message, signature, Content::Statement(payload)))
+    let at = message.len() - payload.len();
+    Ok((message.into(), signature, Content::Statement { at }))
 }
 
 /// What an envelope's signature is over (`dsse/protocol.md`, PAE).
@@ -125,10 +135,13 @@ fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn of_document(message: &MessageSignature, documents: &[&Document]) -> Result<Parts, Doubt> {
+fn of_document<'a>(
+    message: &MessageSignature,
+    documents: &[&'a Document],
+) -> Result<Parts<'a>, Doubt> {
     let MessageDigest { algorithm, digest } = &message.message_digest;
     if algorithm != "SHA2_256" {
-        let reason = format!("a message hashed by {algorithm:?}, not SHA2_256");
+        let reason = format!("a message hashed by {:?}, not SHA2_256", short(algorithm));
         return Err(Doubt::Unusable(reason));
     }
     let bad = || unusable("its digest or signature is not base64");
@@ -138,12 +151,12 @@ fn of_document(message: &MessageSignature, documents: &[&Document]) -> Result<Pa
     match documents.iter().find(is_it) {
         Some(document) => {
             let content = Content::Document(document.digest);
-            Ok((document.bytes.clone(), signature, content))
+            Ok((document.bytes.as_slice().into(), signature, content))
         }
-        None => Err(Doubt::Digest(vec![format!(
+        None => Err(Doubt::Digest(vec![short(&format!(
             "sha256:{}",
             hex::encode(digest)
-        )])),
+        ))])),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::short;
 use crate::oci::Digest;
 
 /// `critical.type` of cosign's simple signing.
@@ -30,7 +31,7 @@ pub enum ClaimError {
     #[error("signed, but malformed: {0}")]
     Malformed(String),
     /// It attests something about the image (a bill of materials, a scan); that is no approval.
-    #[error("signed, but an attestation of {0}, not a signature of the image")]
+    #[error("signed, but an attestation of {0:?}, not a signature of the image")]
     Attestation(String),
 }
 
@@ -99,7 +100,7 @@ impl Claim {
             kind,
         } = parsed.critical;
         if kind != SIMPLE_SIGNING {
-            return Err(bad(format!("critical.type is {kind:?}")));
+            return Err(bad(format!("critical.type is {:?}", short(&kind))));
         }
         if !matches!(parsed.optional, Value::Null | Value::Object(_)) {
             return Err(bad("optional is no object".to_owned()));
@@ -121,11 +122,11 @@ impl Claim {
         let parsed: Statement = serde_json::from_slice(payload)
             .map_err(|error| ClaimError::Malformed(error.to_string()))?;
         if !STATEMENTS.contains(&parsed.kind.as_str()) {
-            let reason = format!("a statement of type {:?}", parsed.kind);
+            let reason = format!("a statement of type {:?}", short(&parsed.kind));
             return Err(ClaimError::Malformed(reason));
         }
         if parsed.predicate_type != SIGNS {
-            return Err(ClaimError::Attestation(parsed.predicate_type));
+            return Err(ClaimError::Attestation(short(&parsed.predicate_type)));
         }
         let images = parsed.subject.into_iter().filter_map(|subject| {
             let digest = subject.digest.get("sha256")?;

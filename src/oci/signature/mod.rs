@@ -95,3 +95,8 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
         .collect();
     Base64Unpadded::decode_vec(usual.trim_end_matches('=')).ok()
 }
+
+/// The beginning of what others wrote, for messages.
+fn short(text: &(impl ToString + ?Sized)) -> String {
+    text.to_string().chars().take(100).collect()
+}

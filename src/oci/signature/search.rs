@@ -1,5 +1,6 @@
 //! Finds the signatures of an image, one place after the other, no further than is asked for.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use oci_spec::image::{Descriptor, ImageManifest, MediaType};
@@ -20,8 +21,8 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// Of a signature that no key made.
 pub(super) const WITH_CERTIFICATE: &str =
     "; it was made with a certificate, and keys alone are supported";
-/// Payloads and bundles are some KiB.
-const MAX_PAYLOAD: u64 = 1 << 20;
+/// Payloads and bundles are some KiB; all that are found are kept while an image is checked.
+const MAX_PAYLOAD: u64 = 256 << 10;
 /// Signatures that are looked at for one image: a registry could list any number.
 const MAX_SIGNATURES: usize = 100;
 /// Referrers' manifests that are read for one image.
@@ -29,10 +30,10 @@ const MAX_REFERRERS: usize = 100;
 
 /// Bytes and a signature of them: nothing to be believed yet.
 #[derive(Debug)]
-pub(in crate::oci) struct Signed {
+pub(in crate::oci) struct Signed<'a> {
     /// For messages: the tag or the referrer, and which of its layers.
     pub place: String,
-    pub message: Vec<u8>,
+    pub message: Cow<'a, [u8]>,
     pub signature: Vec<u8>,
     pub content: Content,
     /// Who signed, as the signature itself says without proof: the end of a message.
@@ -44,8 +45,8 @@ pub(in crate::oci) struct Signed {
 pub(in crate::oci) enum Content {
     /// The message is a simple signing payload.
     SimpleSigning,
-    /// The message wraps this in-toto statement.
-    Statement(Vec<u8>),
+    /// The message ends with an in-toto statement, which begins there.
+    Statement { at: usize },
     /// The message is the image's own manifest or index.
     Document(Digest),
 }
@@ -71,7 +72,7 @@ pub(in crate::oci) enum Doubt {
     Unnamed(String),
 }
 
-impl Signed {
+impl Signed<'_> {
     /// Which of `keys` made it, and what it claims.
     pub fn verify<'k, T>(
         &self,
@@ -84,7 +85,9 @@ impl Signed {
             .ok_or_else(|| Doubt::Key(self.by.clone()))?;
         let claim = match &self.content {
             Content::SimpleSigning => Claim::simple_signing(&self.message)?,
-            Content::Statement(statement) => Claim::statement(statement)?,
+            Content::Statement { at } => {
+                Claim::statement(self.message.get(*at..).unwrap_or_default())?
+            }
             Content::Document(digest) => Claim {
                 images: vec![(*digest, None)],
             },
@@ -94,7 +97,7 @@ impl Signed {
 }
 
 /// Something found where signatures lie, or why it could not be read.
-pub(in crate::oci) type Found = (String, Result<Signed, Doubt>);
+pub(in crate::oci) type Found<'a> = (String, Result<Signed<'a>, Doubt>);
 
 /// A search for the signatures of one image.
 pub(in crate::oci) struct Search<'a> {
@@ -102,7 +105,7 @@ pub(in crate::oci) struct Search<'a> {
     /// The index that led to the manifest, if any, and the manifest: a signature of either will do.
     documents: Vec<&'a Document>,
     ahead: VecDeque<Place>,
-    found: Vec<Found>,
+    found: Vec<Found<'a>>,
     referrers: usize,
 }
 
@@ -130,7 +133,7 @@ impl<'a> Search<'a> {
     }
 
     /// The signature of that number, from 0; `None` after the last.
-    pub fn get(&mut self, number: usize) -> Option<&Found> {
+    pub fn get(&mut self, number: usize) -> Option<&Found<'a>> {
         while self.found.len() <= number {
             let place = self.ahead.pop_front()?;
             self.look(place);
@@ -221,14 +224,14 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn simple_signing(&self, layer: &Descriptor, place: &str) -> Result<Signed, Doubt> {
+    fn simple_signing(&self, layer: &Descriptor, place: &str) -> Result<Signed<'a>, Doubt> {
         let annotation = |name: &str| layer.annotations().as_ref()?.get(name);
         let unusable = |reason: &str| Doubt::Unusable(reason.to_owned());
         let signature = annotation(SIGNATURE).ok_or_else(|| unusable("no signature beside it"))?;
         let signature = base64(signature).ok_or_else(|| unusable("its signature is not base64"))?;
         Ok(Signed {
             place: place.to_owned(),
-            message: self.blob(layer)?,
+            message: self.blob(layer)?.into(),
             signature,
             content: Content::SimpleSigning,
             by: match annotation(CERTIFICATE) {
