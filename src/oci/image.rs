@@ -72,7 +72,8 @@ impl Search<'_> {
     ) -> Result<Option<Image>, Error> {
         if !is_index(descriptor.media_type(), &document)? {
             // An entry's platform counts, as in containerd: configs leave variants out.
-            let is_chosen = depth > 0 && descriptor.platform().is_some();
+            let named = named_platform(descriptor);
+            let is_chosen = named.is_some_and(|named| self.platform.rank(&named).is_some());
             return self.manifest(document, is_chosen);
         }
         let object = document.digest.to_string();
@@ -106,10 +107,9 @@ impl Search<'_> {
         let entries = || index.manifests().iter().filter(|one| !is_attestation(one));
         let mut best: Option<(usize, &Descriptor)> = None;
         for entry in entries() {
-            let Some(named) = entry.platform() else {
+            let Some(named) = named_platform(entry) else {
                 continue;
             };
-            let named = Platform::of(named.os(), named.architecture(), named.variant().as_ref());
             self.found.push(named.to_string());
             if let Some(rank) = self.platform.rank(&named)
                 && best.is_none_or(|(least, _)| rank < least)
@@ -151,6 +151,13 @@ impl Search<'_> {
             layers,
         }))
     }
+}
+
+/// The platform that an index' entry names.
+pub(super) fn named_platform(entry: &Descriptor) -> Option<Platform> {
+    let named = entry.platform().as_ref()?;
+    let variant = named.variant().as_ref();
+    Some(Platform::of(named.os(), named.architecture(), variant))
 }
 
 /// An attestation that BuildKit put beside an image, which runs nowhere.

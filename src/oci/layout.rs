@@ -222,15 +222,8 @@ impl LayoutSource {
             path: self.place.path().to_owned(),
             tags: tags(several.iter().copied()),
         };
-        let platform = |one: &Descriptor| {
-            let named = one.platform().as_ref()?;
-            Some(Platform::of(
-                named.os(),
-                named.architecture(),
-                named.variant().as_ref(),
-            ))
-        };
-        let platforms: Option<Vec<_>> = several.iter().map(|one| platform(one)).collect();
+        let platforms = several.iter().map(|one| image::named_platform(one));
+        let platforms: Option<Vec<_>> = platforms.collect();
         let platforms = platforms.ok_or_else(ambiguous)?;
         let alike = |two: &[&Descriptor]| matches!(two, [a, b] if names_of(a) == names_of(b));
         let distinct: BTreeSet<_> = platforms.iter().collect();

@@ -148,11 +148,9 @@ pub enum Error {
         /// The engine's status and message, or what broke.
         reason: String,
     },
-    /// A layer in a containers storage cannot be put together.
-    #[error("read layer {layer} in {path}: {source}")]
-    StoredLayer {
-        /// Its diffID.
-        layer: Digest,
+    /// What is in a containers storage cannot be read.
+    #[error("read containers storage {path}: {source}")]
+    Stored {
         /// A file or folder of the store.
         path: PathBuf,
         /// The system's answer, or what is wrong with the file.
@@ -266,7 +264,7 @@ impl Error {
             Self::NotA { what, .. } => not_a_hint(what).map(str::to_owned),
             Self::Unpack { source, .. } => unpack_hint(source).map(str::to_owned),
             Self::Connect { source, .. } => connect_hint(source).map(str::to_owned),
-            Self::StoredLayer { source, .. } => Some(stored_hint(source).to_owned()),
+            Self::Stored { source, .. } => Some(stored_hint(source).to_owned()),
             _ => None,
         }
     }
@@ -335,8 +333,8 @@ fn connect_hint(source: &io::Error) -> Option<&'static str> {
 fn stored_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            "the file is another user's of the container: run podman unshare i2kit …, or podman \
-             save -o FILE IMAGE and use docker-archive:FILE"
+            "run i2kit as the store's owner, within podman unshare where files belong to a \
+             container's other users; or podman save -o FILE IMAGE and use docker-archive:FILE"
         }
         _ => "pull the image again, or podman save -o FILE IMAGE and use docker-archive:FILE",
     }

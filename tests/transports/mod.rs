@@ -16,7 +16,10 @@ use serde_json::json;
 
 use crate::support::layout::{self, Compression};
 use crate::support::tarball::{Dialect, Item, Kind, archive};
-use crate::support::tool;
+use crate::support::{i2kit, samples, tool};
+
+/// Tars and how they are stored.
+type Layers = Vec<(Vec<u8>, Compression)>;
 
 /// A folder with an image in the layout `layout`.
 struct Sample {
@@ -35,7 +38,7 @@ impl Sample {
         Self::with(&|architecture| layers(architecture).into_iter().map(gzip).collect())
     }
 
-    fn with(layers: &dyn Fn(&str) -> Vec<(Vec<u8>, Compression)>) -> Self {
+    fn with(layers: &dyn Fn(&str) -> Layers) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sample = Self { folder };
         let layout = sample.path("layout");
@@ -91,7 +94,7 @@ fn skopeo(arguments: &[&str]) -> String {
 }
 
 /// Layers with all that a tar can say, stored in every way; the third is the first once more.
-fn layers(architecture: &str) -> Vec<(Vec<u8>, Compression)> {
+fn layers(architecture: &str) -> Layers {
     let long = format!("d/{}", "n".repeat(180));
     let first = archive(
         &[
@@ -267,6 +270,40 @@ fn every_transport_says_what_is_wrong_with_a_reference() {
     }
     let error = sources().open("nowhere:x").map(drop).unwrap_err();
     assert!(error.hint().unwrap().contains("docker-daemon:…"));
+}
+
+#[test]
+fn a_build_from_a_compressed_archive_says_that_it_unpacks_it() {
+    let sample = Sample::of_docker();
+    sample.copy_to(&sample.at("docker-archive", "x.tar"), &[]);
+    let (plain, path) = (sample.path("x.tar"), sample.path("x.tar.gz"));
+    std::fs::write(&path, layout::gzip(&std::fs::read(plain).unwrap())).unwrap();
+    let build = |more: &[&str]| {
+        let output = i2kit()
+            .args(["build", "--from", &sample.at("docker-archive", "x.tar.gz")])
+            .args(["--base", &samples::base(), "-o"])
+            .arg(sample.path("disk.raw"))
+            .arg("--cache-dir")
+            .arg(sample.path("cache"))
+            .args(more)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let text = build(&[]);
+    let told = format!("unpacking {}: gzip cannot be read in place", path.display());
+    assert_eq!(text.matches(&told).count(), 1, "{text}");
+    assert!(text.contains(": converted"), "{text}");
+    assert_eq!(build(&["--quiet"]), "");
+    // What was unpacked had no name, and left nothing.
+    let names = std::fs::read_dir(sample.path("cache")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["v1"]);
+    let inside = format!("{}:store/containers", sample.path("disk.raw").display());
+    let list = i2kit().args(["ls", "-R", &inside]).output().unwrap();
+    assert!(String::from_utf8_lossy(&list.stdout).contains("last"));
 }
 
 fn missing(path: &Path) -> String {

@@ -189,7 +189,7 @@ impl Stores {
         for store in &self.all {
             let layers = store.layers().values();
             for layer in layers.filter(|one| one.diff_digest.as_deref() == Some(&text)) {
-                match store.open_layer(layer, diff_id) {
+                match store.open_layer(layer) {
                     Ok(stream) => return Ok(stream),
                     Err(error) => last = Some(error),
                 }
@@ -220,12 +220,17 @@ impl Documents for Stores {
 /// An image and the store that has it.
 type Held<'a> = (&'a Store, &'a StoredImage);
 
+/// The images' names; their IDs where none has a name.
 fn names_of(images: &[Held<'_>]) -> Vec<String> {
-    let names = images
+    let names: Vec<_> = images
         .iter()
-        .flat_map(|(_, image)| match image.names.as_slice() {
-            [] => vec![format!("@{}", image.id)],
-            names => names.to_vec(),
-        });
-    names.collect()
+        .flat_map(|(_, image)| image.names.iter().cloned())
+        .collect();
+    match names.is_empty() {
+        true => images
+            .iter()
+            .map(|(_, image)| format!("@{}", image.id))
+            .collect(),
+        false => names,
+    }
 }

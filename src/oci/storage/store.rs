@@ -131,7 +131,7 @@ impl Store {
         let bytes = File::open(&path).and_then(document::read_bounded);
         match bytes {
             Ok(bytes) => Ok((path.display().to_string(), bytes)),
-            Err(source) => Err(Error::Read { path, source }),
+            Err(source) => Err(Error::Stored { path, source }),
         }
     }
 
@@ -141,8 +141,7 @@ impl Store {
         layer: &StoredLayer,
         diff_id: Digest,
     ) -> Result<LayerDescriptor, Error> {
-        let fail = |reason: String| Error::StoredLayer {
-            layer: diff_id,
+        let fail = |reason: String| Error::Stored {
             path: self.root.clone(),
             source: io::Error::new(io::ErrorKind::InvalidData, reason),
         };
@@ -163,27 +162,20 @@ impl Store {
     }
 
     /// The layer's tar, put together as it is read.
-    pub(super) fn open_layer(
-        &self,
-        layer: &StoredLayer,
-        diff_id: Digest,
-    ) -> Result<TarSplit, Error> {
-        let fail = |path: PathBuf| {
-            move |source| Error::StoredLayer {
-                layer: diff_id,
-                path,
-                source,
-            }
+    pub(super) fn open_layer(&self, layer: &StoredLayer) -> Result<TarSplit, Error> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Stored { path, source }
         };
         let folder = self.root.join(format!("{}-layers", self.driver));
         let split = folder.join(format!("{}.tar-split.gz", layer.id));
-        let lines = File::open(&split).map_err(fail(split))?;
+        let lines = File::open(&split).map_err(fail(&split))?;
         let files = match self.driver.as_str() {
             "vfs" => self.root.join("vfs/dir").join(&layer.id),
             driver => self.root.join(driver).join(&layer.id).join("diff"),
         };
         let lines = flate2::bufread::MultiGzDecoder::new(BufReader::new(lines));
-        TarSplit::new(Box::new(lines), &files, diff_id).map_err(fail(files))
+        TarSplit::new(Box::new(lines), &files).map_err(fail(&files))
     }
 }
 
@@ -192,7 +184,7 @@ fn driver(place: &Place) -> Result<Option<String>, Error> {
     let has = |driver: &str| {
         let path = place.root.join(format!("{driver}-images"));
         path.try_exists()
-            .map_err(|source| Error::Read { path, source })
+            .map_err(|source| Error::Stored { path, source })
     };
     // overlay2 is overlay's other name.
     let named = place.driver.as_deref().map(|name| match name {
@@ -221,7 +213,7 @@ fn driver(place: &Place) -> Result<Option<String>, Error> {
 
 /// A JSON list; an empty one where there is no file yet.
 fn list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
-    let read = |source| Error::Read {
+    let read = |source| Error::Stored {
         path: path.to_owned(),
         source,
     };

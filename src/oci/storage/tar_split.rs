@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
 
-use super::{Digest, Error};
+use super::Error;
 
 /// A line may be this long: the writer cuts padding into segments of 1 MiB, and no header is
 /// longer.
@@ -41,7 +41,6 @@ pub struct TarSplit {
     lines: BufReader<Box<dyn Read + Send>>,
     root: OwnedFd,
     path: PathBuf,
-    diff_id: Digest,
     now: Now,
 }
 
@@ -59,17 +58,16 @@ enum Now {
 }
 
 impl TarSplit {
-    /// The tar of layer `diff_id`, its entries in `lines`, its files below `root`.
+    /// The tar whose entries are in `lines` and whose files are below `root`.
     ///
     /// # Errors
     /// When `root` is no folder that can be opened.
-    pub fn new(lines: Box<dyn Read + Send>, root: &Path, diff_id: Digest) -> io::Result<Self> {
+    pub fn new(lines: Box<dyn Read + Send>, root: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         Ok(Self {
             lines: BufReader::new(lines),
             root: rustix::fs::open(root, flags, Mode::empty())?,
             path: root.to_owned(),
-            diff_id,
             now: Now::Nothing,
         })
     }
@@ -77,8 +75,7 @@ impl TarSplit {
     fn error(&self, kind: io::ErrorKind, reason: &str) -> io::Error {
         io::Error::new(
             kind,
-            Error::StoredLayer {
-                layer: self.diff_id,
+            Error::Stored {
                 path: self.path.clone(),
                 source: io::Error::new(kind, reason),
             },
