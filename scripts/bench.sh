@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
   cat <<HELP
-Usage: scripts/bench.sh [--runs N] [--boot]
+Usage: scripts/bench.sh [--runs N] [--boot] [--registry]
 
 Builds the sample nginx Pod and prints, as medians of N rounds (default 5) whose commands take turns:
 
@@ -21,16 +21,21 @@ Builds the sample nginx Pod and prints, as medians of N rounds (default 5) whose
 
 Each line ends with the ratio and the bound it must hold; a bound that does not hold makes the exit code 1.
 
-  --runs N  rounds
-  --boot    also boots the tiny disk N times and prints the guest's boot stages
+  --runs N    rounds
+  --boot      also boots the tiny disk N times and prints the guest's boot stages
+  --registry  also measures images from Debian's registry on this machine:
+              pull    an empty cache, beside skopeo copy of the image to an OCI layout
+              shared  a build's layers from a shared cache, beside pulling and converting them
+              locked  requests of a locked build with a full cache
 HELP
 }
 
-runs=5 boot=0
+runs=5 boot=0 registry=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --runs) runs="${2:?--runs needs a number}"; shift ;;
     --boot) boot=1 ;;
+    --registry) registry=1 ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -168,6 +173,66 @@ measured 'disk of a tiny container' "$(mebibytes "$(stat -c %s "$work/tiny.raw")
 "$i2kit" inspect "$work/tiny.raw"
 init=$(find "$target/i2kit-init" -path '*/init/i2kit-init' -type f -printf '%s\n' | sort -n | tail -n 1)
 measured 'i2kit-init' "$(mebibytes "${init:?i2kit-init was not built}")" MiB 4
+
+# Debian's registry on a free port, in the work folder; its log tells requests.
+start_registry() {
+  need docker-registry skopeo openssl
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  cat >"$work/registry.yml" <<YAML
+version: 0.1
+log: {accesslog: {disabled: false}, level: error}
+storage: {filesystem: {rootdirectory: $work/registry}, delete: {enabled: true}}
+http: {addr: "127.0.0.1:$port"}
+YAML
+  docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+  server=$!
+  trap 'kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+  local tries=0
+  until curl -fsS "http://127.0.0.1:$port/v2/" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || fail "the registry does not answer: $(tail -n 3 "$work/registry.log")"
+    sleep 0.1
+  done
+  skopeo copy -q --dest-tls-verify=false "oci:$nginx:$(tag "$nginx")" "docker://127.0.0.1:$port/nginx:latest"
+}
+
+pull() { "$i2kit" pull -q --cache-dir "$work/pulled" "127.0.0.1:$port/nginx"; }
+skopeo_copy() { skopeo copy -q --src-tls-verify=false "docker://127.0.0.1:$port/nginx:latest" "oci:$work/skopeo:latest"; }
+shared() {
+  "$i2kit" pull -q --cache-dir "$work/shared" --cache-from "127.0.0.1:$port/cache" --cache-key "$work/cache.key" \
+    "127.0.0.1:$port/nginx"
+}
+
+bench_registry() {
+  start_registry
+  openssl genpkey -quiet -algorithm ed25519 -out "$work/cache.key" 2>/dev/null ||
+    openssl genpkey -algorithm ed25519 -out "$work/cache.key" 2>/dev/null
+  "$i2kit" pull -q --cache-dir "$work/pulled" --cache-to "127.0.0.1:$port/cache" --cache-key "$work/cache.key" \
+    "127.0.0.1:$port/nginx"
+  for round in $(seq "$runs"); do
+    say "registry, round $round of $runs"
+    rm -rf "$work/pulled" "$work/skopeo" "$work/shared"; sync -f "$work"
+    timed pull pull
+    sync -f "$work"
+    timed skopeo skopeo_copy
+    sync -f "$work"
+    timed shared shared
+    sync -f "$work"
+  done
+  printf '%-34s %10s  %10s  %7s\n' "nginx from a registry" i2kit other ratio
+  against 'pull + convert, skopeo copy' pull skopeo 1.5
+  against 'shared cache, pull + convert' shared pull 0.6
+  (cd "$work" && sed "s#image: nginx#image: 127.0.0.1:$port/nginx#" "$OLDPWD/$manifest" >locked.yaml &&
+    "$i2kit" lock -q -f locked.yaml --cache-dir "$work/pulled" &&
+    "$i2kit" build -q --locked -f locked.yaml --cache-dir "$work/pulled" -o locked.raw)
+  local before
+  before=$(grep -c 'HTTP/1.1' "$work/registry.log" || true)
+  (cd "$work" && "$i2kit" build -q --locked -f locked.yaml --cache-dir "$work/pulled" -o again.raw)
+  measured 'requests of a locked build' $(($(grep -c 'HTTP/1.1' "$work/registry.log" || true) - before)) '' 0
+  [ "$before" -gt 0 ] || fail 'the registry logs no requests: nothing was measured'
+}
+
+if [ "$registry" = 1 ]; then bench_registry; fi
 
 if [ "$boot" = 1 ]; then
   for _ in $(seq "$runs"); do

@@ -19,6 +19,7 @@ mod layer_packed;
 mod layers;
 mod manifest;
 mod oci;
+mod package;
 mod partitions;
 mod policy;
 mod readme;
