@@ -77,7 +77,7 @@ fn bad_input_is_told_and_leaves_nothing() {
     for (manifest, expected) in manifests {
         let bench = Bench::new();
         let disk = bench.path("disk.raw");
-        let output = bench.try_build(manifest, &disk, &[]);
+        let output = bench.try_build(manifest, &disk, &["--offline"]);
         told(&output, expected);
         assert!(!disk.exists());
     }

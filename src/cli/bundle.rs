@@ -43,7 +43,12 @@ pub fn bundle(arguments: &args::Bundle) -> Result<(), Error> {
     let manifests: Vec<&[u8]> = inputs.iter().map(|input| &*input.bytes).collect();
     for platform in &arguments.platform {
         let path = path_for(arguments, platform)?;
-        let images = Images::open(&arguments.images, &cache, platform)?;
+        let images = Images::open(
+            &arguments.images,
+            &cache,
+            platform,
+            arguments.progress.quiet,
+        )?;
         let names = pod.containers.iter().map(|one| one.image.as_str());
         let mut all: Vec<(String, Resolved)> = images.resolve(names)?.into_iter().collect();
         all.push((BASE_NAME.to_owned(), images.base()?));

@@ -72,8 +72,9 @@ impl<'a> Images<'a> {
         arguments: &'a ImageArgs,
         cache: &Cache,
         platform: &Platform,
+        quiet: bool,
     ) -> Result<Self, Error> {
-        let sources = sources(&arguments.registry, cache)?;
+        let sources = sources(&arguments.registry, cache, quiet)?;
         let lock = match (&arguments.bundle, arguments.locked) {
             (Some(bundle), _) => Some(super::bundle::lock(&sources, bundle)?),
             (None, true) => Some(read_lock(&arguments.lock)?),
@@ -94,6 +95,11 @@ impl<'a> Images<'a> {
     /// The lock that decides, if one does.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
+    }
+
+    /// True where no connection may be made.
+    pub fn is_offline(&self) -> bool {
+        self.arguments.offline
     }
 
     /// Opens sources, for whoever needs others than images.
@@ -243,7 +249,8 @@ impl<'a> Images<'a> {
         let found = found.map_err(wrong)?;
         let terms = Terms {
             pinned: place.pinned.or(found.digest),
-            offline: self.arguments.offline && found.is_remote,
+            is_remote: found.is_remote,
+            offline: self.arguments.offline,
         };
         let may_move = found.is_remote && terms.pinned.is_none();
         let full = place.reference.clone().unwrap_or(place.text);
@@ -283,7 +290,7 @@ fn in_bundle(bundle: &Path, manifest: Digest) -> String {
 
 /// Sources that unpack, where they must, into the cache's folder: it has room for the same layers
 /// converted, which a folder for temporary files in memory may not have.
-fn sources(arguments: &RegistryArgs, cache: &Cache) -> Result<Sources, Error> {
+fn sources(arguments: &RegistryArgs, cache: &Cache, quiet: bool) -> Result<Sources, Error> {
     let uid = rustix::process::getuid().as_raw();
     let environment = Environment::new(std::env::vars_os(), PathBuf::from("/"), uid);
     let mut settings = Settings::new(environment);
@@ -293,13 +300,18 @@ fn sources(arguments: &RegistryArgs, cache: &Cache) -> Result<Sources, Error> {
         .clone_from(&arguments.registry_hosts);
     settings.registry_ca.clone_from(&arguments.registry_ca);
     settings.plain_http.clone_from(&arguments.plain_http);
+    let tell = move |note: &str| {
+        if !quiet {
+            super::say(note);
+        }
+    };
     let scratch = Scratch {
         folder: cache.folder().to_owned(),
-        notice: Notice::new(super::say),
+        notice: Notice::new(tell),
         ..Scratch::default()
     };
-    Ok(Sources::new(settings, scratch, |note| {
-        super::say(&format!("note: {note}"))
+    Ok(Sources::new(settings, scratch, move |note| {
+        tell(&format!("note: {note}"));
     })?)
 }
 

@@ -32,7 +32,12 @@ pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
     let mut lock = Lock::default();
     let mut converted = BTreeMap::new();
     for platform in &arguments.platform {
-        let images = Images::open(&arguments.images, &cache, platform)?;
+        let images = Images::open(
+            &arguments.images,
+            &cache,
+            platform,
+            arguments.progress.quiet,
+        )?;
         let found = Found::look(&images, &names, platform)?;
         found.note(&mut lock, platform);
         converted.append(&mut found.converted(&cache, arguments)?);

@@ -59,7 +59,12 @@ pub enum Origin<'a> {
 pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
-    let finder = Images::open(&arguments.images, &cache, &arguments.platform)?;
+    let finder = Images::open(
+        &arguments.images,
+        &cache,
+        &arguments.platform,
+        arguments.progress.quiet,
+    )?;
     let (pod, manifest_digest) = pod(arguments, origin, &finder)?;
     let (base, images) = resolve(&finder, &pod)?;
     if !arguments.progress.quiet {

@@ -25,6 +25,12 @@ impl Shared {
     pub fn open(arguments: &CacheArgs, images: &Images<'_>) -> Result<Self, Error> {
         let (signing, verifying) = keys(arguments.cache_key.as_deref())?;
         let store = |reference: &String| {
+            if images.is_offline() && !reference.starts_with("oci:") {
+                return Err(Error::Argument {
+                    argument: reference.clone(),
+                    reason: "a shared cache in a registry, and --offline makes no connection",
+                });
+            }
             let store = images.sources().artifacts(reference);
             store.map_err(|source| Error::image(reference, source))
         };

@@ -46,7 +46,7 @@ struct LayerReport {
 /// `i2kit resolve`.
 pub fn resolve(arguments: &args::Resolve) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache_dir.as_deref())?)?;
-    let images = Images::open(&arguments.images, &cache, &arguments.platform)?;
+    let images = Images::open(&arguments.images, &cache, &arguments.platform, false)?;
     let names = names(
         &arguments.names,
         &arguments.files,
@@ -61,7 +61,12 @@ pub fn resolve(arguments: &args::Resolve) -> Result<(), Error> {
 /// `i2kit pull`.
 pub fn pull(arguments: &args::Pull) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache.cache_dir.as_deref())?)?;
-    let images = Images::open(&arguments.images, &cache, &arguments.platform)?;
+    let images = Images::open(
+        &arguments.images,
+        &cache,
+        &arguments.platform,
+        arguments.progress.quiet,
+    )?;
     let names = names(
         &arguments.names,
         &arguments.files,

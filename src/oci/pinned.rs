@@ -17,7 +17,9 @@ use crate::cache::Cache;
 pub struct Terms {
     /// The manifest, or the index that leads to it, that the image must be of.
     pub pinned: Option<Digest>,
-    /// The source is not to be asked: it lies across a network.
+    /// The source lies across a network.
+    pub is_remote: bool,
+    /// No source across a network is to be asked.
     pub offline: bool,
 }
 
@@ -66,11 +68,15 @@ impl PinnedSource {
         self.cached(digest, platform)
     }
 
-    /// Keeps the documents, and what the reference was; a cache that takes nothing hinders no build.
+    /// Keeps the documents, and what a reference across a network was; a cache that takes nothing
+    /// hinders no build.
     fn remember(&self, image: &Image, platform: &Platform) {
         let documents = [&image.manifest, &image.config_document];
         for document in documents.into_iter().chain(&image.index) {
             let _ = self.cache.keep_document(&document.bytes);
+        }
+        if !self.terms.is_remote {
+            return;
         }
         let top = image.index.as_ref().unwrap_or(&image.manifest);
         let (key, digest) = (self.memory(platform), top.digest.to_string());
@@ -95,7 +101,7 @@ impl Source for PinnedSource {
         if let Some(image) = known {
             return Ok(image);
         }
-        if self.terms.offline {
+        if self.terms.forbid_asking() {
             let seen = self
                 .remembered(platform)
                 .filter(|image| self.terms.allow(image));
@@ -118,7 +124,7 @@ impl Source for PinnedSource {
     }
 
     fn open(&self, layer: &LayerDescriptor) -> io::Result<Box<dyn Read + Send>> {
-        if self.terms.offline {
+        if self.terms.forbid_asking() {
             return Err(io::Error::other(self.offline()));
         }
         self.inner.open(layer)
@@ -126,6 +132,10 @@ impl Source for PinnedSource {
 }
 
 impl Terms {
+    fn forbid_asking(&self) -> bool {
+        self.offline && self.is_remote
+    }
+
     fn allow(&self, image: &Image) -> bool {
         self.pinned.is_none_or(|pinned| {
             let index = image.index.as_ref().map(|index| index.digest);

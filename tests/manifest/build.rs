@@ -113,12 +113,12 @@ fn the_pod_is_taken_from_several_files_and_standard_input() {
     let both = format!("{a}---\n{b}");
     let base = samples::base();
     let said = |files: &[(&str, &str)], input: &str, arguments: &[&str]| {
-        let more = [arguments, &["--base", &base]].concat();
+        let more = [arguments, &["--offline", "--base", &base]].concat();
         said(files, input, &more)
     };
     let taken = |name: &str| {
         format!(
-            "error: find image \"image-of-{name}\": not given\nhint: say where it is with --image image-of-{name}=oci:DIR[:TAG]"
+            "error: image image-of-{name}: find docker.io/library/image-of-{name}:latest: not in the cache, and no connection may be made\nhint: pull it while there is a network (i2kit pull), take it from a bundle (--bundle), or say where it is (--image NAME=oci:DIR)"
         )
     };
     assert_eq!(said(&[("a", &a)], "", &["-f", "a"]), taken("a"));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, refused};
 use crate::support::output_of;
 use crate::support::registry::{Fault, Rule};
 use crate::support::small::succeeded;
@@ -204,6 +204,14 @@ fn a_shared_cache_that_does_not_answer_stops_no_build() {
         text.contains("403") && text.contains("converting it"),
         "{text}"
     );
+    // Offline it is not even asked.
+    fleet.registry.forget();
+    let offline = ["--offline", "--cache-from", &cache, "-o", "z.raw"];
+    refused(
+        &mut build(&fleet, "one", &offline),
+        &["--offline makes no connection"],
+    );
+    assert_eq!(fleet.registry.seen().len(), 0);
     // Where it is asked to put something, it is told.
     let output = build(&fleet, "one", &["--cache-to", &cache, "-o", "y.raw"])
         .output()
