@@ -89,6 +89,13 @@ mod tests {
         assert_eq!(expand("$(A)$(A)", 19, value_of), None);
         assert_eq!(expand("$(A)$(A)a", 20, value_of), None);
         assert_eq!(expand("012345678901234567890", 20, value_of), None);
-        assert_eq!(expand(&"$(A)".repeat(1 << 20), 20, value_of), None);
+        // Nothing is looked up that there is no room for.
+        let asked = std::cell::Cell::new(0);
+        let counting = |_: &str| {
+            asked.set(asked.get() + 1);
+            Some("0123456789")
+        };
+        assert_eq!(expand(&"$(A)".repeat(1000), 20, counting), None);
+        assert_eq!(asked.get(), 3);
     }
 }

@@ -193,78 +193,87 @@ fn the_images_env_and_the_defaults() {
     );
 }
 
-/// Variables made of variables, and more than `execve` takes.
+const TOO_LONG: &str = "has more than 131071 bytes, the most Linux takes";
+const TOO_MUCH: &str =
+    "container c: arguments and variables have more than 2097152 bytes, the most Linux takes";
+
+fn refused(fields: &str) -> String {
+    one(fields, &json!({"Cmd": ["x"]})).unwrap_err()
+}
+
+/// Variables of which each is ten times as long as the one before, from A0 with ten bytes; then
+/// more fields.
+fn grown(levels: usize, more: &str) -> String {
+    let mut env = "env:\n- {name: A0, value: \"0123456789\"}\n".to_owned();
+    for i in 1..levels {
+        let value = format!("$(A{})", i - 1).repeat(10);
+        env += &format!("- {{name: A{i}, value: \"{value}\"}}\n");
+    }
+    env + more
+}
+
 #[test]
-fn expansion_is_bounded() {
+fn arguments_and_variables_are_no_longer_than_linux_takes() {
     let config = json!({"Cmd": ["x"]});
-    let grown = |levels: usize, last: &str| {
-        let env: String = (1..levels)
-            .map(|i| {
-                format!(
-                    "\n- {{name: A{i}, value: \"{}\"}}",
-                    format!("$(A{})", i - 1).repeat(10)
-                )
-            })
-            .collect();
-        format!("env:\n- {{name: A0, value: 0123456789}}{env}\n{last}")
-            .replace("value: 0123456789", "value: \"0123456789\"")
-    };
     let got = one(&grown(4, "args: [\"$(A3)\"]"), &config).unwrap();
-    assert_eq!(got.args.len(), 1);
-    assert_eq!(got.args[0].len(), 10_000);
-    let too_long = "has more than 131071 bytes, the most Linux takes";
-    let refused = |fields: &str| one(fields, &config).unwrap_err();
+    assert_eq!((got.args.len(), got.args[0].len()), (1, 10_000));
     assert_eq!(
         refused(&grown(30, "")),
-        format!("container c: variable A5 {too_long}")
+        format!("container c: variable A5 {TOO_LONG}")
     );
-    let twice = format!("args: [a, \"{}\"]", "$(A4)$(A4)");
-    assert_eq!(
-        refused(&grown(5, &twice)),
-        format!("container c: args[1] {too_long}")
-    );
-    let twice = format!("command: [\"{}\"]", "$(A4)$(A4)");
-    assert_eq!(
-        refused(&grown(5, &twice)),
-        format!("container c: command[0] {too_long}")
-    );
-    let too_much =
-        "container c: arguments and variables have more than 2097152 bytes, the most Linux takes";
-    let many = format!("args: [{}]", "\"$(A4)\", ".repeat(10_000));
-    assert_eq!(refused(&grown(5, &many)), too_much);
+    let twice = "[a, \"$(A4)$(A4)\"]";
+    for field in ["command", "args"] {
+        assert_eq!(
+            refused(&grown(5, &format!("{field}: {twice}"))),
+            format!("container c: {field}[1] {TOO_LONG}")
+        );
+    }
     let many: String = (0..3_000)
         .map(|i| format!("{{name: B{i}, value: {}}}, ", "x".repeat(1_000)))
         .collect();
-    assert_eq!(refused(&format!("env: [{many}]")), too_much);
+    assert_eq!(refused(&format!("env: [{many}]")), TOO_MUCH);
     // The longest string that Linux takes, to the byte; its NUL comes besides.
     let just = |len: usize| {
-        format!(
-            "args: [{}]\nenv: [{{name: A, value: {}}}]",
-            "x".repeat(len),
-            "x".repeat(len - 2)
-        )
+        let (arg, value) = ("x".repeat(len), "x".repeat(len - 2));
+        format!("args: [{arg}]\nenv: [{{name: A, value: {value}}}]")
     };
     assert!(one(&just(131_071), &config).is_ok());
     assert_eq!(
         refused(&just(131_072)),
-        format!("container c: variable A {too_long}")
+        format!("container c: variable A {TOO_LONG}")
     );
-    assert!(
+    let linux = |len: usize| {
         std::process::Command::new("true")
-            .arg("x".repeat(131_071))
+            .arg("x".repeat(len))
             .status()
-            .is_ok()
-    );
-    assert!(
-        std::process::Command::new("true")
-            .arg("x".repeat(131_072))
-            .status()
-            .is_err()
-    );
+    };
+    assert!(linux(131_071).is_ok() && linux(131_072).is_err());
     // The image's count, too.
-    let image =
-        json!({"Cmd": ["x".repeat(1 << 20)], "Env": [format!("A={}", "x".repeat(1 << 20))]});
-    assert_eq!(one("", &image).unwrap_err(), too_much);
+    let long = "x".repeat(1 << 20);
+    let image = json!({"Cmd": [long], "Env": [format!("A={long}")]});
+    assert_eq!(one("", &image).unwrap_err(), TOO_MUCH);
+}
+
+/// The most memory that this process ever had, in bytes.
+fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<usize>().unwrap() << 10
+}
+
+/// 500 MB each, were they made whole.
+#[test]
+fn expansion_takes_little_memory() {
+    let before = peak_memory();
+    let args = format!("args: [{}]", "\"$(A4)\", ".repeat(5_000));
+    assert_eq!(refused(&grown(5, &args)), TOO_MUCH);
+    let vars: String = (0..5_000)
+        .map(|i| format!("- {{name: B{i}, value: $(A4)}}\n"))
+        .collect();
+    assert_eq!(refused(&grown(5, &vars)), TOO_MUCH);
+    let grown = peak_memory() - before;
+    assert!(grown < 100 << 20, "{grown} bytes");
 }
 
 #[test]
