@@ -476,3 +476,77 @@ fn a_service_that_is_busy_is_asked_again() {
     let error = ask(&machine, HOST).unwrap_err().to_string();
     assert!(error.contains("ask http://127.0.0.1:1: "), "{error}");
 }
+
+/// The services of a machine with keys.
+fn machine_with_keys(aws: &Aws) -> Machine {
+    let mut machine = machine(aws);
+    machine
+        .set("AWS_ACCESS_KEY_ID", "ENV")
+        .set("AWS_SECRET_ACCESS_KEY", "s");
+    machine
+}
+
+#[test]
+fn services_have_tls_by_an_authority_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let aws = Aws::with_tls(folder.path(), |_| token(AUTH));
+    let mut machine = machine_with_keys(&aws);
+    let error = ask(&machine, HOST).unwrap_err().to_string();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    let ca = folder.path().join("ca.pem");
+    let mut settings = machine.settings();
+    settings.registry_ca = vec![ca.clone()];
+    let keyring = Keyring::new(&Registries::load(settings).unwrap());
+    let found = keyring.credential(HOST, "x").unwrap();
+    assert_eq!(reveal(found), "AWS:password");
+    machine.set("AWS_CA_BUNDLE", &ca);
+    assert_eq!(log_in(&machine, &aws).len(), 2);
+    fs::write(&ca, "no PEM").unwrap();
+    let error = ask(&machine, HOST).unwrap_err().to_string();
+    assert!(error.ends_with("ca.pem: no certificate in it"), "{error}");
+    fs::remove_file(ca).unwrap();
+    let error = ask(&machine, HOST).unwrap_err().to_string();
+    assert!(
+        error.contains("connect to AWS: read ") && error.contains("ca.pem: No such"),
+        "{error}"
+    );
+}
+
+#[test]
+fn services_are_reached_through_a_proxy_and_the_machine_is_not() {
+    // It refuses everything.
+    let proxy = Aws::new(|_| (403, String::new()));
+    let aws = amazon();
+    let mut machine = machine_with_keys(&aws);
+    let login = proxy.origin.replace("http://", "http://me:secret@");
+    machine.set("HTTPS_PROXY", &login).set("http_proxy", &login);
+    assert_eq!(log_in(&machine, &aws).len(), 1);
+    assert!(proxy.asked().is_empty());
+    for (url, what) in [
+        ("", "CONNECT api.ecr.eu-central-1.amazonaws.com:443"),
+        ("http://ecr.invalid", "CONNECT ecr.invalid:80"),
+    ] {
+        machine.set("AWS_ENDPOINT_URL", url);
+        let error = ask(&machine, HOST).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+        let asked = proxy.asked();
+        assert_eq!(asked[0].what, what);
+        assert!(
+            asked[0].headers.contains_key("proxy-authorization"),
+            "{asked:?}"
+        );
+    }
+    for exceptions in ["invalid", "x, ecr.invalid", ".invalid", "*"] {
+        machine.set("NO_PROXY", exceptions);
+        let error = ask(&machine, HOST).unwrap_err().to_string();
+        assert!(error.contains("ask http://ecr.invalid: "), "{error}");
+        assert!(proxy.asked().is_empty(), "{exceptions}");
+    }
+    machine
+        .set("NO_PROXY", "")
+        .set("http_proxy", "me:secret@:x");
+    let error = ask(&machine, HOST).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("the proxy's URL"), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+}

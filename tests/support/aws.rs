@@ -3,8 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::output_of;
 
 /// A request: `POST /`, headers by lower-case names, body.
 #[derive(Clone, Debug)]
@@ -52,15 +59,38 @@ pub struct Aws {
 impl Aws {
     /// Answers with `answer`.
     pub fn new(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::start(None, Box::new(answer))
+    }
+
+    /// The same with TLS, as `localhost`; its authority is `ca.pem` in `folder`.
+    pub fn with_tls(
+        folder: &Path,
+        answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(Arc::new(tls(folder))), Box::new(answer))
+    }
+
+    fn start(tls: Option<Arc<ServerConfig>>, answer: Box<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let origin = match &tls {
+            Some(_) => format!("https://localhost:{port}"),
+            None => format!("http://127.0.0.1:{port}"),
+        };
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let answer: Arc<Answer> = Arc::new(answer);
+        let answer: Arc<Answer> = answer.into();
         let seen = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                std::thread::spawn(move || serve(&stream.unwrap(), &*answer, &seen));
+                let stream = stream.unwrap();
+                let (answer, seen, tls) = (Arc::clone(&answer), Arc::clone(&seen), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &*answer, &seen),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(connection, stream), &*answer, &seen);
+                    }
+                });
             }
         });
         Self { origin, asked }
@@ -72,14 +102,50 @@ impl Aws {
     }
 }
 
-fn serve(stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<Asked>>) {
+fn tls(folder: &Path) -> ServerConfig {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let (ca, ca_key, key) = (at("ca.pem"), at("ca.key"), at("key.pem"));
+    let (request, leaf, extensions) = (at("request"), at("leaf.pem"), at("extensions"));
+    let new = ["req", "-newkey", "rsa:2048", "-nodes", "-subj"];
+    let arguments = [
+        "/CN=authority",
+        "-x509",
+        "-days",
+        "1",
+        "-keyout",
+        &ca_key,
+        "-out",
+        &ca,
+    ];
+    output_of("openssl", &[&new[..], &arguments].concat());
+    let arguments = ["/CN=localhost", "-keyout", &key, "-out", &request];
+    output_of("openssl", &[&new[..], &arguments].concat());
+    std::fs::write(&extensions, "subjectAltName=DNS:localhost\n").unwrap();
+    let sign = ["x509", "-req", "-days", "1", "-in", &request, "-CA", &ca];
+    let arguments = ["-CAkey", &ca_key, "-extfile", &extensions, "-out", &leaf];
+    output_of("openssl", &[&sign[..], &arguments].concat());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let leaf = CertificateDer::from_pem_file(leaf).unwrap();
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf], PrivateKeyDer::from_pem_file(key).unwrap())
+        .unwrap()
+}
+
+/// One request of one connection; one that ends before is none.
+fn serve(stream: impl Read + Write, answer: &Answer, seen: &Mutex<Vec<Asked>>) {
     let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        let _ = reader.read_line(&mut line);
         line.trim_end().to_owned()
     };
     let what = line();
+    if what.is_empty() {
+        return;
+    }
     let mut headers = BTreeMap::new();
     while let Some((name, value)) = line().split_once(": ") {
         headers.insert(name.to_lowercase(), value.to_owned());
@@ -98,7 +164,8 @@ fn serve(stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<Asked>>) {
     seen.lock().unwrap().push(asked);
     let len = body.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n");
-    let _ = (&*stream).write_all((head + &body).as_bytes());
+    let _ = reader.get_mut().write_all((head + &body).as_bytes());
+    let _ = reader.get_mut().flush();
 }
 
 /// What `GetAuthorizationToken` of a private registry answers; `auth` is Base64.

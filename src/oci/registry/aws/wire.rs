@@ -22,6 +22,8 @@ const MACHINE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 #[derive(Debug)]
 pub(in crate::oci::registry) struct Wire {
     service: Agent,
+    /// For a service of the user's that has no TLS.
+    plain: Agent,
     machine: Agent,
 }
 
@@ -48,7 +50,8 @@ impl Wire {
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
         Ok(Self {
-            service: agent(&tls, SERVICE, proxy(environment)?),
+            service: agent(&tls, SERVICE, proxy(environment, "HTTPS_PROXY")?),
+            plain: agent(&tls, SERVICE, proxy(environment, "HTTP_PROXY")?),
             machine: agent(&tls, MACHINE, None),
         })
     }
@@ -64,7 +67,8 @@ impl Http for Wire {
         let body = request.body.as_bytes();
         let all = head.body(body).map_err(|error| error.to_string())?;
         let agent = match request.reach {
-            Reach::Service => &self.service,
+            Reach::Service if request.origin.starts_with("https:") => &self.service,
+            Reach::Service => &self.plain,
             Reach::Machine => &self.machine,
         };
         let mut answer = agent.run(all).map_err(|error| error.to_string())?;
@@ -90,13 +94,13 @@ fn agent(tls: &TlsConfig, [connect, all]: [Duration; 2], proxy: Option<Proxy>) -
         .new_agent()
 }
 
-/// The way out to services, all of which have TLS unless the user names one that hasn't.
-fn proxy(environment: &Environment) -> Result<Option<Proxy>, String> {
+/// The way out that `name` or `ALL_PROXY` says, in upper or lower case.
+fn proxy(environment: &Environment, name: &str) -> Result<Option<Proxy>, String> {
     let text = |name: &str| {
         let lower = name.to_ascii_lowercase();
         environment.text(name).or_else(|| environment.text(&lower))
     };
-    let Some(url) = text("HTTPS_PROXY").or_else(|| text("ALL_PROXY")) else {
+    let Some(url) = text(name).or_else(|| text("ALL_PROXY")) else {
         return Ok(None);
     };
     // It may hold a login, and is not shown.
@@ -111,8 +115,8 @@ fn proxy(environment: &Environment) -> Result<Option<Proxy>, String> {
     if let Some(password) = all.password() {
         builder = builder.password(password);
     }
-    for entry in text("NO_PROXY").unwrap_or_default().split([',', ' ']) {
-        let entry = entry.trim();
+    let exceptions = text("NO_PROXY").unwrap_or_default().split([',', ' ']);
+    for entry in exceptions.chain(["localhost", "127.0.0.1", "[::1]"]) {
         if entry.is_empty() {
             continue;
         }
@@ -133,6 +137,9 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
         if let PemItem::Certificate(one) = item.map_err(|_| bad("not PEM"))? {
             out.push(one);
         }
+    }
+    if out.is_empty() {
+        return Err(bad("no certificate in it"));
     }
     Ok(out)
 }
