@@ -27,6 +27,7 @@ Each line ends with the ratio and the bound it must hold; a bound that does not 
               pull    an empty cache, beside skopeo copy of the image to an OCI layout
               shared  a build's layers from a shared cache, beside pulling and converting them
               locked  requests of a locked build with a full cache
+              layers  an image of 20 layers of 100 MB: how busy the cores are, and memory
 HELP
 }
 
@@ -232,7 +233,54 @@ bench_registry() {
   [ "$before" -gt 0 ] || fail 'the registry logs no requests: nothing was measured'
 }
 
-if [ "$registry" = 1 ]; then bench_registry; fi
+# An image of 20 layers of 100 MB: files of the sample's root, in another order and folder in each.
+many_layers() {
+  umoci unpack --image "$nginx:$(tag "$nginx")" "$work/root" >/dev/null 2>&1
+  find "$work/root/rootfs" -type f -size +0 -size -16M -printf '%P\n' | sort >"$work/files"
+  umoci init --layout "$work/many"
+  umoci new --image "$work/many:latest"
+  local layer
+  for layer in $(seq 20); do
+    python3 - "$work/root/rootfs" "$work/files" "$layer" <<'PYTHON' >"$work/layer"
+import os, sys, tarfile
+root, names, layer = sys.argv[1], open(sys.argv[2]).read().splitlines(), int(sys.argv[3])
+left, at = 100_000_000, layer * len(names) // 20
+with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as out:
+    while left > 0:
+        name = names[at % len(names)]
+        item = tarfile.TarInfo(f"layer{layer}/{at}/{os.path.basename(name)}")
+        item.size = min(left, os.path.getsize(f"{root}/{name}"))
+        with open(f"{root}/{name}", "rb") as data:
+            out.addfile(item, data)
+        left, at = left - item.size, at + 1
+PYTHON
+    umoci raw add-layer --image "$work/many:latest" "$work/layer" >/dev/null 2>&1
+  done
+  rm -rf "$work/root" "$work/layer"
+  skopeo copy -q --dest-tls-verify=false "oci:$work/many:latest" "docker://127.0.0.1:$port/many:latest"
+}
+
+# Hundredths of a second that all processes together kept the cores busy.
+busy() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }
+
+bench_layers() {
+  many_layers
+  local start before round
+  for round in $(seq "$runs"); do
+    say "20 layers, round $round of $runs"
+    rm -rf "$work/pulled"; sync -f "$work"
+    before=$(busy) start=$(date +%s%N)
+    /usr/bin/time -f %M -o "$work/memory" "$i2kit" pull -q --cache-dir "$work/pulled" "127.0.0.1:$port/many"
+    awk -v ns=$(($(date +%s%N) - start)) -v busy=$(($(busy) - before)) -v cores="$(nproc)" \
+      'BEGIN { wall = ns / 1e9; print wall / (busy / 100 / cores) }' >>"$work/times/spread"
+    awk '{ print $1 / 1024 }' "$work/memory" >>"$work/times/held"
+  done
+  measured '20 layers: wall / (CPU / cores)' "$(median spread)" x 1.15
+  measured '20 layers: cores idle' "$(awk -v spread="$(median spread)" 'BEGIN { print 100 - 100 / spread }')" % 15
+  measured '20 layers: most memory' "$(median held)" MiB 250
+}
+
+if [ "$registry" = 1 ]; then bench_registry; bench_layers; fi
 
 if [ "$boot" = 1 ]; then
   for _ in $(seq "$runs"); do

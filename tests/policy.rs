@@ -2,7 +2,7 @@
 
 mod contents;
 mod cosign;
-mod signer;
+pub mod signer;
 mod skopeo;
 mod verdicts;
 

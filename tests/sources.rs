@@ -1,6 +1,7 @@
 //! Tests: images on the command line: pulled, resolved, locked, bundled, shared.
 
 mod bundles;
-mod fleet;
+pub mod fleet;
 mod locks;
+mod secrets;
 mod sharing;

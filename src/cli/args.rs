@@ -14,7 +14,7 @@ use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
-pub use sources::{Bundle, Lock, Pull, Resolve};
+pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 
 /// One Kubernetes Pod, one immutable virtual machine.
 ///

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::args::{self, FileArgs, ImageArgs};
+use super::args::{self, Wanted};
 use super::error::Error;
 use super::images::{Images, Resolved};
 use super::plan;
@@ -46,34 +46,19 @@ struct LayerReport {
 /// `i2kit resolve`.
 pub fn resolve(arguments: &args::Resolve) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache_dir.as_deref())?)?;
-    let images = Images::open(&arguments.images, &cache, &arguments.platform, false)?;
-    let names = names(
-        &arguments.names,
-        &arguments.files,
-        &arguments.images,
-        &images,
-    )?;
-    let found = images.resolve(names.iter().map(String::as_str))?;
-    let reports = reports(&found, &arguments.platform);
+    let wanted = &arguments.wanted;
+    let images = Images::open(&wanted.images, &cache, &wanted.platform, false)?;
+    let found = find(wanted, &images)?;
+    let reports = reports(&found, &wanted.platform);
     print(&reports, arguments.json)
 }
 
 /// `i2kit pull`.
 pub fn pull(arguments: &args::Pull) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache.cache_dir.as_deref())?)?;
-    let images = Images::open(
-        &arguments.images,
-        &cache,
-        &arguments.platform,
-        arguments.progress.quiet,
-    )?;
-    let names = names(
-        &arguments.names,
-        &arguments.files,
-        &arguments.images,
-        &images,
-    )?;
-    let found = images.resolve(names.iter().map(String::as_str))?;
+    let (wanted, quiet) = (&arguments.wanted, arguments.progress.quiet);
+    let images = Images::open(&wanted.images, &cache, &wanted.platform, quiet)?;
+    let found = find(wanted, &images)?;
     let requests: Vec<_> = found.values().flat_map(Resolved::requests).collect();
     let progress = Terminal::new(arguments.progress);
     let options = plan::convert_options(&arguments.cache);
@@ -82,38 +67,29 @@ pub fn pull(arguments: &args::Pull) -> Result<(), Error> {
     let from = shared.source();
     let layers = pipeline::convert(&cache, &requests, &options, jobs, from, &progress)?;
     progress.clear();
-    let mut reports = reports(&found, &arguments.platform);
+    let mut reports = reports(&found, &wanted.platform);
     for layer in reports.iter_mut().flat_map(|report| &mut report.layers) {
         let converted = layer.diff_id.parse().ok().and_then(|id| layers.get(&id));
         layer.from = converted.map(|layer| layer.origin.name());
     }
     shared.put(layers.values())?;
     drop(layers);
-    super::cache::after(
-        &cache,
-        arguments.cache.cache_max_size,
-        arguments.progress.quiet,
-    );
-    if arguments.json || !arguments.progress.quiet {
+    super::cache::after(&cache, arguments.cache.cache_max_size, quiet);
+    if arguments.json || !quiet {
         print(&reports, arguments.json)?;
     }
     Ok(())
 }
 
-/// The names on the command line and those in the manifests.
-fn names(
-    given: &[String],
-    files: &FileArgs,
-    arguments: &ImageArgs,
-    images: &Images<'_>,
-) -> Result<Vec<String>, Error> {
-    let mut names = given.to_vec();
-    if !files.files.is_empty() || arguments.bundle.is_some() {
-        let inputs = plan::inputs_or_bundled(files, arguments, images)?;
-        let (pod, _) = plan::pod_of(&inputs, files.name.as_deref(), true)?;
+/// The images named on the command line and those in the manifests.
+fn find(wanted: &Wanted, images: &Images<'_>) -> Result<BTreeMap<String, Resolved>, Error> {
+    let mut names = wanted.names.clone();
+    if !wanted.files.files.is_empty() || wanted.images.bundle.is_some() {
+        let inputs = plan::inputs_or_bundled(&wanted.files, &wanted.images, images)?;
+        let (pod, _) = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
         names.extend(pod.containers.into_iter().map(|one| one.image));
     }
-    Ok(names)
+    images.resolve(names.iter().map(String::as_str))
 }
 
 fn reports(found: &BTreeMap<String, Resolved>, platform: &Platform) -> Vec<Report> {

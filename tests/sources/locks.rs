@@ -1,8 +1,12 @@
 //! Locks, and builds that ask nobody.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::fleet::{Fleet, refused, without_network};
+use crate::policy::signer::{Pair, SIMPLE_SIGNING, payload, tag};
 use crate::support::small::succeeded;
 
 #[test]
@@ -157,6 +161,32 @@ fn a_lock_of_three_images_takes_two_requests_each() {
     assert_eq!(paths.len(), 6, "{paths:?}");
 }
 
+/// Three images from a registry that wants tokens: one trip to be told so, one for a token, then
+/// manifest and config of all at once.
+#[test]
+fn a_lock_of_three_images_takes_few_trips_one_after_another() {
+    let fleet = Fleet::new();
+    for name in ["a", "b", "c"] {
+        fleet.registry.load(&fleet.path("image"), name);
+    }
+    let names = ["a", "b", "c"].map(|name| format!("{}/{name}", fleet.registry.host()));
+    let manifest = fleet.manifest(&names);
+    let locked = |machine: &str| {
+        let mut lock = fleet.with_base(machine, "lock");
+        lock.arg("-f").arg(&manifest);
+        let begun = Instant::now();
+        succeeded(&lock.output().unwrap());
+        begun.elapsed()
+    };
+    let at_hand = locked("near");
+    // Long against whatever else this machine does meanwhile.
+    let trip = Duration::from_millis(800);
+    fleet.registry.set_latency(trip);
+    let far = locked("far").saturating_sub(at_hand);
+    assert!(far >= trip * 2, "the latency is felt: {far:?}");
+    assert!(far < trip * 3, "two trips, not {far:?}");
+}
+
 #[test]
 fn resolve_tells_people_and_scripts() {
     let fleet = Fleet::new();
@@ -225,4 +255,83 @@ fn a_policy_decides_before_anything_is_asked_for() {
     resolve.arg(fleet.image()).arg("--policy").arg(&policy);
     refused(&mut resolve, &[&fleet.image(), "transports.docker"]);
     assert_eq!(fleet.registry.seen().len(), 0);
+}
+
+#[test]
+fn a_lock_says_by_which_rule_and_key_an_image_was_accepted() {
+    let fleet = Fleet::new();
+    let pair = Pair::p256();
+    let manifest = fleet.manifest(&[fleet.image()]);
+    let mut resolve = fleet.machine("one", "resolve");
+    let json = succeeded(&resolve.arg(fleet.image()).arg("--json").output().unwrap());
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let digest = json[0]["manifest"].as_str().unwrap();
+    let policy = fleet.path("policy.json");
+    let text = json!({
+        "default": [{"type": "reject"}],
+        "transports": {
+            "docker": {fleet.registry.host(): [{
+                "type": "sigstoreSigned",
+                "keyPath": pair.public(),
+                "signedIdentity": {"type": "matchRepository"},
+            }]},
+            "oci": {"": [{"type": "insecureAcceptAnything"}]},
+        },
+    });
+    fs::write(&policy, text.to_string()).unwrap();
+    let mut lock = fleet.with_base("one", "lock");
+    lock.arg("-f").arg(&manifest).arg("--policy").arg(&policy);
+    refused(&mut lock, &[&fleet.image(), &pair.fingerprint()]);
+    assert!(!fleet.path("one/i2kit.lock").exists());
+
+    let name = format!("{}/app/web", fleet.registry.host());
+    let payload = payload(&name, digest);
+    let blob = json!({
+        "mediaType": SIMPLE_SIGNING,
+        "digest": fleet.registry.put_blob(payload.clone()),
+        "size": payload.len(),
+        "annotations": {"dev.cosignproject.cosign/signature": pair.sign_base64(payload.as_bytes())},
+    });
+    let config = json!({
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": fleet.registry.put_blob("{}"),
+        "size": 2,
+    });
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let signature =
+        json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [blob]});
+    let bytes = signature.to_string();
+    fleet
+        .registry
+        .put_manifest("app/web", &tag(digest), kind, bytes.as_bytes());
+    succeeded(&lock.output().unwrap());
+    let text = fs::read_to_string(fleet.path("one/i2kit.lock")).unwrap();
+    assert!(text.contains(&pair.fingerprint()), "{text}");
+    assert!(text.contains("transports.docker"), "{text}");
+
+    // A locked build asks the policy again: a lock is no way round it.
+    let mut build = fleet.with_base("one", "build");
+    build
+        .args(["--locked", "-f"])
+        .arg(&manifest)
+        .arg("--policy")
+        .arg(&policy);
+    fleet.built(build);
+    let other = Pair::p256();
+    fs::write(&policy, text_with(&policy, &pair, &other)).unwrap();
+    let mut build = fleet.with_base("one", "build");
+    build
+        .args(["--locked", "-f"])
+        .arg(&manifest)
+        .arg("--policy")
+        .arg(&policy);
+    build.arg("-o").arg(fleet.path("disk.raw"));
+    refused(&mut build, &[&other.fingerprint()]);
+}
+
+/// The policy with another key.
+fn text_with(policy: &std::path::Path, pair: &Pair, other: &Pair) -> String {
+    fs::read_to_string(policy)
+        .unwrap()
+        .replace(&pair.public(), &other.public())
 }

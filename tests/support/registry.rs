@@ -135,6 +135,8 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
     auth: Mutex<Auth>,
+    /// What every answer waits.
+    latency: Mutex<Duration>,
     tokens: Arc<Tokens>,
     has_referrers: AtomicBool,
     active: AtomicUsize,
@@ -165,6 +167,7 @@ impl Registry {
             rules: Mutex::default(),
             seen: Mutex::default(),
             auth: Mutex::default(),
+            latency: Mutex::default(),
             tokens,
             has_referrers: AtomicBool::new(true),
             active: AtomicUsize::new(0),
@@ -204,6 +207,11 @@ impl Registry {
 
     pub fn set_auth(&self, auth: Auth) {
         *self.shared.auth.lock().unwrap() = auth;
+    }
+
+    /// As if it were so far away.
+    pub fn set_latency(&self, latency: Duration) {
+        *self.shared.latency.lock().unwrap() = latency;
     }
 
     pub fn without_referrers(&self) {
@@ -338,6 +346,8 @@ impl Shared {
         };
         // Before the answer, since the client may look at once when it has that.
         let index = self.remember(&request, response.status);
+        let latency = *self.latency.lock().unwrap();
+        std::thread::sleep(latency);
         let mut sending = Sending {
             is_head: request.method == "HEAD",
             is_over: &|| self.is_over(),

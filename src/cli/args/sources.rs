@@ -7,9 +7,9 @@ use clap::Args;
 use super::{CacheArgs, FileArgs, ImageArgs, ProgressArgs, platform};
 use crate::oci::Platform;
 
-/// `i2kit pull`.
+/// Images by name and from manifests.
 #[derive(Debug, Args)]
-pub struct Pull {
+pub struct Wanted {
     /// Images by name (nginx:1.27) or TRANSPORT:REFERENCE
     #[arg(value_name = "IMAGE", required_unless_present_any = ["files", "bundle"])]
     pub names: Vec<String>,
@@ -19,12 +19,20 @@ pub struct Pull {
     /// What the images are for
     #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
     pub platform: Platform,
-    /// Print what was pulled as JSON
-    #[arg(long)]
-    pub json: bool,
     /// Where images come from.
     #[command(flatten)]
     pub images: ImageArgs,
+}
+
+/// `i2kit pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Which images.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Print what was pulled as JSON
+    #[arg(long)]
+    pub json: bool,
     /// Where they are kept.
     #[command(flatten)]
     pub cache: CacheArgs,
@@ -36,21 +44,12 @@ pub struct Pull {
 /// `i2kit resolve`.
 #[derive(Debug, Args)]
 pub struct Resolve {
-    /// Images by name (nginx:1.27) or TRANSPORT:REFERENCE
-    #[arg(value_name = "IMAGE", required_unless_present_any = ["files", "bundle"])]
-    pub names: Vec<String>,
-    /// Manifests whose images are meant.
+    /// Which images.
     #[command(flatten)]
-    pub files: FileArgs,
-    /// What the images are for
-    #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
-    pub platform: Platform,
+    pub wanted: Wanted,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where images come from.
-    #[command(flatten)]
-    pub images: ImageArgs,
     /// The cache's folder (default: $XDG_CACHE_HOME/i2kit)
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
