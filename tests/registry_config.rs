@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use i2kit::oci::Environment;
 use i2kit::oci::Reference;
-use i2kit::oci::registry::{Endpoint, Environment, Registries, Scheme, Settings, SettingsError};
+use i2kit::oci::registry::{Endpoint, Registries, Scheme, Settings, SettingsError};
 
 use crate::support;
 
@@ -62,11 +63,7 @@ impl Machine {
     fn settings(&self) -> Settings {
         let variables = self.variables.iter();
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
-        Settings::new(Environment::new(
-            variables,
-            self.root.path().to_owned(),
-            self.uid,
-        ))
+        Settings::new(Environment::new(variables, self.uid, self.root.path()))
     }
 
     fn registries(&self) -> Registries {

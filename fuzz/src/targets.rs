@@ -8,7 +8,7 @@ use std::path::Path;
 use i2kit::layer::tar::Reader;
 use i2kit::manifest::{Input, load};
 use i2kit::oci::policy::Policy;
-use i2kit::oci::registry::{Environment, Hosts, Keyring, Registries, RegistriesConf, Settings};
+use i2kit::oci::registry::{Hosts, Keyring, Registries, RegistriesConf, Settings};
 use i2kit::oci::signature::{Key, Signatures};
 use i2kit::oci::{
     self, Document, Image, LayoutSource, LocalSources, Platform, Reference, Scratch, Source,
@@ -150,8 +150,8 @@ fn document(bytes: &[u8]) -> Document {
 }
 
 fn base64(bytes: &[u8]) -> String {
-    use base64ct::Encoding as _;
-    base64ct::Base64::encode_string(bytes)
+    use base64::Engine as _;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
 /// The public key's PEM: RFC 8410's SubjectPublicKeyInfo around 32 bytes.
@@ -293,7 +293,7 @@ pub fn credentials(data: &[u8]) {
 
 /// Of a machine without files.
 fn settings<const N: usize>(variables: [(OsString, OsString); N]) -> Settings {
-    Settings::new(Environment::new(variables, "/dev/null".into(), 0))
+    Settings::new(oci::Environment::new(variables, 0, "/dev/null"))
 }
 
 /// An archive of images of both kinds, and the lines of a tar-split file.

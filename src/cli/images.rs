@@ -10,10 +10,10 @@ use super::error::Error;
 use crate::cache::Cache;
 use crate::oci::bundle::BASE_NAME;
 use crate::oci::policy::{Accepted, Policy, Verdict};
-use crate::oci::registry::{Environment, Settings};
+use crate::oci::registry::Settings;
 use crate::oci::{
-    Digest, Image, Lock, LockedImage, Notice, PinnedSource, Platform, Scratch, Source, Sources,
-    Terms,
+    Digest, Environment, Image, Lock, LockedImage, Notice, PinnedSource, Platform, Scratch, Source,
+    Sources, Terms,
 };
 use crate::pipeline::Request;
 
@@ -291,9 +291,7 @@ fn in_bundle(bundle: &Path, manifest: Digest) -> String {
 /// Sources that unpack, where they must, into the cache's folder: it has room for the same layers
 /// converted, which a folder for temporary files in memory may not have.
 fn sources(arguments: &RegistryArgs, cache: &Cache, quiet: bool) -> Result<Sources, Error> {
-    let uid = rustix::process::getuid().as_raw();
-    let environment = Environment::new(std::env::vars_os(), PathBuf::from("/"), uid);
-    let mut settings = Settings::new(environment);
+    let mut settings = Settings::new(Environment::of_process());
     settings.authfile.clone_from(&arguments.authfile);
     settings
         .registry_hosts

@@ -91,7 +91,7 @@ struct Engine {
 impl Engine {
     /// The engine that `DOCKER_HOST` names; else the system's, or the user's own.
     fn of(environment: &Environment) -> Result<Self, Error> {
-        let socket = match environment.variable("DOCKER_HOST") {
+        let socket = match environment.text("DOCKER_HOST") {
             Some(host) => match host.strip_prefix("unix://") {
                 Some(path) => PathBuf::from(path),
                 None => {

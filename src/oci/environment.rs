@@ -1,29 +1,35 @@
-//! What of the process's surroundings says where images are.
+//! What of the process's surroundings says where images are and how one logs in. It comes in as a
+//! value, so that nothing below depends on the process it runs in.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Variables, the user, and where the file system begins; taken once, handed on.
-#[derive(Clone, Debug)]
+/// Variables, the user, and where the system's own files are.
+#[derive(Clone)]
 pub struct Environment {
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<OsString, OsString>,
     uid: u32,
     root: PathBuf,
 }
 
 impl Environment {
-    /// That of this process. Variables that are no UTF-8 count as unset.
+    /// That of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::new(variables, rustix::process::geteuid().as_raw(), "/")
+        Self::new(
+            std::env::vars_os(),
+            rustix::process::geteuid().as_raw(),
+            "/",
+        )
     }
 
-    /// One made of its parts; `root` stands before every absolute path that is not the user's own.
+    /// One made of its parts: `variables` as `std::env::vars_os` gives them, the user's id, and the
+    /// folder that stands before every absolute path that is not the user's own.
     pub fn new(
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
         uid: u32,
         root: impl Into<PathBuf>,
     ) -> Self {
@@ -34,32 +40,73 @@ impl Environment {
         }
     }
 
-    /// A variable that is set to something.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        let value = self.variables.get(name).map(String::as_str);
-        value.filter(|value| !value.is_empty())
+    pub(super) fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.variables
     }
 
-    /// A variable that names a folder or file.
-    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.variable(name).map(PathBuf::from)
+    /// A variable that is set and not empty.
+    pub(super) fn path(&self, name: &str) -> Option<&Path> {
+        let value = self.variables.get(OsStr::new(name))?;
+        (!value.is_empty()).then(|| Path::new(value))
+    }
+
+    /// A variable that is set, not empty and text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.path(name)?.to_str()
+    }
+
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
     }
 
     /// The user, or the one who entered a user name space with `podman unshare`.
-    pub(super) fn uid(&self) -> u32 {
-        let outer = self.variable("_CONTAINERS_ROOTLESS_UID");
+    pub(super) fn outer_uid(&self) -> u32 {
+        let outer = self.text("_CONTAINERS_ROOTLESS_UID");
         outer.and_then(|uid| uid.parse().ok()).unwrap_or(self.uid)
     }
 
-    /// A path of the system's.
-    pub(super) fn system(&self, path: &str) -> PathBuf {
-        self.root
-            .join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
+    pub(super) fn home(&self) -> Option<&Path> {
+        self.path("HOME")
     }
 
-    /// `$HOME/REST`, or where `XDG` says instead.
-    pub(super) fn home(&self, xdg: &str, rest: &str) -> Option<PathBuf> {
-        let home = || Some(self.path("HOME")?.join(rest));
-        self.path(xdg).or_else(home)
+    /// The folder that the variable `xdg` names, else `$HOME/USUAL`.
+    pub(super) fn xdg(&self, xdg: &str, usual: &str) -> Option<PathBuf> {
+        let usual = || Some(self.home()?.join(usual));
+        self.path(xdg).map(Path::to_owned).or_else(usual)
+    }
+
+    /// `$XDG_CONFIG_HOME`, usually `~/.config`.
+    pub(super) fn config_home(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CONFIG_HOME", ".config")
+    }
+
+    /// A path of the system's, with or without its first slash.
+    pub(super) fn system(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The program of that name in `$PATH`, of whose folders relative ones do not count.
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+        let is_program = |path: &PathBuf| {
+            path.metadata()
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        };
+        std::env::split_paths(self.path("PATH")?)
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(name))
+            .find(is_program)
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Names only: values may be secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("variables", &self.variables.keys())
+            .field("root", &self.root)
+            .field("uid", &self.uid)
+            .finish()
     }
 }

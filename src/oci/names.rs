@@ -1,50 +1,22 @@
 //! Which of several named images a reference means.
 
-/// The full form of an image's name, as engines keep it: `nginx` is `docker.io/library/nginx:latest`
-/// (distribution/reference, `ParseNormalizedNamed` and `TagNameOnly`). Not a check: what is no name
-/// stays as it is and matches nothing.
+use super::Reference;
+
+/// The full form of an image's name, as engines keep it: `nginx` is `docker.io/library/nginx:latest`.
+/// Not a check: what is no name stays as it is and matches nothing.
 pub(super) fn full(name: &str) -> String {
-    let (path, digest) = match name.split_once('@') {
-        Some((path, digest)) => (path, Some(digest)),
-        None => (name, None),
-    };
-    let (path, tag) = match path.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-        _ => (path, None),
-    };
-    let path = qualified(path);
-    match (tag, digest) {
-        (None, Some(digest)) => format!("{path}@{digest}"),
-        (Some(tag), Some(digest)) => format!("{path}:{tag}@{digest}"),
-        (tag, None) => format!("{path}:{}", tag.unwrap_or("latest")),
+    match name.parse::<Reference>() {
+        Ok(reference) => reference.to_string(),
+        Err(_) => name.to_owned(),
     }
 }
 
-/// The repository of a full name.
-pub(super) fn repository(full: &str) -> &str {
-    let path = full.split_once('@').map_or(full, |(path, _)| path);
-    match path.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => path,
-        _ => path,
+/// The repository that a name names, in full.
+pub(super) fn repository(name: &str) -> String {
+    match name.parse::<Reference>() {
+        Ok(reference) => reference.name(),
+        Err(_) => name.to_owned(),
     }
-}
-
-fn qualified(path: &str) -> String {
-    let is_host =
-        |first: &str| first.contains(['.', ':']) || first == "localhost" || is_upper(first);
-    match path.split_once('/') {
-        Some(("index.docker.io", rest)) if rest.contains('/') => format!("docker.io/{rest}"),
-        Some(("docker.io" | "index.docker.io", rest)) if !rest.contains('/') => {
-            format!("docker.io/library/{rest}")
-        }
-        Some((first, _)) if is_host(first) => path.to_owned(),
-        Some(_) => format!("docker.io/{path}"),
-        None => format!("docker.io/library/{path}"),
-    }
-}
-
-fn is_upper(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// The candidates that `wanted` means: those with exactly that name; else those with that name in
@@ -77,26 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_full() {
-        for (name, expected) in [
-            ("nginx", "docker.io/library/nginx:latest"),
-            ("nginx:1.27", "docker.io/library/nginx:1.27"),
-            ("a/b", "docker.io/a/b:latest"),
-            ("docker.io/nginx", "docker.io/library/nginx:latest"),
-            ("index.docker.io/a/b:c", "docker.io/a/b:c"),
-            ("localhost/a", "localhost/a:latest"),
-            ("localhost:5000/a", "localhost:5000/a:latest"),
-            ("ghcr.io/a/b@sha256:12", "ghcr.io/a/b@sha256:12"),
-            ("a:b@sha256:12", "docker.io/library/a:b@sha256:12"),
-        ] {
-            assert_eq!(full(name), expected);
-            assert_eq!(full(expected), expected);
+    fn what_is_no_name_stays() {
+        for name in ["a:b@sha256:12", "UPPER", ""] {
+            assert_eq!(full(name), name);
+            assert_eq!(repository(name), name);
         }
-        assert_eq!(
-            repository("localhost:5000/a:b@sha256:12"),
-            "localhost:5000/a"
-        );
-        assert_eq!(repository("localhost:5000/a"), "localhost:5000/a");
+        assert_eq!(full("a/b"), "docker.io/a/b:latest");
+        assert_eq!(repository("localhost:5000/a:b"), "localhost:5000/a");
     }
 
     #[test]

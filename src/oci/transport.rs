@@ -55,10 +55,12 @@ impl Sources {
         tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
         let options = Options {
-            proxies: Proxies::from_variables(|name| settings.environment.variable(name)),
+            proxies: Proxies::from_variables(|name| {
+                settings.environment.text(name).map(str::to_owned)
+            }),
             ..Options::default()
         };
-        let local = LocalSources::new(scratch, settings.environment.to_local());
+        let local = LocalSources::new(scratch, settings.environment.clone());
         let registries = Registries::load(settings)?;
         let credentials = Box::new(Keyring::new(&registries));
         let client = Client::with(options, credentials, Arc::new(SystemClock), Box::new(tell));

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base64ct::{Base64, Encoding};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::contents::Contents;
@@ -58,7 +59,7 @@ impl Pair {
 
     /// The public key's file in base64, as `keyData` wants it.
     pub fn data(&self) -> String {
-        Base64::encode_string(&fs::read(self.public()).unwrap())
+        BASE64_STANDARD.encode(&fs::read(self.public()).unwrap())
     }
 
     /// `sha256:…` of the public key's DER, by openssl.
@@ -116,7 +117,7 @@ impl Pair {
 
     /// Base64 of a signature by ECDSA with SHA-256.
     pub fn sign_base64(&self, message: &[u8]) -> String {
-        Base64::encode_string(&self.sign(Scheme::Digest("-sha256"), message))
+        BASE64_STANDARD.encode(&self.sign(Scheme::Digest("-sha256"), message))
     }
 }
 
@@ -159,7 +160,7 @@ pub fn bundle(pair: &Pair, statement: &str) -> Value {
         "mediaType": BUNDLE,
         "verificationMaterial": {"publicKey": {"hint": "the hint is not believed"}},
         "dsseEnvelope": {
-            "payload": Base64::encode_string(statement.as_bytes()),
+            "payload": BASE64_STANDARD.encode(statement.as_bytes()),
             "payloadType": payload_type,
             "signatures": [{"sig": pair.sign_base64(message.as_bytes())}],
         },

@@ -4,8 +4,9 @@ use super::*;
 use crate::support::registry::http::Response;
 use crate::support::registry::{Auth, Fault, Rule};
 use crate::support::vm::Bench;
+use i2kit::oci::Environment;
 use i2kit::oci::Scratch;
-use i2kit::oci::registry::{Environment, Settings};
+use i2kit::oci::registry::Settings;
 
 /// An image in a registry; a mirror that lacks it; and the layout it came from.
 fn shop() -> (tempfile::TempDir, PathBuf, Registry, Registry) {
@@ -234,7 +235,7 @@ fn a_layer_from_elsewhere_is_fetched_as_nobody() {
 fn the_transport_finds_it() {
     let (_folder, layout, registry, _) = shop();
     let root = tempfile::tempdir().unwrap();
-    let environment = Environment::new([], root.path().to_owned(), 0);
+    let environment = Environment::new([], 0, root.path());
     let sources =
         i2kit::oci::Sources::new(Settings::new(environment), Scratch::default(), |_| ()).unwrap();
     let good = Desk::new()

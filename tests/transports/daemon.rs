@@ -14,7 +14,7 @@ fn asking(host: &str) -> LocalSources {
 }
 
 fn asking_with(host: &str, scratch: Scratch) -> LocalSources {
-    let variable = ("DOCKER_HOST".to_owned(), host.to_owned());
+    let variable = ("DOCKER_HOST".into(), host.into());
     LocalSources::new(scratch, Environment::new([variable], 0, "/nowhere"))
 }
 
@@ -140,7 +140,7 @@ fn the_engine_of_the_system_and_that_of_the_user() {
     let runtime = folder.path().join("run");
     fs::create_dir_all(&runtime).unwrap();
     std::os::unix::fs::symlink(engine.socket(), runtime.join("docker.sock")).unwrap();
-    let variable = ("XDG_RUNTIME_DIR".to_owned(), runtime.display().to_string());
+    let variable = ("XDG_RUNTIME_DIR".into(), runtime.into());
     let environment = Environment::new([variable], 1000, folder.path());
     let sources = LocalSources::new(Scratch::default(), environment.clone());
     sources

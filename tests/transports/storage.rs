@@ -149,10 +149,7 @@ fn the_store_that_storage_conf_names_and_those_below_it() {
     );
     fs::write(&conf, text).unwrap();
     let open = || {
-        let variable = (
-            "CONTAINERS_STORAGE_CONF".to_owned(),
-            conf.display().to_string(),
-        );
+        let variable = ("CONTAINERS_STORAGE_CONF".into(), conf.clone().into());
         let environment = Environment::new([variable], 1000, "/");
         let sources = LocalSources::new(Scratch::default(), environment);
         let source = sources.open("containers-storage:mine:1").unwrap();

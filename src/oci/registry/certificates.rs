@@ -131,7 +131,7 @@ mod tests {
             ("HOME".into(), at("home").into()),
             ("XDG_CONFIG_HOME".into(), at("xdg").into()),
         ];
-        let environment = Environment::new(variables, root.path().to_owned(), 0);
+        let environment = Environment::new(variables, 0, root.path());
         let mut expected = None;
         for path in [
             "etc/docker/certs.d",

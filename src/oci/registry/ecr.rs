@@ -208,7 +208,7 @@ fn refused(origin: &str, answer: &HttpResponse, keys: &Keys) -> AwsError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::registry::Environment;
+    use crate::oci::Environment;
 
     /// botocore's `endpoint-rules` tests for ecr and ecr-public, and the hosts of
     /// amazon-ecr-credential-helper.
@@ -306,7 +306,7 @@ mod tests {
     fn origin(host: &str, variables: &[(&str, &str)]) -> String {
         let variables = variables.iter();
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
-        let settings = Settings::new(Environment::new(variables, "/".into(), 0));
+        let settings = Settings::new(Environment::new(variables, 0, "/"));
         EcrRegistry::at(host).unwrap().request(&settings).origin
     }
 }

@@ -39,6 +39,8 @@ mod transfer;
 mod url;
 mod wire;
 
+use super::Environment;
+
 pub use auth::{Anonymous, Credentials};
 pub use aws::AwsError;
 pub use client::{Client, Repository, Wanted};
@@ -53,6 +55,6 @@ pub use push::Upload;
 pub use registries::Registries;
 pub use registries_conf::RegistriesConf;
 pub use retry::RetryPolicy;
-pub use settings::{Environment, Settings, SettingsError};
+pub use settings::{Settings, SettingsError};
 pub use source::RegistrySource;
 pub use transfer::{Blob, BlobSpec};

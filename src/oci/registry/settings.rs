@@ -1,122 +1,17 @@
 //! What the user says about registries: flags, environment, files. All of it comes in as values,
 //! so that nothing here depends on the process it runs in.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::Environment;
 
 /// Settings files are read up to this size.
 const MAX_FILE: u64 = 4 << 20;
 /// A credential helper may ask the user for a passphrase, and must end at some time.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Environment variables, and where the system's own files are.
-#[derive(Clone)]
-pub struct Environment {
-    variables: BTreeMap<OsString, OsString>,
-    root: PathBuf,
-    uid: u32,
-}
-
-impl Environment {
-    /// `variables` as `std::env::vars_os` gives them; `root` is `/`, and the folder that has `etc`
-    /// and `run` in it elsewhere; `uid` is the user's id.
-    #[must_use]
-    pub fn new(
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-        root: PathBuf,
-        uid: u32,
-    ) -> Self {
-        Self {
-            variables: variables.into_iter().collect(),
-            root,
-            uid,
-        }
-    }
-
-    /// A variable that is text, empty or not.
-    #[must_use]
-    pub fn variable(&self, name: &str) -> Option<String> {
-        self.variables
-            .get(OsStr::new(name))?
-            .to_str()
-            .map(str::to_owned)
-    }
-
-    /// The same, as the transports of this machine read it.
-    pub(in crate::oci) fn to_local(&self) -> crate::oci::Environment {
-        let text = |(name, value): (&OsString, &OsString)| {
-            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
-        };
-        let variables = self.variables.iter().filter_map(text);
-        crate::oci::Environment::new(variables, self.uid, &self.root)
-    }
-
-    pub(super) fn variables(&self) -> &BTreeMap<OsString, OsString> {
-        &self.variables
-    }
-
-    pub(super) fn uid(&self) -> u32 {
-        self.uid
-    }
-
-    /// A variable that is set and not empty.
-    pub(super) fn path(&self, name: &str) -> Option<&Path> {
-        let value = self.variables.get(OsStr::new(name))?;
-        (!value.is_empty()).then(|| Path::new(value))
-    }
-
-    /// A variable that is set, not empty and text.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.path(name)?.to_str()
-    }
-
-    pub(super) fn home(&self) -> Option<&Path> {
-        self.path("HOME")
-    }
-
-    /// `$XDG_CONFIG_HOME`, usually `~/.config`.
-    pub(super) fn config_home(&self) -> Option<PathBuf> {
-        let usual = || Some(self.home()?.join(".config"));
-        self.path("XDG_CONFIG_HOME")
-            .map(Path::to_owned)
-            .or_else(usual)
-    }
-
-    /// A file of the system: `etc/…`.
-    pub(super) fn system(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.root.join(path)
-    }
-
-    /// The program of that name in `$PATH`, of whose folders relative ones do not count.
-    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
-        let is_program = |path: &PathBuf| {
-            path.metadata()
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        };
-        std::env::split_paths(self.path("PATH")?)
-            .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join(name))
-            .find(is_program)
-    }
-}
-
-impl fmt::Debug for Environment {
-    /// Names only: values may be secrets.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Environment")
-            .field("variables", &self.variables.keys())
-            .field("root", &self.root)
-            .field("uid", &self.uid)
-            .finish()
-    }
-}
 
 /// The environment, and what flags add to it.
 #[derive(Clone, Debug)]

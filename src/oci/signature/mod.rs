@@ -11,6 +11,8 @@ mod key;
 mod layout;
 mod search;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use oci_spec::image::Descriptor;
 
 use super::{Digest, Error};
@@ -84,7 +86,6 @@ fn none(descriptor: &Descriptor) -> Error {
 /// Base64 as signers write it: either alphabet, padded or not, perhaps with line ends (protobuf's
 /// JSON mapping allows the first two, Go's decoder the last).
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    use base64ct::{Base64Unpadded, Encoding as _};
     let usual = text.chars().filter(|char| !matches!(char, '\r' | '\n'));
     let usual: String = usual
         .map(|char| match char {
@@ -93,7 +94,9 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
             other => other,
         })
         .collect();
-    Base64Unpadded::decode_vec(usual.trim_end_matches('=')).ok()
+    BASE64_STANDARD_NO_PAD
+        .decode(usual.trim_end_matches('='))
+        .ok()
 }
 
 /// The beginning of what others wrote, for messages.

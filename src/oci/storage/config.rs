@@ -1,6 +1,6 @@
 //! Where the user's store is: `storage.conf` (containers-storage.conf(5)) and its defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -38,11 +38,11 @@ struct Options {
 pub(super) fn places(environment: &Environment) -> Result<Vec<Place>, Error> {
     let (file, is_users) = read(environment)?;
     let storage = file.storage;
-    let driver = environment.variable("STORAGE_DRIVER");
+    let driver = environment.text("STORAGE_DRIVER");
     let driver = driver.unwrap_or(&storage.driver).to_owned();
     let driver = Some(driver).filter(|driver| !driver.is_empty());
     let set = |text: &String| Some(expand(text, environment)).filter(|text| !text.is_empty());
-    let root = match environment.uid() {
+    let root = match environment.outer_uid() {
         0 => set(&storage.graphroot).map(|root| environment.system(&root)),
         // The system's file speaks of the system's store.
         _ => set(&storage.graphroot)
@@ -65,17 +65,19 @@ pub(super) fn places(environment: &Environment) -> Result<Vec<Place>, Error> {
 }
 
 fn user_store(environment: &Environment) -> Option<PathBuf> {
-    let data = environment.home("XDG_DATA_HOME", ".local/share")?;
+    let data = environment.xdg("XDG_DATA_HOME", ".local/share")?;
     Some(data.join(USER))
 }
 
 /// The file that counts, and whether it is the user's own.
 fn read(environment: &Environment) -> Result<(File, bool), Error> {
-    let own = match environment.uid() {
-        0 => environment.path("XDG_CONFIG_HOME"),
-        _ => environment.home("XDG_CONFIG_HOME", ".config"),
+    let own = match environment.outer_uid() {
+        0 => environment.path("XDG_CONFIG_HOME").map(Path::to_owned),
+        _ => environment.config_home(),
     };
-    let named = environment.path("CONTAINERS_STORAGE_CONF");
+    let named = environment
+        .path("CONTAINERS_STORAGE_CONF")
+        .map(Path::to_owned);
     let candidates = [
         (named, true),
         (
@@ -110,24 +112,23 @@ fn read(environment: &Environment) -> Result<(File, bool), Error> {
 
 /// `$HOME`, `$USER` and `$UID` in a path.
 fn expand(path: &str, environment: &Environment) -> String {
-    let variable = |name| environment.variable(name).unwrap_or_default();
+    let variable = |name| environment.text(name).unwrap_or_default();
     path.replace("$HOME", variable("HOME"))
         .replace("$USER", variable("USER"))
-        .replace("$UID", &environment.uid().to_string())
+        .replace("$UID", &environment.outer_uid().to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     /// The stores of user `uid` whose home is `home` below `root`.
     fn roots(root: &Path, uid: u32, more: &[(&str, &str)]) -> Vec<PathBuf> {
         let home = root.join("home").display().to_string();
         let more = more
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let variables = [("HOME".to_owned(), home)].into_iter().chain(more);
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let variables = [("HOME".into(), home.into())].into_iter().chain(more);
         let environment = Environment::new(variables, uid, root);
         let places = places(&environment).unwrap();
         places.into_iter().map(|place| place.root).collect()

@@ -133,12 +133,11 @@ impl Wanted {
                 }
             }
             Self::Digest(name, digest) => {
-                let repository = |name: &str| names::repository(&names::full(name)).to_owned();
                 let wanted = [
-                    Some(repository(name)),
+                    Some(names::repository(name)),
                     (!name.contains('/')).then(|| format!("localhost/{name}")),
                 ];
-                let is_in = |name: &String| wanted.contains(&Some(repository(name)));
+                let is_in = |name: &String| wanted.contains(&Some(names::repository(name)));
                 those(&|one| one.has_manifest(digest) && one.names.iter().any(is_in))
             }
         }
