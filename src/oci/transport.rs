@@ -55,9 +55,7 @@ impl Sources {
         tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
         let options = Options {
-            proxies: Proxies::from_variables(|name| {
-                settings.environment.text(name).map(str::to_owned)
-            }),
+            proxies: Proxies::of_environment(&settings.environment),
             ..Options::default()
         };
         let local = LocalSources::new(scratch, settings.environment.clone());

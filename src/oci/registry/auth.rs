@@ -263,7 +263,7 @@ impl Asking<'_> {
         let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE));
         let until = asked.checked_add(life - MARGIN.min(life / 4));
         let parts = match credential {
-            Some(Credential::Password { password, .. }) => vec![password.clone()],
+            Some(Credential::Password { username, password }) => basic(username, password).parts,
             _ => Vec::new(),
         };
         let known = credential.is_some();

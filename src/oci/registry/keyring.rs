@@ -176,7 +176,6 @@ impl Keyring {
         };
         let ask = || {
             let wire = Wire::new(&self.settings);
-            let wire = wire.map_err(|reason| failed(AwsError::Connect(reason)))?;
             let found = registry.credential(&self.settings, &wire as &dyn Http);
             match found {
                 // Who has no credentials, or none that are good for it, may still pull.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Environment;
 use super::endpoint::Secret;
 use super::url::{Origin, Url};
 
@@ -29,11 +30,11 @@ enum Direct {
 impl Proxies {
     /// From `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in lower case too.
     #[must_use]
-    pub fn from_environment() -> Self {
-        Self::from_variables(|name| std::env::var(name).ok())
+    pub fn of_environment(environment: &Environment) -> Self {
+        Self::from_variables(|name| environment.text(name).map(str::to_owned))
     }
 
-    /// As [`Self::from_environment`], of `variable`.
+    /// As [`Self::of_environment`], of `variable`.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| {
             let of = |name: &str| variable(name).filter(|value| !value.is_empty());

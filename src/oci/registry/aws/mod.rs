@@ -61,9 +61,6 @@ pub enum AwsError {
         /// What is wrong.
         reason: String,
     },
-    /// No connection can be made at all.
-    #[error("connect to AWS: {0}")]
-    Connect(String),
     /// A service cannot be reached.
     #[error("ask {origin}: {reason}")]
     Unreachable {
