@@ -100,7 +100,8 @@ struct Own {
 
 fn own(bytes: Vec<u8>) -> Own {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
-    let digests = bytes.chunks(slab).map(SlabDigests::of).collect();
+    let slabs: Vec<&[u8]> = bytes.chunks(slab).collect();
+    let digests = SlabDigests::of_each(&slabs);
     let hash_blocks = bytes.chunks(slab).map(verity::hash_slab).collect();
     Own {
         blob: Blob::bytes_with_digests(bytes, digests),

@@ -1,5 +1,6 @@
 //! What is known of a slab's bytes.
 
+use i2kit_format::sha256;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of 512 KiB: what EBS asks for.
@@ -23,6 +24,18 @@ impl SlabDigests {
             sha256: Sha256::digest(slab).into(),
             blake3: blake3::hash(slab).into(),
         }
+    }
+
+    /// Computes both of each slab. Quicker than one by one where slabs are of one length.
+    #[must_use]
+    pub fn of_each(slabs: &[&[u8]]) -> Vec<Self> {
+        let digests = sha256::digests(slabs).into_iter().zip(slabs);
+        digests
+            .map(|(sha256, slab)| Self {
+                sha256,
+                blake3: blake3::hash(slab).into(),
+            })
+            .collect()
     }
 
     /// True when `slab` is what the digests were computed of.

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest, Sha256};
 
+use super::gzip;
+
 /// Bytes of a chunk.
 const CHUNK: usize = 256 * 1024;
 /// Chunks in flight: what bounds this stage's memory.
@@ -74,6 +76,8 @@ pub(super) fn run<R: Read>(
 /// Hands the uncompressed bytes of gzip, zstd or neither to `sink` in chunks, until it answers
 /// false.
 ///
+/// gzip's checksums are not looked at: whoever calls checks a digest of what comes.
+///
 /// # Errors
 /// The reader's, and what is wrong with the compressed bytes.
 pub fn inflate<R: BufRead>(
@@ -82,7 +86,7 @@ pub fn inflate<R: BufRead>(
 ) -> io::Result<()> {
     // Layers are told apart by their first bytes, as containerd does: media types lie.
     match reader.fill_buf()?.get(..4) {
-        Some([0x1f, 0x8b, ..]) => gzip(reader, sink),
+        Some([0x1f, 0x8b, ..]) => members(reader, sink),
         Some([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) => {
             send(&mut zstd::Decoder::with_buffer(reader)?, sink).map(|_| ())
         }
@@ -91,11 +95,12 @@ pub fn inflate<R: BufRead>(
 }
 
 /// All members, and the zeros that some writers pad the last one with.
-fn gzip<R: BufRead>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<()> {
+fn members<R: BufRead>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<()> {
     while !skip_zeros(reader)? {
-        if !send(&mut flate2::bufread::GzDecoder::new(&mut *reader), sink)? {
+        if !send(&mut gzip::member(reader)?, sink)? {
             break;
         }
+        gzip::trailer(reader)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod convert;
 mod entries;
 mod error;
+mod gzip;
 mod inflate;
 mod keep;
 mod key;

@@ -10,8 +10,11 @@ use i2kit_format::{SLAB, verity};
 
 use crate::disk::SlabDigests;
 
-/// Slabs in flight: what bounds this stage's memory.
+/// Slabs in flight, besides those that are hashed: what bounds this stage's memory.
 pub(super) const IN_FLIGHT: usize = 8;
+
+/// Slabs that are hashed together.
+const BATCH: usize = 4;
 
 /// What is known of the blob once it is written.
 #[derive(Default)]
@@ -27,13 +30,19 @@ pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> 
     let file = File::create_new(data)?;
     let mut hashed = Hashed::default();
     let mut offset = 0;
-    for slab in slabs {
-        hashed.digests.push(SlabDigests::of(&slab));
-        hashed
-            .hash_blocks
-            .extend_from_slice(&verity::hash_slab(&slab));
-        write(&file, &slab, offset)?;
-        offset += SLAB;
+    loop {
+        let batch: Vec<Vec<u8>> = slabs.iter().take(BATCH).collect();
+        if batch.is_empty() {
+            break;
+        }
+        let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        hashed.digests.extend(SlabDigests::of_each(&slices));
+        for slab in slices {
+            let hash_block = verity::hash_slab(slab);
+            hashed.hash_blocks.extend_from_slice(&hash_block);
+            write(&file, slab, offset)?;
+            offset += SLAB;
+        }
     }
     file.set_len(offset)?;
     Ok(hashed)

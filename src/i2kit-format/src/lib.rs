@@ -11,6 +11,7 @@ pub mod gpt;
 pub mod guid;
 pub mod layout;
 pub mod read_at;
+pub mod sha256;
 pub mod uki;
 pub mod verity;
 

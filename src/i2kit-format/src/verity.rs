@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::ReadAt;
+use crate::{ReadAt, sha256};
 
 /// Bytes of a hash block, and of a data block.
 pub const HASH_BLOCK: usize = 4096;
@@ -103,8 +103,17 @@ pub fn hash_slab(slab: &[u8]) -> HashBlock {
     debug_assert!(slab.len() <= SLAB_BYTES);
     let mut out = [0; HASH_BLOCK];
     let (digests, _) = out.as_chunks_mut::<DIGEST>();
-    for (digest, block) in digests.iter_mut().zip(slab.chunks(HASH_BLOCK)) {
-        *digest = hash_data_block(block);
+    let (blocks, rest) = slab.as_chunks::<HASH_BLOCK>();
+    let data = blocks.iter().filter(|block| *block != ZERO_BLOCK);
+    let data: Vec<&[u8]> = data.map(<[u8; HASH_BLOCK]>::as_slice).collect();
+    let mut found = sha256::digests(&data).into_iter();
+    let (whole, last) = digests.split_at_mut(blocks.len().min(DIGESTS_PER_BLOCK));
+    for (digest, block) in whole.iter_mut().zip(blocks) {
+        let found = (block != ZERO_BLOCK).then(|| found.next()).flatten();
+        *digest = found.unwrap_or(*ZERO_DIGEST);
+    }
+    if let ([_, ..], Some(digest)) = (rest, last.first_mut()) {
+        *digest = hash_data_block(rest);
     }
     out
 }
