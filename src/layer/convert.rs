@@ -1,10 +1,10 @@
 //! One streaming pass over a layer: bytes → digest → inflate → diffID → tar → slabs.
 //!
-//! Three threads, joined by bounded channels: [`super::inflate`] reads, hashes and inflates;
+//! Four threads, joined by bounded channels: two of [`super::inflate`] read and hash, and inflate;
 //! this one hashes the tar and parses it; [`super::slabs`] hashes and writes the data. Nothing
 //! becomes an entry of the cache before both digests are right.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,7 +12,8 @@ use std::sync::mpsc::sync_channel;
 use i2kit_format::erofs::{FileData, Metadata};
 use sha2::{Digest, Sha256};
 
-use super::inflate::{self, Chunks, Compressed};
+use super::chunks;
+use super::inflate::{self, Compressed};
 use super::keep::{Keeper, Tee};
 use super::key::key;
 use super::pack::{Gone, HOLE, Packer};
@@ -192,15 +193,16 @@ impl Conversion<'_> {
             inner: blob,
             keeper: keeper.as_mut(),
         };
-        let (chunk_sender, chunks) = inflate::channel();
+        let (fetched, compressed) = chunks::channel();
+        let (inflated, tar) = chunks::channel();
         let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
         let limit = self.spec.size.saturating_add(1);
         let (compressed, hashed, parsed) = std::thread::scope(|scope| {
-            let inflater =
-                scope.spawn(move || inflate::run(blob, limit, &chunk_sender, self.progress));
+            let fetcher = scope.spawn(move || inflate::fetch(blob, limit, &fetched, self.progress));
+            scope.spawn(move || inflate::run(compressed, &inflated));
             let writer = scope.spawn(move || slabs::run(&data, &slab_receiver));
-            let parsed = self.parse(chunks, Packer::new(slab_sender));
-            (join(inflater), join(writer), parsed)
+            let parsed = self.parse(tar, Packer::new(slab_sender));
+            (join(fetcher), join(writer), parsed)
         });
         if let Some(source) = keeper.as_mut().and_then(Keeper::take_failure) {
             return Err(self.store_error("keep", source));
@@ -253,11 +255,13 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    fn parse(&self, chunks: Chunks, mut packer: Packer) -> Result<(Vec<Entry>, u64), Stop> {
+    fn parse(
+        &self,
+        chunks: chunks::Receiver,
+        mut packer: Packer,
+    ) -> Result<(Vec<Entry>, u64), Stop> {
         let stream = TarStream {
             chunks,
-            chunk: Vec::new(),
-            used: 0,
             hash: Sha256::new(),
             len: 0,
             limit: self.options.max_layer_size,
@@ -483,9 +487,7 @@ fn fill<R: Read>(reader: &mut Reader<R>, mut buf: &mut [u8]) -> io::Result<()> {
 
 /// The uncompressed bytes as they come from the inflating thread, hashed as they pass.
 struct TarStream {
-    chunks: Chunks,
-    chunk: Vec<u8>,
-    used: usize,
+    chunks: chunks::Receiver,
     hash: Sha256,
     len: u64,
     limit: u64,
@@ -494,28 +496,17 @@ struct TarStream {
 
 impl Read for TarStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.chunk.len() {
-            // The sender hangs up after the last chunk.
-            let Ok(chunk) = self.chunks.recv() else {
-                return Ok(0);
-            };
-            self.chunk = chunk?;
-            self.used = 0;
-            self.hash.update(&self.chunk);
-            self.len += self.chunk.len() as u64;
+        if self.chunks.rest().is_empty() {
+            let chunk = self.chunks.next()?;
+            self.hash.update(chunk);
+            self.len += chunk.len() as u64;
             if self.len > self.limit {
                 self.over = true;
                 return Err(io::Error::other("larger than allowed"));
             }
         }
-        let from = self.chunk.get(self.used..).unwrap_or_default();
-        let len = from.len().min(buf.len());
-        let (to, from) = (
-            buf.get_mut(..len).unwrap_or_default(),
-            from.get(..len).unwrap_or_default(),
-        );
-        to.copy_from_slice(from);
-        self.used += len;
+        let len = self.chunks.rest().read(buf)?;
+        self.chunks.consume(len);
         Ok(len)
     }
 }

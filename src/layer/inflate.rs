@@ -1,17 +1,12 @@
-//! The first stage: compressed bytes are hashed and inflated on a thread of their own, and handed
-//! on in chunks.
+//! The first two stages, each on a thread of its own: compressed bytes are read and hashed, then
+//! inflated.
 
-use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io::{self, BufRead, Read};
 
 use sha2::{Digest, Sha256};
 
+use super::chunks::{CHUNK, Receiver, Sender, fill};
 use super::gzip;
-
-/// Bytes of a chunk.
-const CHUNK: usize = 256 * 1024;
-/// Chunks in flight: what bounds this stage's memory.
-const IN_FLIGHT: usize = 8;
 
 /// What was read.
 pub(super) struct Compressed {
@@ -19,58 +14,60 @@ pub(super) struct Compressed {
     pub(super) len: u64,
 }
 
-/// Counts and hashes what passes.
-struct Hashing<'a, R> {
+/// Counts what passes.
+struct Counting<'a, R> {
     inner: R,
-    hash: Sha256,
     len: u64,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl<R: Read> Read for Hashing<'_, R> {
+impl<R: Read> Read for Counting<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let got = self.inner.read(buf)?;
-        self.hash.update(buf.get(..got).unwrap_or_default());
         self.len += got as u64;
         (self.progress)(self.len);
         Ok(got)
     }
 }
 
-pub(super) type Chunks = Receiver<io::Result<Vec<u8>>>;
-
-/// The two ends of the channel between the stages.
-pub(super) fn channel() -> (SyncSender<io::Result<Vec<u8>>>, Chunks) {
-    sync_channel(IN_FLIGHT)
-}
-
-/// Reads `blob` to its end, sends its uncompressed bytes. When the receiver is gone, or the bytes
-/// do not inflate, the rest is only hashed, so that a wrong digest is always told as such; not
-/// more than `limit` compressed bytes are read.
-pub(super) fn run<R: Read>(
+/// Reads `blob` to its end and sends its bytes. When the receiver is gone, the rest is only hashed,
+/// so that a wrong digest is always told as such; not more than `limit` bytes are read.
+pub(super) fn fetch<R: Read>(
     blob: R,
     limit: u64,
-    chunks: &SyncSender<io::Result<Vec<u8>>>,
+    chunks: &Sender,
     progress: &(dyn Fn(u64) + Sync),
 ) -> io::Result<Compressed> {
-    let hashing = Hashing {
+    let mut blob = Counting {
         inner: blob.take(limit),
-        hash: Sha256::new(),
         len: 0,
         progress,
     };
-    let mut reader = BufReader::with_capacity(CHUNK, hashing);
-    let inflated = inflate(&mut reader, &mut |chunk| chunks.send(Ok(chunk)).is_ok());
-    if let Err(error) = inflated {
-        // Nobody listens any more when the parser failed first.
-        let _ = chunks.send(Err(error));
+    let mut hash = Sha256::new();
+    let mut is_heard = true;
+    loop {
+        let mut chunk = chunks.buffer();
+        let (len, result) = fill(&mut blob, &mut chunk);
+        chunk.truncate(len);
+        hash.update(&chunk);
+        result?;
+        if len == 0 {
+            return Ok(Compressed {
+                digest: hash.finalize().into(),
+                len: blob.len,
+            });
+        }
+        is_heard = is_heard && chunks.send(chunk);
     }
-    io::copy(&mut reader, &mut io::sink())?;
-    let hashing = reader.into_inner();
-    Ok(Compressed {
-        digest: hashing.hash.finalize().into(),
-        len: hashing.len,
-    })
+}
+
+/// Inflates what comes and sends it on. When nobody listens any more, or the bytes do not inflate,
+/// it listens no more either.
+pub(super) fn run(mut compressed: Receiver, chunks: &Sender) {
+    let mut send = |chunk| chunks.send(chunk).then(|| chunks.buffer());
+    if let Err(error) = inflate(&mut compressed, &mut send) {
+        chunks.fail(error);
+    }
 }
 
 /// Hands the uncompressed bytes of gzip, zstd or neither to `sink` in chunks, until it answers
@@ -82,7 +79,7 @@ pub(super) fn run<R: Read>(
 /// The reader's, and what is wrong with the compressed bytes.
 pub fn inflate<R: BufRead>(
     reader: &mut R,
-    sink: &mut dyn FnMut(Vec<u8>) -> bool,
+    sink: &mut dyn FnMut(Vec<u8>) -> Option<Vec<u8>>,
 ) -> io::Result<()> {
     // Layers are told apart by their first bytes, as containerd does: media types lie.
     match reader.fill_buf()?.get(..4) {
@@ -95,7 +92,10 @@ pub fn inflate<R: BufRead>(
 }
 
 /// All members, and the zeros that some writers pad the last one with.
-fn members<R: BufRead>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<()> {
+fn members<R: BufRead>(
+    reader: &mut R,
+    sink: &mut dyn FnMut(Vec<u8>) -> Option<Vec<u8>>,
+) -> io::Result<()> {
     while !skip_zeros(reader)? {
         if !send(&mut gzip::member(reader)?, sink)? {
             break;
@@ -119,17 +119,22 @@ fn skip_zeros<R: BufRead>(reader: &mut R) -> io::Result<bool> {
 }
 
 /// Sends all of `reader` in chunks; false when nobody listens.
-fn send<R: Read>(reader: &mut R, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<bool> {
+fn send<R: Read>(
+    reader: &mut R,
+    sink: &mut dyn FnMut(Vec<u8>) -> Option<Vec<u8>>,
+) -> io::Result<bool> {
+    let mut chunk = vec![0; CHUNK];
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let result = reader.take(CHUNK as u64).read_to_end(&mut chunk);
-        let empty = chunk.is_empty();
-        if !empty && !sink(chunk) {
-            return Ok(false);
+        let (len, result) = fill(reader, &mut chunk);
+        if len == 0 {
+            return result.map(|()| true);
+        }
+        chunk.truncate(len);
+        match sink(chunk) {
+            Some(next) => chunk = next,
+            None => return Ok(false),
         }
         result?;
-        if empty {
-            return Ok(true);
-        }
+        chunk.resize(CHUNK, 0);
     }
 }

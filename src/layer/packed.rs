@@ -16,6 +16,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 use sha2::{Digest, Sha256};
@@ -119,7 +120,7 @@ impl ConvertedLayer {
 pub fn unpack_into_cache(
     cache: &Cache,
     spec: &LayerSpec,
-    packed: impl Read,
+    packed: impl Read + Send,
     trusted: &[u8; 32],
 ) -> Result<ConvertedLayer, UnpackError> {
     let key = key(&spec.diff_id);
@@ -142,9 +143,7 @@ pub fn unpack_into_cache(
     let hash_blocks = read_hash_blocks(&mut packed, &index)?;
     let path = draft.folder().join(stored::DATA);
     let data = File::create_new(path).map_err(store("write"))?;
-    for (number, digests) in index.slab_digests.iter().enumerate() {
-        copy_slab(&mut packed, &data, number, digests, &store("write"))?;
-    }
+    copy_slabs(packed, &data, &index.slab_digests, &store("write"))?;
     data.set_len(index.data_len).map_err(store("write"))?;
     stored::write_small(draft.folder(), &hash_blocks, &encoded).map_err(store("write"))?;
     let entry = Arc::new(draft.commit().map_err(Error::from)?);
@@ -191,23 +190,36 @@ fn read_hash_blocks(packed: &mut impl Read, index: &Index) -> Result<Vec<u8>, Un
     Ok(blocks)
 }
 
-fn copy_slab(
-    packed: &mut impl Read,
+/// Unpacks the slabs on a thread of their own, and checks and writes them on this one.
+fn copy_slabs(
+    mut packed: impl Read + Send,
     data: &File,
-    number: usize,
-    digests: &SlabDigests,
+    digests: &[SlabDigests],
     store: &impl Fn(io::Error) -> Error,
 ) -> Result<(), UnpackError> {
-    let mut slab = new_slab();
-    packed.read_exact(&mut slab).map_err(UnpackError::Read)?;
-    if !digests.match_bytes(&slab) {
-        return Err(UnpackError::Altered {
-            what: "slab",
-            number,
+    let (sender, slabs) = sync_channel(super::slabs::IN_FLIGHT);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in digests {
+                let mut slab = new_slab();
+                let read = packed.read_exact(&mut slab).map(|()| slab);
+                let is_last = read.is_err();
+                // Nobody listens any more when a slab was altered.
+                if sender.send(read).is_err() || is_last {
+                    return;
+                }
+            }
         });
-    }
-    super::slabs::write(data, &slab, number as u64 * SLAB).map_err(store)?;
-    Ok(())
+        for ((number, digests), slab) in digests.iter().enumerate().zip(slabs) {
+            let slab = slab.map_err(UnpackError::Read)?;
+            if !digests.match_bytes(&slab) {
+                let what = "slab";
+                return Err(UnpackError::Altered { what, number });
+            }
+            super::slabs::write(data, &slab, number as u64 * SLAB).map_err(store)?;
+        }
+        Ok(())
+    })
 }
 
 fn new_slab() -> Vec<u8> {

@@ -59,7 +59,7 @@ impl Pair {
 
     /// The public key's file in base64, as `keyData` wants it.
     pub fn data(&self) -> String {
-        BASE64_STANDARD.encode(&fs::read(self.public()).unwrap())
+        BASE64_STANDARD.encode(fs::read(self.public()).unwrap())
     }
 
     /// `sha256:…` of the public key's DER, by openssl.
@@ -117,7 +117,7 @@ impl Pair {
 
     /// Base64 of a signature by ECDSA with SHA-256.
     pub fn sign_base64(&self, message: &[u8]) -> String {
-        BASE64_STANDARD.encode(&self.sign(Scheme::Digest("-sha256"), message))
+        BASE64_STANDARD.encode(self.sign(Scheme::Digest("-sha256"), message))
     }
 }
 

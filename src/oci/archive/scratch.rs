@@ -115,7 +115,7 @@ impl Scratch {
                 true => Some(too_large(self.limit)),
                 false => file.write_all(&chunk).err(),
             };
-            failed.is_none()
+            failed.is_none().then_some(chunk)
         })?;
         if let Some(error) = failed {
             return Err(error);
