@@ -257,9 +257,6 @@ impl Merged {
     /// Gives every layer that a file of the tree needs its place from `first_block` on, slab
     /// after slab in the order in which they were first applied, and makes all extents absolute.
     /// Answers the layers and the block after the last.
-    ///
-    /// # Errors
-    /// None today; placing cannot fail.
     pub fn place(&mut self, first_block: u64) -> (Vec<PlacedLayer>, u64) {
         let reachable = self.reachable();
         let needed: BTreeSet<usize> = reachable

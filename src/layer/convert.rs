@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
 
 use i2kit_format::erofs::{FileData, Metadata};
 use sha2::{Digest, Sha256};
@@ -196,12 +196,13 @@ impl Conversion<'_> {
         let (fetched, compressed) = chunks::channel();
         let (inflated, tar) = chunks::channel();
         let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
+        let (used_sender, used) = channel();
         let limit = self.spec.size.saturating_add(1);
         let (compressed, hashed, parsed) = std::thread::scope(|scope| {
             let fetcher = scope.spawn(move || inflate::fetch(blob, limit, &fetched, self.progress));
             scope.spawn(move || inflate::run(compressed, &inflated));
-            let writer = scope.spawn(move || slabs::run(&data, &slab_receiver));
-            let parsed = self.parse(tar, Packer::new(slab_sender));
+            let writer = scope.spawn(move || slabs::run(&data, &slab_receiver, &used_sender));
+            let parsed = self.parse(tar, Packer::new(slab_sender, used));
             (join(fetcher), join(writer), parsed)
         });
         if let Some(source) = keeper.as_mut().and_then(Keeper::take_failure) {
@@ -304,13 +305,16 @@ impl Conversion<'_> {
                 source,
             })
         };
+        let mut buffer = vec![0; HOLE];
         while let Some(header) = reader.next_entry().map_err(tar)? {
             if entries.len() >= MAX_ENTRIES {
                 return Err(self.refused(&header, Refusal::TooMany));
             }
             let path = path::clean(&header.path).map_err(|why| self.refused(&header, why))?;
             let kind = match header.kind {
-                Kind::Regular => EntryKind::Regular(self.regular(&header, reader, packer)?),
+                Kind::Regular => {
+                    EntryKind::Regular(self.regular(&header, reader, packer, &mut buffer)?)
+                }
                 _ => special(&header, &path).map_err(|why| self.refused(&header, why))?,
             };
             if path.is_empty() && kind != EntryKind::Directory {
@@ -342,6 +346,7 @@ impl Conversion<'_> {
         header: &Header,
         reader: &mut Reader<TarStream>,
         packer: &mut Packer,
+        buffer: &mut [u8],
     ) -> Result<FileData, Stop> {
         let read_error = |source: io::Error| {
             Stop::Error(Error::Tar {
@@ -350,8 +355,7 @@ impl Conversion<'_> {
             })
         };
         let mut window = Window::new(header);
-        let mut buffer = vec![0; HOLE];
-        let head = window.next(reader, &mut buffer).map_err(read_error)?;
+        let head = window.next(reader, buffer).map_err(read_error)?;
         let mut file = packer.file(header.size, buffer.get(..head.len).unwrap_or_default())?;
         let mut now = head;
         loop {
@@ -360,7 +364,7 @@ impl Conversion<'_> {
             if window.at >= header.size {
                 return Ok(file.finish());
             }
-            now = window.next(reader, &mut buffer).map_err(read_error)?;
+            now = window.next(reader, buffer).map_err(read_error)?;
         }
     }
 }
@@ -453,7 +457,7 @@ impl<'a> Window<'a> {
         let end = self.header.size.min(self.at + unit);
         let len = usize::try_from(end - self.at).unwrap_or(0);
         let piece = buffer.get_mut(..len).unwrap_or_default();
-        piece.fill(0);
+        let mut filled = 0;
         for segment in segments {
             let (from, to) = (
                 segment.offset.max(self.at),
@@ -462,6 +466,8 @@ impl<'a> Window<'a> {
             if from < to {
                 let within = usize::try_from(from - self.at).unwrap_or(0);
                 let until = usize::try_from(to - self.at).unwrap_or(0);
+                piece.get_mut(filled..within).unwrap_or_default().fill(0);
+                filled = until;
                 fill(reader, piece.get_mut(within..until).unwrap_or_default())?;
             }
             if segment.offset + segment.len > end {
@@ -469,6 +475,7 @@ impl<'a> Window<'a> {
             }
             self.segment += 1;
         }
+        piece.get_mut(filled..).unwrap_or_default().fill(0);
         self.at = end;
         Ok(Piece { hole, len })
     }

@@ -14,11 +14,22 @@ pub(super) struct Compressed {
     pub(super) len: u64,
 }
 
-/// Counts what passes.
-struct Counting<'a, R> {
+/// Counts the bytes that pass, and tells how many.
+pub(crate) struct Counting<'a, R> {
     inner: R,
     len: u64,
     progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<'a, R> Counting<'a, R> {
+    pub(crate) fn new(inner: R, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+        let len = 0;
+        Self {
+            inner,
+            len,
+            progress,
+        }
+    }
 }
 
 impl<R: Read> Read for Counting<'_, R> {
@@ -38,11 +49,7 @@ pub(super) fn fetch<R: Read>(
     chunks: &Sender,
     progress: &(dyn Fn(u64) + Sync),
 ) -> io::Result<Compressed> {
-    let mut blob = Counting {
-        inner: blob.take(limit),
-        len: 0,
-        progress,
-    };
+    let mut blob = Counting::new(blob.take(limit), progress);
     let mut hash = Sha256::new();
     let mut is_heard = true;
     loop {

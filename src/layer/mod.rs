@@ -28,6 +28,7 @@ use crate::disk::{Blob, SlabDigests};
 
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache, find_in_cache};
 pub use error::{Error, Refusal};
+pub(crate) use inflate::Counting;
 pub use inflate::inflate;
 pub use key::{KeyParts, discard, touch, writer};
 pub use packed::{UnpackError, unpack_into_cache};

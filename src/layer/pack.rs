@@ -6,7 +6,7 @@
 //! a probability that grows with its size, so that runs are [`RUN`] long on average whatever the
 //! sizes are; half a slab of padding is lost at each cut, 2.5 % on average.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use i2kit_format::erofs::{FileData, FileExtent};
 use i2kit_format::{BLOCK, SLAB};
@@ -22,6 +22,8 @@ pub(super) struct Packer {
     /// Bytes of the slabs sent before.
     sent: u64,
     slabs: SyncSender<Vec<u8>>,
+    /// Buffers of slabs that were written: fresh ones cost page faults.
+    used: Receiver<Vec<u8>>,
 }
 
 /// The stage behind is gone: it has failed, and its own error tells why.
@@ -29,11 +31,13 @@ pub(super) struct Packer {
 pub(super) struct Gone;
 
 impl Packer {
-    pub(super) fn new(slabs: SyncSender<Vec<u8>>) -> Self {
+    /// Packs into `slabs`, whose buffers may come back through `used`.
+    pub(super) fn new(slabs: SyncSender<Vec<u8>>, used: Receiver<Vec<u8>>) -> Self {
         Self {
             slab: new_slab(),
             sent: 0,
             slabs,
+            used,
         }
     }
 
@@ -79,7 +83,9 @@ impl Packer {
 
     fn send_if_full(&mut self) -> Result<(), Gone> {
         if self.slab.len() as u64 == SLAB {
-            let full = std::mem::replace(&mut self.slab, new_slab());
+            let mut next = self.used.try_recv().unwrap_or_else(|_| new_slab());
+            next.clear();
+            let full = std::mem::replace(&mut self.slab, next);
             self.sent += SLAB;
             self.slabs.send(full).map_err(|_| Gone)?;
         }

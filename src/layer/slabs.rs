@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 
 use i2kit_format::{SLAB, verity};
 
@@ -25,8 +25,12 @@ pub(super) struct Hashed {
     pub(super) hash_blocks: Vec<u8>,
 }
 
-/// Writes the slabs that come, in order, to the new file `data`.
-pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> {
+/// Writes the slabs that come, in order, to the new file `data`; hands the buffers back.
+pub(super) fn run(
+    data: &Path,
+    slabs: &Receiver<Vec<u8>>,
+    used: &Sender<Vec<u8>>,
+) -> io::Result<Hashed> {
     let file = File::create_new(data)?;
     let mut hashed = Hashed::default();
     let mut offset = 0;
@@ -42,6 +46,10 @@ pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> 
             hashed.hash_blocks.extend_from_slice(&hash_block);
             write(&file, slab, offset)?;
             offset += SLAB;
+        }
+        for slab in batch {
+            // After the last slab nobody needs them.
+            let _ = used.send(slab);
         }
     }
     file.set_len(offset)?;

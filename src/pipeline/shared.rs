@@ -5,7 +5,7 @@
 //! digest is the one that the lock names, or a trusted key signed it for that layer and writer. Else
 //! the layer is converted anew: a poisoned cache costs time, and changes no disk.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::Cache;
-use crate::layer::{self, ConvertedLayer, LayerSpec, UnpackError, unpack_into_cache};
+use crate::layer::{self, ConvertedLayer, Counting, LayerSpec, UnpackError, unpack_into_cache};
 use crate::oci::artifact::{Artifact, ArtifactStore};
 use crate::oci::{self, Digest, Lock, SigningKey, VerifyingKey};
 
@@ -133,11 +133,7 @@ impl SharedCache {
             let Some(artifact) = found else { continue };
             let trusted = self.trust.digest(&artifact, spec, &writer)?;
             let blob = store.open(&artifact).map_err(context)?;
-            let blob = Counting {
-                inner: blob,
-                len: 0,
-                progress,
-            };
+            let blob = Counting::new(blob, progress);
             let layer = unpack_into_cache(cache, spec, blob, &trusted);
             return layer.map(Some).map_err(|source| Error::Unpack {
                 diff_id: spec.diff_id.clone(),
@@ -283,21 +279,6 @@ impl<W: Write> Write for Hashing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-struct Counting<'a, R> {
-    inner: R,
-    len: u64,
-    progress: &'a (dyn Fn(u64) + Sync),
-}
-
-impl<R: Read> Read for Counting<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let got = self.inner.read(buf)?;
-        self.len += got as u64;
-        (self.progress)(self.len);
-        Ok(got)
     }
 }
 
