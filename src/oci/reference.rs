@@ -97,7 +97,7 @@ impl Reference {
         match self.repository.strip_prefix(OFFICIAL) {
             Some(rest) if !rest.contains('/') => rest.to_owned(),
             // `docker.io/a.b/c` without its registry would name the registry `a.b`.
-            _ if split_domain(&self.repository).0 != DEFAULT_DOMAIN => self.name(),
+            _ if split_domain(&self.repository).1 != self.repository => self.name(),
             _ => self.repository.clone(),
         }
     }
@@ -426,6 +426,7 @@ mod tests {
             ("docker.io/library/a/b", "library/a/b:latest"),
             ("docker.io/a.b/c", "docker.io/a.b/c:latest"),
             ("docker.io/localhost/c", "docker.io/localhost/c:latest"),
+            ("docker.io/docker.io/c", "docker.io/docker.io/c:latest"),
             ("ghcr.io/x/y:1", "ghcr.io/x/y:1"),
         ] {
             let reference: Reference = text.parse().unwrap();
