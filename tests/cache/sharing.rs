@@ -63,6 +63,10 @@ fn build_as(small: &Small, uid: u32, umask: &str, disk: &str) -> Output {
     // The group is everybody's here.
     shell.arg(small.path("i2kit")).args(build.get_args());
     shell.uid(uid).gid(2000).env("HOME", "/nonexistent");
+    // Folders of the one who runs the tests, which others may not read.
+    for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"] {
+        shell.env_remove(variable);
+    }
     shell.output().unwrap()
 }
 
