@@ -102,7 +102,7 @@ fn own(bytes: Vec<u8>) -> Own {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
     let slabs: Vec<&[u8]> = bytes.chunks(slab).collect();
     let digests = SlabDigests::of_each(&slabs);
-    let hash_blocks = bytes.chunks(slab).map(verity::hash_slab).collect();
+    let hash_blocks = slabs.into_iter().map(verity::hash_slab).collect();
     Own {
         blob: Blob::bytes_with_digests(bytes, digests),
         hash_blocks,

@@ -4,15 +4,14 @@
 //! this one hashes the tar and parses it; [`super::slabs`] hashes and writes the data. Nothing
 //! becomes an entry of the cache before both digests are right.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{channel, sync_channel};
 
 use i2kit_format::erofs::{FileData, Metadata};
 use sha2::{Digest, Sha256};
 
-use super::chunks;
+use super::buffers::{self, Bytes};
 use super::inflate::{self, Compressed};
 use super::keep::{Keeper, Tee};
 use super::key::key;
@@ -193,16 +192,15 @@ impl Conversion<'_> {
             inner: blob,
             keeper: keeper.as_mut(),
         };
-        let (fetched, compressed) = chunks::channel();
-        let (inflated, tar) = chunks::channel();
-        let (slab_sender, slab_receiver) = sync_channel(slabs::IN_FLIGHT);
-        let (used_sender, used) = channel();
+        let (fetched, compressed) = buffers::channel();
+        let (inflated, tar) = buffers::channel();
+        let (packed, slabs) = buffers::channel();
         let limit = self.spec.size.saturating_add(1);
         let (compressed, hashed, parsed) = std::thread::scope(|scope| {
             let fetcher = scope.spawn(move || inflate::fetch(blob, limit, &fetched, self.progress));
             scope.spawn(move || inflate::run(compressed, &inflated));
-            let writer = scope.spawn(move || slabs::run(&data, &slab_receiver, &used_sender));
-            let parsed = self.parse(tar, Packer::new(slab_sender, used));
+            let writer = scope.spawn(move || slabs::run(&data, &slabs));
+            let parsed = self.parse(Bytes::new(tar), Packer::new(packed));
             (join(fetcher), join(writer), parsed)
         });
         if let Some(source) = keeper.as_mut().and_then(Keeper::take_failure) {
@@ -256,13 +254,9 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    fn parse(
-        &self,
-        chunks: chunks::Receiver,
-        mut packer: Packer,
-    ) -> Result<(Vec<Entry>, u64), Stop> {
+    fn parse(&self, bytes: Bytes, mut packer: Packer) -> Result<(Vec<Entry>, u64), Stop> {
         let stream = TarStream {
-            chunks,
+            bytes,
             hash: Sha256::new(),
             len: 0,
             limit: self.options.max_layer_size,
@@ -494,7 +488,7 @@ fn fill<R: Read>(reader: &mut Reader<R>, mut buf: &mut [u8]) -> io::Result<()> {
 
 /// The uncompressed bytes as they come from the inflating thread, hashed as they pass.
 struct TarStream {
-    chunks: chunks::Receiver,
+    bytes: Bytes,
     hash: Sha256,
     len: u64,
     limit: u64,
@@ -503,8 +497,8 @@ struct TarStream {
 
 impl Read for TarStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.chunks.rest().is_empty() {
-            let chunk = self.chunks.next()?;
+        if self.bytes.rest().is_empty() {
+            let chunk = self.bytes.next()?;
             self.hash.update(chunk);
             self.len += chunk.len() as u64;
             if self.len > self.limit {
@@ -512,8 +506,6 @@ impl Read for TarStream {
                 return Err(io::Error::other("larger than allowed"));
             }
         }
-        let len = self.chunks.rest().read(buf)?;
-        self.chunks.consume(len);
-        Ok(len)
+        self.bytes.read(buf)
     }
 }

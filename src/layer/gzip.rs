@@ -12,14 +12,62 @@ const FNAME: u8 = 1 << 3;
 const FCOMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
 
-/// A member's bytes, inflated. At its end it has read up to the member's trailer.
-pub(super) type Member<'a, R> = DeflateDecoder<&'a mut R>;
+/// The bytes of all members, inflated.
+pub(super) struct Members<R> {
+    /// The one that is being read; None after the last.
+    member: Option<DeflateDecoder<R>>,
+}
+
+impl<R: BufRead> Members<R> {
+    /// # Errors
+    /// The reader's, and what is wrong with the first member's header.
+    pub(super) fn new(reader: R) -> io::Result<Self> {
+        let member = next(reader)?;
+        Ok(Self { member })
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some(mut member) = self.member.take() {
+            let got = member.read(buf)?;
+            if got > 0 || buf.is_empty() {
+                self.member = Some(member);
+                return Ok(got);
+            }
+            let mut reader = member.into_inner();
+            // The member's CRC-32 and length.
+            skip(&mut reader, 8)?;
+            self.member = next(reader)?;
+        }
+        Ok(0)
+    }
+}
+
+/// The next member, if there is one: some writers pad the last one with zeros.
+fn next<R: BufRead>(mut reader: R) -> io::Result<Option<DeflateDecoder<R>>> {
+    if skip_zeros(&mut reader)? {
+        return Ok(None);
+    }
+    header(&mut reader)?;
+    Ok(Some(DeflateDecoder::new(reader)))
+}
+
+/// Skips zeros; answers true at the end.
+fn skip_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        let (end, more) = (buffer.is_empty(), zeros < buffer.len());
+        reader.consume(zeros);
+        if end || more {
+            return Ok(end);
+        }
+    }
+}
 
 /// Reads a member's header.
-///
-/// # Errors
-/// The reader's, and what is wrong with the header.
-pub(super) fn member<R: BufRead>(reader: &mut R) -> io::Result<Member<'_, R>> {
+fn header(reader: &mut impl BufRead) -> io::Result<()> {
     let mut fixed = [0; 10];
     reader.read_exact(&mut fixed)?;
     let [0x1f, 0x8b, 8, flags, ..] = fixed else {
@@ -42,15 +90,7 @@ pub(super) fn member<R: BufRead>(reader: &mut R) -> io::Result<Member<'_, R>> {
     if flags & FHCRC != 0 {
         skip(reader, 2)?;
     }
-    Ok(DeflateDecoder::new(reader))
-}
-
-/// Skips a member's CRC-32 and length.
-///
-/// # Errors
-/// The reader's, or that it ends before.
-pub(super) fn trailer(reader: &mut impl BufRead) -> io::Result<()> {
-    skip(reader, 8)
+    Ok(())
 }
 
 fn skip(reader: &mut impl BufRead, len: u64) -> io::Result<()> {
@@ -66,12 +106,10 @@ mod tests {
 
     use super::*;
 
-    /// All of the first member's bytes, and what follows it.
-    fn read(mut bytes: &[u8]) -> io::Result<(Vec<u8>, usize)> {
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        member(&mut bytes)?.read_to_end(&mut out)?;
-        trailer(&mut bytes)?;
-        Ok((out, bytes.len()))
+        Members::new(bytes)?.read_to_end(&mut out)?;
+        Ok(out)
     }
 
     fn written(builder: flate2::GzBuilder) -> Vec<u8> {
@@ -87,21 +125,25 @@ mod tests {
             .filename("name")
             .comment("comment");
         for mut bytes in [written(flate2::GzBuilder::new()), written(full)] {
-            assert_eq!(read(&bytes).unwrap(), (b"what is in it".to_vec(), 0));
+            assert_eq!(read(&bytes).unwrap(), b"what is in it");
             let len = bytes.len();
-            bytes.extend(b"more");
-            assert_eq!(read(&bytes).unwrap().1, 4);
-            for short in 0..len {
+            for short in 1..len {
                 assert!(read(&bytes[..short]).is_err(), "{short} of {len}");
             }
+            bytes.extend([0; 5]);
+            assert_eq!(read(&bytes).unwrap(), b"what is in it");
+            bytes.extend_from_within(..len);
+            assert_eq!(read(&bytes).unwrap(), b"what is in itwhat is in it");
+            bytes.extend(b"more");
+            assert!(read(&bytes).is_err());
         }
         // The header's own checksum, between it and the data.
         let plain = written(flate2::GzBuilder::new());
         let mut checked = plain.clone();
         checked[3] |= FHCRC;
         checked.splice(10..10, [7, 7]);
-        assert_eq!(read(&checked).unwrap().0, b"what is in it");
-        for (at, byte) in [(0, 0), (2, 9), (3, 0x20)] {
+        assert_eq!(read(&checked).unwrap(), b"what is in it");
+        for (at, byte) in [(0, 1), (2, 9), (3, 0x20)] {
             let mut bad = plain.clone();
             bad[at] = byte;
             assert!(read(&bad).is_err(), "{at}");

@@ -5,8 +5,11 @@ use std::io::{self, BufRead, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::chunks::{CHUNK, Receiver, Sender, fill};
-use super::gzip;
+use super::buffers::{Bytes, Receiver, Sender};
+use super::gzip::Members;
+
+/// Bytes of a chunk.
+const CHUNK: usize = 256 * 1024;
 
 /// What was read.
 pub(super) struct Compressed {
@@ -53,7 +56,8 @@ pub(super) fn fetch<R: Read>(
     let mut hash = Sha256::new();
     let mut is_heard = true;
     loop {
-        let mut chunk = chunks.buffer();
+        let mut chunk = chunks.spare();
+        chunk.resize(CHUNK, 0);
         let (len, result) = fill(&mut blob, &mut chunk);
         chunk.truncate(len);
         hash.update(&chunk);
@@ -70,15 +74,15 @@ pub(super) fn fetch<R: Read>(
 
 /// Inflates what comes and sends it on. When nobody listens any more, or the bytes do not inflate,
 /// it listens no more either.
-pub(super) fn run(mut compressed: Receiver, chunks: &Sender) {
-    let mut send = |chunk| chunks.send(chunk).then(|| chunks.buffer());
-    if let Err(error) = inflate(&mut compressed, &mut send) {
+pub(super) fn run(compressed: Receiver, chunks: &Sender) {
+    let mut send = |chunk| chunks.send(chunk).then(|| chunks.spare());
+    if let Err(error) = inflate(&mut Bytes::new(compressed), &mut send) {
         chunks.fail(error);
     }
 }
 
-/// Hands the uncompressed bytes of gzip, zstd or neither to `sink` in chunks, until it answers
-/// false.
+/// Hands the uncompressed bytes of gzip, zstd or neither to `sink` in chunks, until it has no buffer
+/// for the next.
 ///
 /// gzip's checksums are not looked at: whoever calls checks a digest of what comes.
 ///
@@ -90,58 +94,49 @@ pub fn inflate<R: BufRead>(
 ) -> io::Result<()> {
     // Layers are told apart by their first bytes, as containerd does: media types lie.
     match reader.fill_buf()?.get(..4) {
-        Some([0x1f, 0x8b, ..]) => members(reader, sink),
+        Some([0x1f, 0x8b, ..]) => send(&mut Members::new(reader)?, sink),
         Some([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) => {
-            send(&mut zstd::Decoder::with_buffer(reader)?, sink).map(|_| ())
+            send(&mut zstd::Decoder::with_buffer(reader)?, sink)
         }
-        _ => send(reader, sink).map(|_| ()),
+        _ => send(reader, sink),
     }
 }
 
-/// All members, and the zeros that some writers pad the last one with.
-fn members<R: BufRead>(
-    reader: &mut R,
-    sink: &mut dyn FnMut(Vec<u8>) -> Option<Vec<u8>>,
-) -> io::Result<()> {
-    while !skip_zeros(reader)? {
-        if !send(&mut gzip::member(reader)?, sink)? {
-            break;
-        }
-        gzip::trailer(reader)?;
-    }
-    Ok(())
-}
-
-/// Skips zeros; answers true at the end.
-fn skip_zeros<R: BufRead>(reader: &mut R) -> io::Result<bool> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
-        let (end, more) = (buffer.is_empty(), zeros < buffer.len());
-        reader.consume(zeros);
-        if end || more {
-            return Ok(end);
-        }
-    }
-}
-
-/// Sends all of `reader` in chunks; false when nobody listens.
+/// Sends all of `reader` in chunks, until nobody listens.
 fn send<R: Read>(
     reader: &mut R,
     sink: &mut dyn FnMut(Vec<u8>) -> Option<Vec<u8>>,
-) -> io::Result<bool> {
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let (len, result) = fill(reader, &mut chunk);
         if len == 0 {
-            return result.map(|()| true);
+            return result;
         }
         chunk.truncate(len);
         match sink(chunk) {
             Some(next) => chunk = next,
-            None => return Ok(false),
+            None => return Ok(()),
         }
         result?;
         chunk.resize(CHUNK, 0);
+    }
+}
+
+/// Reads until `buffer` is full or `reader` ends; answers how many bytes that were, and the error
+/// that came after them.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut len = 0;
+    loop {
+        let rest = buffer.get_mut(len..).unwrap_or_default();
+        if rest.is_empty() {
+            return (len, Ok(()));
+        }
+        match reader.read(rest) {
+            Ok(0) => return (len, Ok(())),
+            Ok(got) => len += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (len, Err(error)),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows nothing of registries or images: a reader and the digests that its bytes must have come
 //! in, a [`ConvertedLayer`] in the cache comes out.
 
-mod chunks;
+mod buffers;
 mod convert;
 mod entries;
 mod error;

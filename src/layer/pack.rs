@@ -6,10 +6,10 @@
 //! a probability that grows with its size, so that runs are [`RUN`] long on average whatever the
 //! sizes are; half a slab of padding is lost at each cut, 2.5 % on average.
 
-use std::sync::mpsc::{Receiver, SyncSender};
-
 use i2kit_format::erofs::{FileData, FileExtent};
 use i2kit_format::{BLOCK, SLAB};
+
+use super::buffers::Sender;
 
 /// Mean bytes between cuts. A file at least as long always cuts.
 const RUN: u64 = 10 << 20;
@@ -21,9 +21,7 @@ pub(super) struct Packer {
     slab: Vec<u8>,
     /// Bytes of the slabs sent before.
     sent: u64,
-    slabs: SyncSender<Vec<u8>>,
-    /// Buffers of slabs that were written: fresh ones cost page faults.
-    used: Receiver<Vec<u8>>,
+    slabs: Sender,
 }
 
 /// The stage behind is gone: it has failed, and its own error tells why.
@@ -31,13 +29,11 @@ pub(super) struct Packer {
 pub(super) struct Gone;
 
 impl Packer {
-    /// Packs into `slabs`, whose buffers may come back through `used`.
-    pub(super) fn new(slabs: SyncSender<Vec<u8>>, used: Receiver<Vec<u8>>) -> Self {
+    pub(super) fn new(slabs: Sender) -> Self {
         Self {
-            slab: new_slab(),
+            slab: empty_slab(&slabs),
             sent: 0,
             slabs,
-            used,
         }
     }
 
@@ -83,18 +79,19 @@ impl Packer {
 
     fn send_if_full(&mut self) -> Result<(), Gone> {
         if self.slab.len() as u64 == SLAB {
-            let mut next = self.used.try_recv().unwrap_or_else(|_| new_slab());
-            next.clear();
-            let full = std::mem::replace(&mut self.slab, next);
+            let full = std::mem::replace(&mut self.slab, empty_slab(&self.slabs));
             self.sent += SLAB;
-            self.slabs.send(full).map_err(|_| Gone)?;
+            return self.slabs.send(full).then_some(()).ok_or(Gone);
         }
         Ok(())
     }
 }
 
-fn new_slab() -> Vec<u8> {
-    Vec::with_capacity(usize::try_from(SLAB).unwrap_or(0))
+fn empty_slab(slabs: &Sender) -> Vec<u8> {
+    let mut slab = slabs.spare();
+    slab.clear();
+    slab.reserve_exact(usize::try_from(SLAB).unwrap_or(0));
+    slab
 }
 
 fn cuts(size: u64, head: &[u8]) -> bool {

@@ -16,11 +16,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 use sha2::{Digest, Sha256};
 
+use super::buffers;
 use super::convert::{Found, LayerSpec, find};
 use super::entries::Index;
 use super::key::key;
@@ -98,7 +98,7 @@ impl ConvertedLayer {
             &mut File::open(folder.join(stored::HASH_BLOCKS))?,
             &mut zstd,
         )?;
-        let mut slab = new_slab();
+        let mut slab = vec![0; usize::try_from(SLAB).unwrap_or(0)];
         for (number, digests) in self.slab_digests.iter().enumerate() {
             self.data.read_exact_at(&mut slab, number as u64 * SLAB)?;
             if !digests.match_bytes(&slab) {
@@ -197,31 +197,32 @@ fn copy_slabs(
     digests: &[SlabDigests],
     store: &impl Fn(io::Error) -> Error,
 ) -> Result<(), UnpackError> {
-    let (sender, slabs) = sync_channel(super::slabs::IN_FLIGHT);
+    let (sender, slabs) = buffers::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for _ in digests {
-                let mut slab = new_slab();
-                let read = packed.read_exact(&mut slab).map(|()| slab);
-                let is_last = read.is_err();
+                let mut slab = sender.spare();
+                slab.resize(usize::try_from(SLAB).unwrap_or(0), 0);
+                if let Err(error) = packed.read_exact(&mut slab) {
+                    return sender.fail(error);
+                }
                 // Nobody listens any more when a slab was altered.
-                if sender.send(read).is_err() || is_last {
+                if !sender.send(slab) {
                     return;
                 }
             }
         });
-        for ((number, digests), slab) in digests.iter().enumerate().zip(slabs) {
+        // Its own: whoever returns early hangs up, which stops the thread above.
+        let slabs = slabs;
+        for ((number, digests), slab) in digests.iter().enumerate().zip(slabs.iter()) {
             let slab = slab.map_err(UnpackError::Read)?;
             if !digests.match_bytes(&slab) {
                 let what = "slab";
                 return Err(UnpackError::Altered { what, number });
             }
             super::slabs::write(data, &slab, number as u64 * SLAB).map_err(store)?;
+            slabs.give_back(slab);
         }
         Ok(())
     })
-}
-
-fn new_slab() -> Vec<u8> {
-    vec![0; usize::try_from(SLAB).unwrap_or(0)]
 }

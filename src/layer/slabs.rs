@@ -4,14 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender};
 
 use i2kit_format::{SLAB, verity};
 
+use super::buffers::Receiver;
 use crate::disk::SlabDigests;
-
-/// Slabs in flight, besides those that are hashed: what bounds this stage's memory.
-pub(super) const IN_FLIGHT: usize = 8;
 
 /// Slabs that are hashed together.
 const BATCH: usize = 4;
@@ -26,16 +23,13 @@ pub(super) struct Hashed {
 }
 
 /// Writes the slabs that come, in order, to the new file `data`; hands the buffers back.
-pub(super) fn run(
-    data: &Path,
-    slabs: &Receiver<Vec<u8>>,
-    used: &Sender<Vec<u8>>,
-) -> io::Result<Hashed> {
+pub(super) fn run(data: &Path, slabs: &Receiver) -> io::Result<Hashed> {
     let file = File::create_new(data)?;
     let mut hashed = Hashed::default();
     let mut offset = 0;
     loop {
-        let batch: Vec<Vec<u8>> = slabs.iter().take(BATCH).collect();
+        let batch = slabs.iter().take(BATCH);
+        let batch = batch.collect::<io::Result<Vec<_>>>()?;
         if batch.is_empty() {
             break;
         }
@@ -48,8 +42,7 @@ pub(super) fn run(
             offset += SLAB;
         }
         for slab in batch {
-            // After the last slab nobody needs them.
-            let _ = used.send(slab);
+            slabs.give_back(slab);
         }
     }
     file.set_len(offset)?;

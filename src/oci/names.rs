@@ -49,13 +49,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_in_full() {
+        let digest = format!("sha256:{}", "12".repeat(32));
+        for (name, expected) in [
+            ("nginx", "docker.io/library/nginx:latest".to_owned()),
+            ("nginx:1.27", "docker.io/library/nginx:1.27".to_owned()),
+            ("a/b", "docker.io/a/b:latest".to_owned()),
+            (
+                "docker.io/nginx",
+                "docker.io/library/nginx:latest".to_owned(),
+            ),
+            ("index.docker.io/a/b:c", "docker.io/a/b:c".to_owned()),
+            ("localhost/a", "localhost/a:latest".to_owned()),
+            ("localhost:5000/a", "localhost:5000/a:latest".to_owned()),
+            (
+                &format!("ghcr.io/a/b@{digest}"),
+                format!("ghcr.io/a/b@{digest}"),
+            ),
+            (
+                &format!("a:b@{digest}"),
+                format!("docker.io/library/a:b@{digest}"),
+            ),
+        ] {
+            assert_eq!(full(name), expected);
+            assert_eq!(full(&expected), expected);
+        }
+        let name = format!("localhost:5000/a:b@{digest}");
+        assert_eq!(repository(&name), "localhost:5000/a");
+        assert_eq!(repository("localhost:5000/a"), "localhost:5000/a");
+    }
+
+    #[test]
     fn what_is_no_name_stays() {
         for name in ["a:b@sha256:12", "UPPER", ""] {
             assert_eq!(full(name), name);
             assert_eq!(repository(name), name);
         }
-        assert_eq!(full("a/b"), "docker.io/a/b:latest");
-        assert_eq!(repository("localhost:5000/a:b"), "localhost:5000/a");
     }
 
     #[test]

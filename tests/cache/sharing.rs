@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use crate::support::at_home;
 use crate::support::layout::sha256;
 use crate::support::small::{Small, succeeded};
 
@@ -62,11 +63,8 @@ fn build_as(small: &Small, uid: u32, umask: &str, disk: &str) -> Output {
         .arg(format!("umask {umask}; exec \"$0\" \"$@\""));
     // The group is everybody's here.
     shell.arg(small.path("i2kit")).args(build.get_args());
-    shell.uid(uid).gid(2000).env("HOME", "/nonexistent");
-    // Folders of the one who runs the tests, which others may not read.
-    for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"] {
-        shell.env_remove(variable);
-    }
+    shell.uid(uid).gid(2000);
+    at_home(&mut shell, "/nonexistent");
     shell.output().unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! Certificates, downgrades and proxies.
 
+use i2kit::oci::Environment;
 use i2kit::oci::registry::Reason;
 
 use super::*;
@@ -263,12 +264,11 @@ fn through_a_proxy() {
     let login = basic("me", "proxy-secret");
     let proxy = Proxy::start(&shop.registry.host(), Some(login));
     let desk = |variables: &[(&str, String)]| {
-        let find = |name: &str| {
-            let found = variables.iter().find(|(key, _)| *key == name)?;
-            Some(found.1.clone())
-        };
+        let variables = variables
+            .iter()
+            .map(|(key, value)| (key.into(), value.into()));
         let options = Options {
-            proxies: Proxies::from_variables(find),
+            proxies: Proxies::of_environment(&Environment::new(variables, 0, "/")),
             ..options()
         };
         Desk::with(options, Anonymous)

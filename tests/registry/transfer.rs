@@ -368,6 +368,8 @@ fn a_large_blob_comes_in_ranges_in_order() {
     let registry = Registry::start();
     let bytes = noise(8, 400_001);
     let digest = registry.put_blob(bytes.clone());
+    // Long enough for requests to be there at once.
+    registry.set_latency(Duration::from_millis(50));
     registry.script([
         Rule::new("/blobs/", Fault::Cut(5_000)).skip(2).times(3),
         Rule::new("/blobs/", Fault::Stall(5_000)).skip(4).times(1),
@@ -379,7 +381,7 @@ fn a_large_blob_comes_in_ranges_in_order() {
     assert!(seen.iter().all(|one| one.status == 206), "{seen:?}");
     // 14 chunks and 4 that were cut.
     assert_eq!(seen.len(), 18);
-    assert!((2..=4).contains(&registry.peak()), "{}", registry.peak());
+    assert!((2..=3).contains(&registry.peak()), "{}", registry.peak());
     // A smaller one comes in one piece.
     registry.forget();
     registry.script([]);

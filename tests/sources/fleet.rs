@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::i2kit;
 use crate::support::layout::{self, Compression, sha256};
 use crate::support::registry::Registry;
 use crate::support::small::{Small, succeeded};
 use crate::support::tarball::{Dialect, Item, archive};
+use crate::support::{at_home, i2kit};
 
 /// The registry and what is in it.
 pub struct Fleet {
@@ -68,14 +68,8 @@ impl Fleet {
         fs::create_dir_all(&folder).unwrap();
         let mut process = i2kit();
         process.arg(command).current_dir(&folder);
-        process
-            .env("HOME", &folder)
-            .env_remove("XDG_CACHE_HOME")
-            .env_remove("XDG_CONFIG_HOME");
-        process
-            .env_remove("XDG_RUNTIME_DIR")
-            .arg("--cache-dir")
-            .arg(folder.join("cache"));
+        at_home(&mut process, &folder);
+        process.arg("--cache-dir").arg(folder.join("cache"));
         process
     }
 

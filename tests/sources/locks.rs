@@ -1,6 +1,7 @@
 //! Locks, and builds that ask nobody.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -144,14 +145,19 @@ fn offline_finds_what_was_pulled_and_connects_to_nobody() {
     assert_eq!(fleet.built(online).0, offline);
 }
 
+/// A manifest of three images.
+fn of_three(fleet: &Fleet) -> PathBuf {
+    let names = ["a", "b", "c"].map(|name| {
+        fleet.registry.load(&fleet.path("image"), name);
+        format!("{}/{name}", fleet.registry.host())
+    });
+    fleet.manifest(&names)
+}
+
 #[test]
 fn a_lock_of_three_images_takes_two_requests_each() {
     let fleet = Fleet::new();
-    for name in ["a", "b", "c"] {
-        fleet.registry.load(&fleet.path("image"), name);
-    }
-    let names = ["a", "b", "c"].map(|name| format!("{}/{name}", fleet.registry.host()));
-    let manifest = fleet.manifest(&names);
+    let manifest = of_three(&fleet);
     let mut lock = fleet.with_base("one", "lock");
     succeeded(&lock.arg("-f").arg(&manifest).output().unwrap());
     let seen = fleet.registry.seen();
@@ -162,15 +168,11 @@ fn a_lock_of_three_images_takes_two_requests_each() {
     assert_eq!(paths.len(), 6, "{paths:?}");
 }
 
-/// Manifest and config of all at once.
+/// The manifests of all at once, then the configs of all.
 #[test]
 fn a_lock_of_three_images_takes_few_trips_one_after_another() {
     let fleet = Fleet::new();
-    for name in ["a", "b", "c"] {
-        fleet.registry.load(&fleet.path("image"), name);
-    }
-    let names = ["a", "b", "c"].map(|name| format!("{}/{name}", fleet.registry.host()));
-    let manifest = fleet.manifest(&names);
+    let manifest = of_three(&fleet);
     let locked = || {
         let mut lock = fleet.with_base("one", "lock");
         lock.arg("-f").arg(&manifest);
@@ -313,28 +315,18 @@ fn a_lock_says_by_which_rule_and_key_an_image_was_accepted() {
     assert!(text.contains("transports.docker"), "{text}");
 
     // A locked build asks the policy again: a lock is no way round it.
-    let mut build = fleet.with_base("one", "build");
-    build
-        .args(["--locked", "-f"])
-        .arg(&manifest)
-        .arg("--policy")
-        .arg(&policy);
-    fleet.built(build);
+    let build = || {
+        let mut build = fleet.with_base("one", "build");
+        build.args(["--locked", "-f"]).arg(&manifest);
+        build.arg("--policy").arg(&policy);
+        build
+    };
+    fleet.built(build());
     let other = Pair::p256();
-    fs::write(&policy, text_with(&policy, &pair, &other)).unwrap();
-    let mut build = fleet.with_base("one", "build");
-    build
-        .args(["--locked", "-f"])
-        .arg(&manifest)
-        .arg("--policy")
-        .arg(&policy);
-    build.arg("-o").arg(fleet.path("disk.raw"));
-    refused(&mut build, &[&other.fingerprint()]);
-}
-
-/// The policy with another key.
-fn text_with(policy: &std::path::Path, pair: &Pair, other: &Pair) -> String {
-    fs::read_to_string(policy)
-        .unwrap()
-        .replace(&pair.public(), &other.public())
+    let text = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, text.replace(&pair.public(), &other.public())).unwrap();
+    refused(
+        build().arg("-o").arg(fleet.path("disk.raw")),
+        &[&other.fingerprint()],
+    );
 }

@@ -5,14 +5,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use super::fleet::Fleet;
 use crate::support::output_of;
 use crate::support::registry::http::Response;
-use crate::support::registry::{Auth, Fault, Registry, Rule, TOKEN, Tokens, basic};
+use crate::support::registry::{Auth, Fault, Registry, Rule, TOKEN, Tokens, basic, pair};
 use crate::support::small::Small;
 
 const PASSWORD: &str = "hunter2-password";
@@ -68,8 +66,7 @@ impl Evidence {
 
 fn login(fleet: &Fleet, name: &str, password: &str) -> String {
     let path = fleet.path(name);
-    let auth = BASE64_STANDARD.encode(format!("me:{password}"));
-    let text = json!({"auths": {fleet.registry.host(): {"auth": auth}}});
+    let text = json!({"auths": {fleet.registry.host(): {"auth": pair("me", password)}}});
     fs::write(&path, text.to_string()).unwrap();
     path.display().to_string()
 }
@@ -161,14 +158,13 @@ fn no_command_prints_or_writes_a_secret() {
 
     evidence.files(&fleet.path("one"));
     assert!(evidence.pieces.len() > 40, "{}", evidence.pieces.len());
-    let pair = |password: &str| basic("me", password).replace("Basic ", "");
     let key = fs::read_to_string(fleet.path("cache.key")).unwrap();
     let mut secrets = [PASSWORD, WRONG, SIGNATURE, TOKEN]
         .map(str::to_owned)
         .to_vec();
     secrets.extend([
-        pair(PASSWORD),
-        pair(WRONG),
+        pair("me", PASSWORD),
+        pair("me", WRONG),
         key.lines().nth(1).unwrap().to_owned(),
     ]);
     assert_eq!(evidence.who_says(&secrets), Vec::<&str>::new());

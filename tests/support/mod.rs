@@ -14,6 +14,7 @@ pub mod small;
 pub mod tarball;
 pub mod vm;
 
+use std::ffi::OsStr;
 use std::process::{Command, Output};
 
 /// Runs a tool; a missing one fails the test by name.
@@ -33,4 +34,12 @@ pub fn output_of(program: &str, arguments: &[&str]) -> String {
 /// The command under test.
 pub fn i2kit() -> Command {
     Command::new(env!("CARGO_BIN_EXE_i2kit"))
+}
+
+/// Another home, and no folders of the one who runs the tests.
+pub fn at_home(command: &mut Command, home: impl AsRef<OsStr>) {
+    command.env("HOME", home);
+    for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"] {
+        command.env_remove(variable);
+    }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::layout::sha256;
 use http::{Request, Response, Sending, Wire};
-pub use tokens::{Auth, TOKEN, Tokens, basic};
+pub use tokens::{Auth, TOKEN, Tokens, basic, pair};
 
 /// What goes wrong with one answer.
 #[derive(Clone, Debug)]
@@ -228,7 +228,7 @@ impl Registry {
         self.shared.peak.store(0, Ordering::Relaxed);
     }
 
-    /// The most requests at once.
+    /// The most requests at once that had no answer yet.
     pub fn peak(&self) -> usize {
         self.shared.peak.load(Ordering::Relaxed)
     }
@@ -306,11 +306,7 @@ impl Shared {
             let Some(request) = http::read_request(&mut wire) else {
                 return;
             };
-            let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
-            self.peak.fetch_max(active, Ordering::SeqCst);
-            let goes_on = self.one(&mut wire, &raw, request);
-            self.active.fetch_sub(1, Ordering::SeqCst);
-            if goes_on != Some(true) {
+            if self.one(&mut wire, &raw, request) != Some(true) {
                 return;
             }
         }
@@ -346,8 +342,11 @@ impl Shared {
         };
         // Before the answer, since the client may look at once when it has that.
         let index = self.remember(&request, response.status);
+        let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(active, Ordering::SeqCst);
         let latency = *self.latency.lock().unwrap();
         std::thread::sleep(latency);
+        self.active.fetch_sub(1, Ordering::SeqCst);
         let mut sending = Sending {
             is_head: request.method == "HEAD",
             is_over: &|| self.is_over(),

@@ -35,7 +35,8 @@ fn one(message: &[u8]) -> Digest {
 
 /// None where the messages, or this machine, do not allow it.
 fn together(messages: &[&[u8]; LANES]) -> Option<[Digest; LANES]> {
-    let len = messages.first()?.len();
+    let [first, ..] = messages;
+    let len = first.len();
     let are_alike = messages.iter().all(|message| message.len() == len);
     if !are_alike || !len.is_multiple_of(BLOCK) {
         return None;

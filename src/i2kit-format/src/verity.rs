@@ -104,13 +104,18 @@ pub fn hash_slab(slab: &[u8]) -> HashBlock {
     let mut out = [0; HASH_BLOCK];
     let (digests, _) = out.as_chunks_mut::<DIGEST>();
     let (blocks, rest) = slab.as_chunks::<HASH_BLOCK>();
-    let data = blocks.iter().filter(|block| *block != ZERO_BLOCK);
-    let data: Vec<&[u8]> = data.map(<[u8; HASH_BLOCK]>::as_slice).collect();
-    let mut found = sha256::digests(&data).into_iter();
     let (whole, last) = digests.split_at_mut(blocks.len().min(DIGESTS_PER_BLOCK));
+    let (mut places, mut data) = (Vec::new(), Vec::<&[u8]>::new());
     for (digest, block) in whole.iter_mut().zip(blocks) {
-        let found = (block != ZERO_BLOCK).then(|| found.next()).flatten();
-        *digest = found.unwrap_or(*ZERO_DIGEST);
+        if block == ZERO_BLOCK {
+            *digest = *ZERO_DIGEST;
+        } else {
+            places.push(digest);
+            data.push(block);
+        }
+    }
+    for (place, digest) in places.into_iter().zip(sha256::digests(&data)) {
+        *place = digest;
     }
     if let ([_, ..], Some(digest)) = (rest, last.first_mut()) {
         *digest = hash_data_block(rest);

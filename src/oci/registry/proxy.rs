@@ -31,16 +31,15 @@ impl Proxies {
     /// From `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in lower case too.
     #[must_use]
     pub fn of_environment(environment: &Environment) -> Self {
-        Self::from_variables(|name| environment.text(name).map(str::to_owned))
-    }
-
-    /// As [`Self::of_environment`], of `variable`.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| {
-            let of = |name: &str| variable(name).filter(|value| !value.is_empty());
-            of(name).or_else(|| of(&name.to_ascii_lowercase()))
+            let lower = || environment.text(&name.to_ascii_lowercase());
+            environment.text(name).or_else(lower)
         };
-        let proxy = |name| set(name).or_else(|| set("ALL_PROXY")).map(Secret::new);
+        let proxy = |name| {
+            set(name)
+                .or_else(|| set("ALL_PROXY"))
+                .map(|url| Secret::new(url.to_owned()))
+        };
         let direct = set("NO_PROXY").unwrap_or_default();
         Self {
             http: proxy("HTTP_PROXY"),
@@ -136,10 +135,10 @@ mod tests {
     use super::*;
 
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
-        Proxies::from_variables(|name| {
-            let found = variables.iter().find(|(key, _)| *key == name)?;
-            Some(found.1.to_owned())
-        })
+        let variables = variables
+            .iter()
+            .map(|(key, value)| (key.into(), value.into()));
+        Proxies::of_environment(&Environment::new(variables, 0, "/"))
     }
 
     fn of(proxies: &Proxies, url: &str) -> Option<String> {

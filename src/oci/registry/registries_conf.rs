@@ -277,9 +277,7 @@ fn recorded_aliases(environment: &Environment) -> Option<PathBuf> {
     if environment.uid() == 0 {
         return Some(environment.system("var/cache").join(NAME));
     }
-    let usual = || Some(environment.home()?.join(".cache"));
-    let folder = environment.path("XDG_CACHE_HOME").map(Path::to_owned);
-    Some(folder.or_else(usual)?.join(NAME))
+    Some(environment.xdg("XDG_CACHE_HOME", ".cache")?.join(NAME))
 }
 
 /// The full name of an alias, in normal form; `None` for one that undoes another.

@@ -151,8 +151,12 @@ impl Tokens {
 }
 
 pub fn basic(username: &str, password: &str) -> String {
-    let pair = BASE64_STANDARD.encode(format!("{username}:{password}"));
-    format!("Basic {pair}")
+    format!("Basic {}", pair(username, password))
+}
+
+/// A login as `config.json` and the Basic scheme have it.
+pub fn pair(username: &str, password: &str) -> String {
+    BASE64_STANDARD.encode(format!("{username}:{password}"))
 }
 
 impl Auth {
