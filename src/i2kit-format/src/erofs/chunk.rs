@@ -25,6 +25,9 @@ pub enum ExtentError {
     /// An extent does not start or end at a block.
     #[error("not aligned to 4 KiB")]
     Alignment,
+    /// A cluster has no bytes or blocks, or more of them than is allowed.
+    #[error("not a valid cluster")]
+    Cluster,
     /// An extent's blocks are not between block 1 and the metadata.
     #[error("blocks outside the image's data area")]
     Outside,

@@ -88,7 +88,7 @@ pub(super) fn encode(
 /// The `FT_*` type in a dirent.
 pub(super) fn file_type(content: &Content) -> u8 {
     match content {
-        Content::Regular(_) => 1,
+        Content::Regular(_) | Content::Compressed(_) => 1,
         Content::Directory(_) => 2,
         Content::CharDevice { .. } => 3,
         Content::BlockDevice { .. } => 4,

@@ -19,6 +19,10 @@ pub(super) const COMPAT_SB_CHKSUM: u32 = 1;
 pub(super) const COMPAT_MTIME: u32 = 2;
 /// `EROFS_FEATURE_INCOMPAT_ZERO_PADDING`: concerns compressed inodes alone.
 pub(super) const INCOMPAT_ZERO_PADDING: u32 = 1;
+/// `EROFS_FEATURE_INCOMPAT_COMPR_CFGS`, whose bit `EROFS_FEATURE_INCOMPAT_BIG_PCLUSTER` shares.
+pub(super) const INCOMPAT_COMPR_CFGS: u32 = 2;
+/// `EROFS_FEATURE_INCOMPAT_FRAGMENTS`, whose bit `EROFS_FEATURE_INCOMPAT_DEDUPE` shares.
+pub(super) const INCOMPAT_FRAGMENTS: u32 = 0x20;
 /// `EROFS_FEATURE_INCOMPAT_CHUNKED_FILE`.
 pub(super) const INCOMPAT_CHUNKED_FILE: u32 = 4;
 /// `EROFS_NULL_ADDR`: a hole in a chunk map, no data in an inode.
@@ -33,7 +37,9 @@ pub(super) const CHUNK_INDEXES: u16 = 0x20;
 /// Data layouts, in bits 1..=3 of `i_format`.
 pub(super) mod layout {
     pub(in super::super) const FLAT_PLAIN: u16 = 0;
+    pub(in super::super) const COMPRESSED_FULL: u16 = 1;
     pub(in super::super) const FLAT_INLINE: u16 = 2;
+    pub(in super::super) const COMPRESSED_COMPACT: u16 = 3;
     pub(in super::super) const CHUNK_BASED: u16 = 4;
 }
 
@@ -140,7 +146,74 @@ pub(super) struct ChunkIndex {
     pub blkaddr: U32,
 }
 
+/// `struct z_erofs_lz4_cfgs`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Lz4Cfgs {
+    pub max_distance: U16,
+    pub max_pclusterblks: U16,
+    pub reserved: [u8; 10],
+}
+
+/// `struct z_erofs_zstd_cfgs`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct ZstdCfgs {
+    pub format: u8,
+    /// log2 of the window, less 10.
+    pub windowlog: u8,
+    pub reserved: [u8; 4],
+}
+
+/// `struct z_erofs_map_header`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct MapHeader {
+    pub h_fragmentoff: U32,
+    pub h_advise: U16,
+    /// Bits 0..4: of head 1.
+    pub h_algorithmtype: u8,
+    /// Bits 0..4: log2 of a logical cluster, less the block's. Bit 7: see [`FRAGMENT_INODE`].
+    pub h_clusterbits: u8,
+}
+
+/// `struct z_erofs_lcluster_index`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct LclusterIndex {
+    /// Bits 0..2: the type.
+    pub di_advise: U16,
+    pub di_clusterofs: U16,
+    /// Of a head: its block. Of others: the distances to their head and to the next.
+    pub di_u: U32,
+}
+
+/// `Z_EROFS_ADVISE_COMPACTED_2B`.
+pub(super) const ADVISE_COMPACTED_2B: u16 = 1;
+/// `Z_EROFS_ADVISE_BIG_PCLUSTER_1`: the first index after a head has its physical length.
+pub(super) const ADVISE_BIG_PCLUSTER_1: u16 = 2;
+/// `Z_EROFS_ADVISE_BIG_PCLUSTER_2`: likewise for heads of the second kind.
+pub(super) const ADVISE_BIG_PCLUSTER_2: u16 = 4;
+/// `Z_EROFS_ADVISE_FRAGMENT_PCLUSTER`: what the last head begins lies in the packed inode.
+pub(super) const ADVISE_FRAGMENT_PCLUSTER: u16 = 0x20;
+/// `Z_EROFS_FRAGMENT_INODE_BIT` of a map header's 64 bits: all of the file lies in the packed inode,
+/// at the offset that the other bits are.
+pub(super) const FRAGMENT_INODE: u64 = 1 << 63;
+/// `Z_EROFS_LI_D0_CBLKCNT`: the distance to the head is 1, and the other bits are its blocks.
+pub(super) const D0_CBLKCNT: u16 = 1 << 11;
+
+/// Types of a logical cluster.
+pub(super) mod lcluster {
+    pub(in super::super) const PLAIN: u16 = 0;
+    pub(in super::super) const HEAD1: u16 = 1;
+    pub(in super::super) const NONHEAD: u16 = 2;
+}
+
 const _: () = {
+    assert!(size_of::<Lz4Cfgs>() == 14);
+    assert!(size_of::<ZstdCfgs>() == 6);
+    assert!(size_of::<MapHeader>() == 8);
+    assert!(size_of::<LclusterIndex>() == 8);
     assert!(size_of::<SuperBlock>() == 128);
     assert!(size_of::<InodeCompact>() == 32);
     assert!(size_of::<InodeExtended>() == 64);

@@ -4,13 +4,16 @@
 //! a chunk map), whole blocks of directories and long symlinks, shared attributes. Each part
 //! starts at a block.
 
-use super::chunk::{self, Run};
+use std::collections::BTreeMap;
+
+use super::chunk::{self, ExtentError, Run};
+use super::clusters::{self, Map};
 use super::dir;
 use super::format::{BLOCK, InodeExtended, SLOT};
 use super::walk::Walk;
 use super::write::Error;
 use super::xattr::Shared;
-use super::{Content, FileData, Inode, InodeId, Tree};
+use super::{CompressedFile, Compression, Content, FileData, Inode, InodeId, Metadata, Tree};
 
 const HEADER: usize = size_of::<InodeExtended>();
 /// Nid 0 would be inode number 0, which tools take for a deleted file.
@@ -20,6 +23,22 @@ const FIRST_OFFSET: usize = 2 * SLOT;
 const MAX_METADATA: usize = 1 << 30;
 /// The kernel's `PATH_MAX` with its NUL.
 const MAX_TARGET: usize = 4095;
+
+/// The packed inode, but for its data.
+static PACKED: Inode = Inode {
+    metadata: Metadata {
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        mtime_nsec: 0,
+        xattrs: BTreeMap::new(),
+    },
+    content: Content::Regular(FileData {
+        size: 0,
+        extents: Vec::new(),
+    }),
+};
 
 /// Where a file's bytes are.
 #[derive(Clone, Debug)]
@@ -32,6 +51,8 @@ pub(super) enum Data {
     Flat(u32),
     /// A regular file in chunks of `1 << bits` blocks.
     Chunks { bits: u8, runs: Vec<Run> },
+    /// A compressed regular file.
+    Compressed(Map),
     /// A directory or symlink: `blocks` whole blocks from `first_block` of the metadata's block
     /// part; `tail` more bytes follow the inode.
     Own {
@@ -61,6 +82,8 @@ pub(super) struct Plan<'t> {
     pub inodes: Vec<Planned<'t>>,
     /// By [`InodeId`]; 0 for an inode that is not written.
     pub nids: Vec<u64>,
+    /// 0 when there is no packed inode.
+    pub packed_nid: u64,
     /// Bytes from the start of the metadata to the block part.
     pub block_part: usize,
     /// Bytes from the start of the metadata to the shared attributes.
@@ -76,6 +99,7 @@ impl<'t> Plan<'t> {
             end: FIRST_OFFSET,
             blocks: 0,
             meta_start_block,
+            compression: tree.compression.as_ref(),
             walk: &walk,
         };
         let mut nids = vec![0; tree.len()];
@@ -86,6 +110,11 @@ impl<'t> Plan<'t> {
                 *nid = (planned.offset / SLOT) as u64;
             }
             inodes.push(planned);
+        }
+        let mut packed_nid = 0;
+        if let Some(packed) = placer.packed(tree.compression.as_ref())? {
+            packed_nid = (packed.offset / SLOT) as u64;
+            inodes.push(packed);
         }
         let block_part = placer.end.next_multiple_of(BLOCK);
         let xattr_part = usize::try_from(placer.blocks)
@@ -102,6 +131,7 @@ impl<'t> Plan<'t> {
         Ok(Self {
             inodes,
             nids,
+            packed_nid,
             block_part,
             xattr_part,
             shared: shared.area,
@@ -115,6 +145,7 @@ struct Placer<'a, 't> {
     /// Whole blocks of directories and symlinks so far.
     blocks: u64,
     meta_start_block: u64,
+    compression: Option<&'t Compression>,
     walk: &'a Walk<'t>,
 }
 
@@ -167,6 +198,15 @@ impl<'t> Placer<'_, 't> {
     ) -> Result<(u64, Data), Error> {
         Ok(match &inode.content {
             Content::Regular(file) => (file.size, self.regular(id, file)?),
+            Content::Compressed(file) if file.size == 0 => (0, Data::None),
+            Content::Compressed(file) => {
+                let error = |(offset, source)| Error::Extent {
+                    path: self.walk.path(id),
+                    offset,
+                    source,
+                };
+                (file.size, self.compressed(file, xattrs).map_err(error)?)
+            }
             Content::Directory(directory) => {
                 let entries = dir::entries(directory, id, parent);
                 let blocks = dir::blocks(&entries);
@@ -201,6 +241,44 @@ impl<'t> Placer<'_, 't> {
                 runs,
             },
         })
+    }
+
+    fn compressed(&self, file: &CompressedFile, xattrs: usize) -> Result<Data, (u64, ExtentError)> {
+        let compression = self.compression.ok_or((0, ExtentError::Cluster))?;
+        clusters::check(file, compression, self.meta_start_block)?;
+        let before = HEADER.saturating_add(xattrs);
+        let map = clusters::map(file, compression.algorithm, before);
+        Ok(Data::Compressed(map))
+    }
+
+    /// The packed inode, which no directory names.
+    fn packed(&mut self, compression: Option<&Compression>) -> Result<Option<Planned<'t>>, Error> {
+        let Some(compression) = compression.filter(|one| !one.packed.is_empty()) else {
+            return Ok(None);
+        };
+        let clusters = compression.packed.clone();
+        let mut file = CompressedFile {
+            clusters,
+            ..CompressedFile::default()
+        };
+        file.size = file.clusters_len();
+        let data = self
+            .compressed(&file, 0)
+            .map_err(|(offset, source)| Error::Packed { offset, source })?;
+        let offset = self.reserve(0, &data).ok_or(Error::Metadata {
+            path: "/".to_owned(),
+            limit: MAX_METADATA,
+        })?;
+        Ok(Some(Planned {
+            id: InodeId(u32::MAX),
+            inode: &PACKED,
+            parent: Tree::ROOT,
+            links: 1,
+            offset,
+            size: file.size,
+            xattrs: Vec::new(),
+            data,
+        }))
     }
 
     /// The last, partial block follows its inode when the two fit one block together with the
@@ -240,6 +318,7 @@ impl<'t> Placer<'_, 't> {
                     base.checked_add(count.checked_mul(size_of::<u32>())?)?,
                 )
             }
+            Data::Compressed(map) => (HEADER, base.checked_add(map.bytes.len())?),
             _ => (HEADER, base),
         };
         let start = self.end.checked_next_multiple_of(SLOT)?;
@@ -279,7 +358,12 @@ fn check(inode: &Inode) -> Result<(), (&'static str, u64)> {
         {
             Err(("device minor", (*minor).into()))
         }
-        Content::Regular(file) if i64::try_from(file.size).is_err() => Err(("size", file.size)),
+        Content::Regular(FileData { size, .. })
+        | Content::Compressed(CompressedFile { size, .. })
+            if i64::try_from(*size).is_err() =>
+        {
+            Err(("size", *size))
+        }
         _ => Ok(()),
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use super::codec::Algorithm;
+
 /// Index of an inode in its [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeId(pub u32);
@@ -16,6 +18,8 @@ pub type Directory = BTreeMap<Box<[u8]>, InodeId>;
 #[derive(Clone, Debug)]
 pub struct Tree {
     inodes: Vec<Inode>,
+    /// What [`Content::Compressed`] refers to.
+    pub compression: Option<Compression>,
 }
 
 /// Permission bits, owner, times and extended attributes: what every kind of file has.
@@ -51,6 +55,8 @@ pub enum Content {
     Directory(Directory),
     /// A regular file.
     Regular(FileData),
+    /// A regular file whose bytes are compressed.
+    Compressed(CompressedFile),
     /// A symbolic link's target, 1..=4095 bytes.
     Symlink(Box<[u8]>),
     /// A character device.
@@ -94,6 +100,66 @@ pub struct FileExtent {
     pub start_block: u64,
 }
 
+/// What all compressed files of a tree share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// How their clusters are compressed.
+    pub algorithm: Algorithm,
+    /// Bytes that no cluster is longer than: a power of 2, 4 KiB to 1 MiB.
+    pub cluster_size: u32,
+    /// The packed inode: clusters whose bytes, one after another, fragments are offsets into.
+    pub packed: Vec<Cluster>,
+}
+
+/// A compressed regular file: clusters from its first byte on, without gaps, and then perhaps a
+/// fragment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompressedFile {
+    /// Bytes.
+    pub size: u64,
+    /// In order. All but the file's last cluster have whole blocks of bytes.
+    pub clusters: Vec<Cluster>,
+    /// Where in the packed inode the bytes lie that the clusters do not have.
+    pub fragment: Option<u64>,
+}
+
+/// Bytes that are compressed together, or lie plain where that saves no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cluster {
+    /// Bytes, 1 to 1 MiB.
+    pub len: u32,
+    /// Blocks of 4 KiB on the disk. As many as the bytes fill: they lie there plain. Fewer: they
+    /// are compressed.
+    pub blocks: u32,
+    /// First 4 KiB block, counted as [`FileExtent::start_block`] is.
+    pub start_block: u64,
+}
+
+impl Cluster {
+    /// Whether its bytes lie on the disk as they are.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.blocks >= self.logical_blocks()
+    }
+
+    /// Blocks that its bytes fill.
+    #[must_use]
+    pub fn logical_blocks(&self) -> u32 {
+        self.len.div_ceil(4096)
+    }
+}
+
+impl CompressedFile {
+    /// Bytes that the clusters have.
+    #[must_use]
+    pub fn clusters_len(&self) -> u64 {
+        self.clusters
+            .iter()
+            .map(|cluster| u64::from(cluster.len))
+            .sum()
+    }
+}
+
 impl Tree {
     /// A tree with an empty root directory.
     #[must_use]
@@ -103,6 +169,7 @@ impl Tree {
                 metadata: root,
                 content: Content::Directory(Directory::new()),
             }],
+            compression: None,
         }
     }
 

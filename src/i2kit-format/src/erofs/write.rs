@@ -5,12 +5,13 @@ use zerocopy::IntoBytes as _;
 use super::chunk::{self, ExtentError};
 use super::dir;
 use super::format::{
-    self, BLOCK, BLOCK_BITS, COMPAT_MTIME, COMPAT_SB_CHKSUM, INCOMPAT_CHUNKED_FILE, InodeExtended,
-    MAGIC, NULL_ADDR, SUPER_OFFSET, SuperBlock, layout, mode,
+    self, BLOCK, BLOCK_BITS, COMPAT_MTIME, COMPAT_SB_CHKSUM, INCOMPAT_CHUNKED_FILE,
+    INCOMPAT_COMPR_CFGS, INCOMPAT_FRAGMENTS, INCOMPAT_ZERO_PADDING, InodeExtended, Lz4Cfgs, MAGIC,
+    NULL_ADDR, SUPER_OFFSET, SuperBlock, ZstdCfgs, layout, mode,
 };
 use super::plan::{Data, Plan, Planned};
 use super::xattr::XattrError;
-use super::{Content, InodeId, Tree};
+use super::{Algorithm, Compression, Content, InodeId, Tree};
 
 /// What the tree does not say about the file system.
 #[derive(Clone, Debug)]
@@ -86,6 +87,20 @@ pub enum Error {
         /// Why.
         source: ExtentError,
     },
+    /// The packed inode can't be.
+    #[error("EROFS: packed inode: at byte {offset}: {source}")]
+    Packed {
+        /// Its byte.
+        offset: u64,
+        /// Why.
+        source: ExtentError,
+    },
+    /// Clusters of that size can't be.
+    #[error("EROFS: cluster size {size}: not a power of 2 from 4096 to 1048576")]
+    ClusterSize {
+        /// Bytes.
+        size: u32,
+    },
     /// Too much metadata.
     #[error("EROFS: {path:?}: from here on metadata would exceed {limit} bytes")]
     Metadata {
@@ -114,6 +129,13 @@ pub enum Error {
 /// # Errors
 /// What the format has no place for, with the path that has it.
 pub fn write(tree: &Tree, options: &Options) -> Result<Image, Error> {
+    if let Some(Compression {
+        cluster_size: size, ..
+    }) = tree.compression
+        && !(size.is_power_of_two() && (4096..=1 << 20).contains(&size))
+    {
+        return Err(Error::ClusterSize { size });
+    }
     let plan = Plan::new(tree, options.meta_start_block)?;
     let start = options.meta_start_block;
     let bytes = plan
@@ -135,16 +157,20 @@ pub fn write(tree: &Tree, options: &Options) -> Result<Image, Error> {
         meta_start_block: start,
     };
     Ok(Image {
-        first_block: first_block(&plan, options, start, end),
+        first_block: first_block(&plan, tree.compression.as_ref(), options, start, end),
         metadata: writer.metadata(bytes),
     })
 }
 
-fn first_block(plan: &Plan<'_>, options: &Options, start: u32, end: u32) -> [u8; BLOCK] {
-    let chunked = plan
-        .inodes
-        .iter()
-        .any(|inode| matches!(inode.data, Data::Chunks { .. }));
+fn first_block(
+    plan: &Plan<'_>,
+    compression: Option<&Compression>,
+    options: &Options,
+    start: u32,
+    end: u32,
+) -> [u8; BLOCK] {
+    let is_used = |inode: &Planned<'_>| matches!(inode.data, Data::Compressed { .. });
+    let compression = compression.filter(|_| plan.inodes.iter().any(is_used));
     let root = plan.nids.first().copied().unwrap_or(0);
     let superblock = SuperBlock {
         magic: MAGIC.into(),
@@ -167,22 +193,70 @@ fn first_block(plan: &Plan<'_>, options: &Options, start: u32, end: u32) -> [u8;
         .into(),
         uuid: options.uuid,
         volume_name: options.volume_name,
-        feature_incompat: if chunked { INCOMPAT_CHUNKED_FILE } else { 0 }.into(),
-        available_compr_algs: 0.into(),
+        feature_incompat: feature_incompat(plan, compression).into(),
+        available_compr_algs: compression.map_or(0, |one| 1 << one.algorithm.id()).into(),
         extra_devices: 0.into(),
         devt_slotoff: 0.into(),
         dirblkbits: 0,
         xattr_prefix_count: 0,
         xattr_prefix_start: 0.into(),
-        packed_nid: 0.into(),
+        packed_nid: plan.packed_nid.into(),
         xattr_filter_reserved: 0,
         reserved2: [0; 23],
     };
     let mut block = [0; BLOCK];
     put(&mut block, SUPER_OFFSET, superblock.as_bytes());
+    if let Some(compression) = compression {
+        let config = config(compression);
+        let at = SUPER_OFFSET.saturating_add(size_of::<SuperBlock>());
+        put(&mut block, at, &config);
+    }
     let checksum = format::checksum(&block);
     put(&mut block, SUPER_OFFSET + 4, &checksum.to_le_bytes());
     block
+}
+
+fn feature_incompat(plan: &Plan<'_>, compression: Option<&Compression>) -> u32 {
+    let is_chunked = |inode: &Planned<'_>| matches!(inode.data, Data::Chunks { .. });
+    let mut features = 0;
+    if plan.inodes.iter().any(is_chunked) {
+        features |= INCOMPAT_CHUNKED_FILE;
+    }
+    if compression.is_some() {
+        features |= INCOMPAT_ZERO_PADDING | INCOMPAT_COMPR_CFGS;
+    }
+    if plan.packed_nid > 0 {
+        features |= INCOMPAT_FRAGMENTS;
+    }
+    features
+}
+
+/// The algorithm's settings, after their length.
+fn config(compression: &Compression) -> Vec<u8> {
+    let size = compression.cluster_size;
+    let record = match compression.algorithm {
+        Algorithm::Lz4 => Lz4Cfgs {
+            max_distance: 0.into(),
+            // It sizes a buffer of each processor.
+            max_pclusterblks: u16::try_from(size / 4096).unwrap_or(u16::MAX).into(),
+            reserved: [0; 10],
+        }
+        .as_bytes()
+        .to_vec(),
+        Algorithm::Zstd => ZstdCfgs {
+            format: 0,
+            windowlog: u8::try_from(size.ilog2().saturating_sub(10)).unwrap_or(u8::MAX),
+            reserved: [0; 4],
+        }
+        .as_bytes()
+        .to_vec(),
+    };
+    let mut out = u16::try_from(record.len())
+        .unwrap_or(0)
+        .to_le_bytes()
+        .to_vec();
+    out.extend(record);
+    out
 }
 
 fn put(block: &mut [u8; BLOCK], offset: usize, bytes: &[u8]) {
@@ -230,6 +304,7 @@ impl Writer<'_, '_> {
             Data::Chunks { bits, runs } => {
                 out.extend(chunk::addresses(runs, *bits).flat_map(u32::to_le_bytes));
             }
+            Data::Compressed(map) => out.extend_from_slice(&map.bytes),
             Data::Own { tail, .. } if *tail > 0 => {
                 let bytes = self.own_bytes(planned);
                 let from = bytes.len().saturating_sub(*tail);
@@ -249,6 +324,7 @@ impl Writer<'_, '_> {
             Data::Device(rdev) => (layout::FLAT_PLAIN, *rdev),
             Data::Flat(start) => (layout::FLAT_PLAIN, *start),
             Data::Chunks { bits, .. } => (layout::CHUNK_BASED, u32::from(*bits)),
+            Data::Compressed(map) => (map.layout, map.blocks),
             Data::Own {
                 first_block,
                 blocks,
@@ -323,7 +399,10 @@ impl Writer<'_, '_> {
 }
 
 fn is_regular(planned: &Planned<'_>) -> bool {
-    matches!(planned.inode.content, Content::Regular(_))
+    matches!(
+        planned.inode.content,
+        Content::Regular(_) | Content::Compressed(_)
+    )
 }
 
 /// 0, or the header as 1 and each 4 bytes after it; the size was checked.
@@ -339,7 +418,7 @@ fn xattr_icount(size: usize) -> u16 {
 fn type_bits(content: &Content) -> u16 {
     match content {
         Content::Directory(_) => mode::DIRECTORY,
-        Content::Regular(_) => mode::REGULAR,
+        Content::Regular(_) | Content::Compressed(_) => mode::REGULAR,
         Content::Symlink(_) => mode::SYMLINK,
         Content::CharDevice { .. } => mode::CHAR,
         Content::BlockDevice { .. } => mode::BLOCK,

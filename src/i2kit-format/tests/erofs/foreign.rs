@@ -124,20 +124,22 @@ fn chunks_with_4_byte_addresses() {
 }
 
 #[test]
-fn compressed_inodes_are_refused_by_name() {
+fn clusters_that_begin_within_a_block_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, image) = (dir.path().join("tree"), dir.path().join("image"));
     fs::create_dir(&tree).unwrap();
-    fs::write(tree.join("zeros"), vec![b'x'; 100_000]).unwrap();
-    let args = ["-zlz4hc", "--quiet", image.to_str().unwrap()];
+    let text: String = (0..20_000).map(|number| format!("{number} ")).collect();
+    fs::write(tree.join("text"), text).unwrap();
+    let args = ["-zlz4hc", "-C65536", "--quiet", image.to_str().unwrap()];
     assert!(
         crate::tools::run("mkfs.erofs", &args, &tree)
             .status
             .success()
     );
     let bytes = fs::read(&image).unwrap();
-    let error = Reader::open(bytes.as_slice())
-        .and_then(|reader| reader.lookup(b"zeros"))
-        .unwrap_err();
-    assert!(error.to_string().contains("is not supported"), "{error}");
+    let reader = Reader::open(bytes.as_slice()).unwrap();
+    let inode = reader.lookup(b"text").unwrap().unwrap();
+    let error = reader.clusters(&inode).unwrap_err().to_string();
+    assert!(error.contains("begins within a block"), "{error}");
+    assert!(error.contains("is not supported"), "{error}");
 }

@@ -155,8 +155,8 @@ fn faults_are_named() {
         "EROFS: block size, log2 0x9 is not supported"
     );
     assert_eq!(
-        open(&|b| b[1024 + 80] |= 0x20),
-        "EROFS: incompatible feature set 0x24 is not supported"
+        open(&|b| b[1024 + 80] |= 0x10),
+        "EROFS: incompatible feature set 0x14 is not supported"
     );
     assert_eq!(
         open(&|b| b.truncate(2000)),

@@ -13,12 +13,12 @@ use i2kit_format::erofs::{Content, Inode, InodeId, Tree};
 use crate::fixture::{self, Fixture, metadata};
 
 /// A mounted image, until dropped.
-struct Mount {
+pub struct Mount {
     dir: tempfile::TempDir,
 }
 
 impl Mount {
-    fn new(image: &[u8]) -> Self {
+    pub fn new(image: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (file, target) = (dir.path().join("image"), dir.path().join("mnt"));
         fs::write(&file, image).unwrap();
@@ -36,7 +36,7 @@ impl Mount {
         Self { dir }
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.dir.path().join("mnt")
     }
 }
@@ -169,7 +169,7 @@ fn count_links(tree: &Tree, id: InodeId, links: &mut BTreeMap<InodeId, u64>) {
 fn type_and_rdev(inode: &Inode) -> (u32, u64) {
     match inode.content {
         Content::Directory(_) => (0o040_000, 0),
-        Content::Regular(_) => (0o100_000, 0),
+        Content::Regular(_) | Content::Compressed(_) => (0o100_000, 0),
         Content::Symlink(_) => (0o120_000, 0),
         Content::CharDevice { major, minor } => (0o020_000, rdev(major, minor)),
         Content::BlockDevice { major, minor } => (0o060_000, rdev(major, minor)),

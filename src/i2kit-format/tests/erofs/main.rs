@@ -10,6 +10,7 @@
 )]
 
 mod canonical;
+mod compressed;
 mod fixture;
 mod foreign;
 mod golden;

@@ -6,11 +6,17 @@ use super::super::FileExtent;
 use super::super::format::{
     BLOCK, CHUNK_BLKBITS_MASK, CHUNK_INDEXES, ChunkIndex, NULL_ADDR, layout,
 };
+use super::compressed::is_compressed;
 use super::{BLOCK_BYTES, FileType, ReadError, ReadInode, Reader};
 use crate::ReadAt;
 
-pub(super) const KNOWN_LAYOUTS: [u16; 3] =
-    [layout::FLAT_PLAIN, layout::FLAT_INLINE, layout::CHUNK_BASED];
+pub(super) const KNOWN_LAYOUTS: [u16; 5] = [
+    layout::FLAT_PLAIN,
+    layout::COMPRESSED_FULL,
+    layout::FLAT_INLINE,
+    layout::COMPRESSED_COMPACT,
+    layout::CHUNK_BASED,
+];
 /// Chunk map entries read at once.
 const MAP_WINDOW: u64 = 512;
 /// The kernel reads a link's target as one page, with its NUL.
@@ -81,6 +87,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
                 start_block: inode.i_u.into(),
             }]),
             layout::CHUNK_BASED => self.chunk_extents(inode),
+            _ if is_compressed(inode) => Err(inode.corrupt("compressed")),
             _ => Err(ReadError::Unsupported {
                 what: "inline data of inode",
                 value: inode.nid,
@@ -100,6 +107,13 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
         let mut rest = buf.get_mut(..len).unwrap_or_default();
         let mut at = offset;
         while !rest.is_empty() {
+            if is_compressed(inode) {
+                let got = self.read_compressed(inode, rest, at)?;
+                let after = std::mem::take(&mut rest).get_mut(got..).filter(|_| got > 0);
+                rest = after.ok_or_else(|| inode.corrupt("empty cluster"))?;
+                at = at.saturating_add(got as u64);
+                continue;
+            }
             let piece = self.piece(inode, at)?;
             let take = usize::try_from(piece.len)
                 .unwrap_or(usize::MAX)

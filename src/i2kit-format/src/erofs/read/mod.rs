@@ -1,6 +1,7 @@
-//! Reads an uncompressed EROFS image. No byte of it is trusted.
+//! Reads an EROFS image. No byte of it is trusted.
 
 mod attributes;
+mod compressed;
 mod data;
 mod directory;
 mod tree;
@@ -10,15 +11,17 @@ use std::io;
 use zerocopy::FromBytes;
 
 use super::format::{
-    self, BLOCK, BLOCK_BITS, COMPAT_SB_CHKSUM, INCOMPAT_CHUNKED_FILE, INCOMPAT_ZERO_PADDING,
-    InodeCompact, InodeExtended, MAGIC, SLOT, SUPER_OFFSET, SuperBlock, XattrIbodyHeader, mode,
+    self, BLOCK, BLOCK_BITS, COMPAT_SB_CHKSUM, INCOMPAT_CHUNKED_FILE, INCOMPAT_COMPR_CFGS,
+    INCOMPAT_FRAGMENTS, INCOMPAT_ZERO_PADDING, InodeCompact, InodeExtended, MAGIC, SLOT,
+    SUPER_OFFSET, SuperBlock, XattrIbodyHeader, mode,
 };
 use crate::ReadAt;
 
 pub use directory::DirEntry;
 
 const BLOCK_BYTES: u64 = BLOCK as u64;
-const KNOWN_INCOMPAT: u32 = INCOMPAT_ZERO_PADDING | INCOMPAT_CHUNKED_FILE;
+const KNOWN_INCOMPAT: u32 =
+    INCOMPAT_ZERO_PADDING | INCOMPAT_COMPR_CFGS | INCOMPAT_CHUNKED_FILE | INCOMPAT_FRAGMENTS;
 
 /// Why an image, or a part of it, can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,8 @@ pub struct Summary {
     pub xattr_start_block: u32,
     /// The root directory's nid.
     pub root_nid: u64,
+    /// The packed inode's nid; 0 when there is none.
+    pub packed_nid: u64,
 }
 
 /// Kinds of files.
@@ -183,6 +188,8 @@ pub struct Reader<'a, R: ReadAt + ?Sized> {
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     root_nid: u16,
+    packed_nid: u64,
+    algorithms: u16,
     meta_blkaddr: u32,
     xattr_blkaddr: u32,
     blocks: u32,
@@ -198,7 +205,8 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
     ///
     /// # Errors
     /// When there is none, its checksum is wrong, or it has features that are not supported:
-    /// blocks other than 4 KiB, more devices, incompatible features but chunks.
+    /// blocks other than 4 KiB, more devices, incompatible features but chunks, compression and
+    /// fragments.
     pub fn open(source: &'a R) -> Result<Self, ReadError> {
         let mut block = [0; BLOCK];
         read(source, "superblock", &mut block, 0)?;
@@ -231,6 +239,8 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         }
         let superblock = Numbers {
             root_nid: raw.root_nid.get(),
+            packed_nid: raw.packed_nid.get(),
+            algorithms: algorithms(&raw),
             meta_blkaddr: raw.meta_blkaddr.get(),
             xattr_blkaddr: raw.xattr_blkaddr.get(),
             blocks: raw.blocks.get(),
@@ -254,6 +264,7 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
             meta_start_block: self.superblock.meta_blkaddr,
             xattr_start_block: self.superblock.xattr_blkaddr,
             root_nid: self.superblock.root_nid.into(),
+            packed_nid: self.superblock.packed_nid,
         }
     }
 
@@ -401,6 +412,14 @@ fn superblock(block: &[u8; BLOCK]) -> Result<SuperBlock, ReadError> {
         return Err(ReadError::Checksum { found, computed });
     }
     Ok(raw)
+}
+
+/// Bits of the algorithms; without settings for them, the field is LZ4's.
+fn algorithms(raw: &SuperBlock) -> u16 {
+    if raw.feature_incompat.get() & INCOMPAT_COMPR_CFGS == 0 {
+        return 0;
+    }
+    raw.available_compr_algs.get()
 }
 
 fn xattr_size(icount: u16) -> u64 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{Content, Directory, FileData, Inode, InodeId, Metadata, Tree};
+use super::compressed::is_compressed;
 use super::{FileType, ReadError, ReadInode, Reader};
 use crate::ReadAt;
 
@@ -16,6 +17,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
     pub fn read_tree(&self) -> Result<Tree, ReadError> {
         let root = self.root()?;
         let mut tree = Tree::new(self.metadata(&root)?);
+        tree.compression = self.compression()?;
         let mut ids = BTreeMap::from([(root.nid, Tree::ROOT)]);
         let mut pending = vec![(Tree::ROOT, root)];
         while let Some((id, directory)) = pending.pop() {
@@ -70,6 +72,9 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
     fn content(&self, inode: &ReadInode) -> Result<Content, ReadError> {
         let (major, minor) = inode.device().unwrap_or_default();
         Ok(match inode.file_type {
+            FileType::Regular if is_compressed(inode) && inode.size > 0 => {
+                Content::Compressed(self.clusters(inode)?)
+            }
             FileType::Regular => Content::Regular(FileData {
                 size: inode.size,
                 extents: self.extents(inode)?,
