@@ -10,49 +10,10 @@ use i2kit::layer::{
 };
 use sha2::{Digest, Sha256};
 
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
-}
-
-fn spec(blob: &[u8], tar: &[u8]) -> LayerSpec {
-    LayerSpec {
-        digest: digest(blob),
-        size: blob.len() as u64,
-        media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
-        diff_id: digest(tar),
-    }
-}
-
-fn convert_as(folder: &Path, blob: &[u8], spec: &LayerSpec) -> Result<ConvertedLayer, Error> {
-    let cache = Cache::open(folder).unwrap();
-    let blob = blob.to_vec();
-    let open = || -> std::io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(blob))) };
-    convert_into_cache(&cache, spec, open, &ConvertOptions::default(), &|_| {})
-}
+use crate::support::layer::{contents, convert_as, digest, spec};
 
 fn convert(folder: &Path, tar: &[u8]) -> Result<ConvertedLayer, Error> {
     convert_as(folder, tar, &spec(tar, tar))
-}
-
-fn contents(layer: &ConvertedLayer, path: &str) -> Vec<u8> {
-    let entry = layer
-        .entries
-        .iter()
-        .rfind(|entry| &*entry.path == path.as_bytes());
-    let EntryKind::Regular(file) = &entry.unwrap_or_else(|| panic!("{path}")).kind else {
-        panic!("{path} is no regular file")
-    };
-    let data = std::fs::read(layer.data.path().unwrap()).unwrap();
-    let mut out = vec![0; usize::try_from(file.size).unwrap()];
-    for extent in &file.extents {
-        let (to, len) = (
-            usize::try_from(extent.offset).unwrap(),
-            usize::try_from(extent.len).unwrap(),
-        );
-        let from = usize::try_from(extent.start_block).unwrap() * 4096;
-        out[to..to + len].copy_from_slice(&data[from..from + len]);
-    }
-    out
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,24 +1,19 @@
 //! Tests: converted layers packed for transport are taken whole, or not at all.
 
-use std::io::{Cursor, Read};
 use std::path::Path;
 
 use i2kit::cache::Cache;
 use i2kit::layer::{
-    ConvertOptions, ConvertedLayer, LayerSpec, Origin, UnpackError, convert_into_cache,
-    find_in_cache, unpack_into_cache,
+    Compression, ConvertedLayer, LayerSpec, Origin, UnpackError, find_in_cache, unpack_into_cache,
 };
-use sha2::{Digest, Sha256};
 
+use crate::support::layer;
 use crate::support::tarball::{Dialect, Item, archive};
 
 fn spec(tar: &[u8]) -> LayerSpec {
-    let digest = format!("sha256:{}", hex::encode(Sha256::digest(tar)));
     LayerSpec {
-        digest: digest.clone(),
-        size: tar.len() as u64,
-        media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
-        diff_id: digest,
+        compression: Some(Compression::DEFAULT),
+        ..layer::spec(tar, tar)
     }
 }
 
@@ -39,17 +34,7 @@ fn example() -> Vec<u8> {
 }
 
 fn convert(folder: &Path, tar: &[u8]) -> ConvertedLayer {
-    let cache = Cache::open(folder).unwrap();
-    let blob = tar.to_vec();
-    let open = || -> std::io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(blob))) };
-    convert_into_cache(
-        &cache,
-        &spec(tar),
-        open,
-        &ConvertOptions::default(),
-        &|_| {},
-    )
-    .unwrap()
+    layer::convert_as(folder, tar, &spec(tar)).unwrap()
 }
 
 fn packed(layer: &ConvertedLayer) -> Vec<u8> {

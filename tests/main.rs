@@ -14,6 +14,7 @@ mod cache;
 mod cli;
 mod floors;
 mod fuzz_replay;
+mod layer_compressed;
 mod layer_convert;
 mod layer_packed;
 mod layers;

@@ -7,7 +7,9 @@
 
 use std::collections::HashSet;
 
-use i2kit_format::erofs::{Content, Directory, FileData, Inode, InodeId, Metadata, Tree};
+use i2kit_format::erofs::{
+    CompressedFile, Content, Directory, FileData, Inode, InodeId, Metadata, Tree,
+};
 
 use crate::layer::{Entry, EntryKind};
 
@@ -255,6 +257,7 @@ fn content(kind: &EntryKind, first_block: u64) -> Content {
         // Hard links were looked up before; one that gets here has no inode of its own.
         EntryKind::Directory | EntryKind::HardLink(_) => Content::Directory(Directory::new()),
         EntryKind::Regular(file) => Content::Regular(shifted(file, first_block)),
+        EntryKind::Compressed(file) => Content::Compressed(shifted_clusters(file, first_block)),
         EntryKind::Symlink(target) => Content::Symlink(target.clone()),
         EntryKind::CharDevice { major, minor } => Content::CharDevice {
             major: *major,
@@ -266,6 +269,16 @@ fn content(kind: &EntryKind, first_block: u64) -> Content {
         },
         EntryKind::Fifo => Content::Fifo,
     }
+}
+
+/// A fragment's offset has the layer where a block has it.
+fn shifted_clusters(file: &CompressedFile, first_block: u64) -> CompressedFile {
+    let mut file = file.clone();
+    for cluster in &mut file.clusters {
+        cluster.start_block += first_block;
+    }
+    file.fragment = file.fragment.map(|offset| offset + first_block);
+    file
 }
 
 fn shifted(file: &FileData, first_block: u64) -> FileData {

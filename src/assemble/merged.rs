@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use i2kit_format::erofs::{Content, Directory, FileData, Inode, InodeId, Metadata, Tree};
+use i2kit_format::erofs::{
+    Cluster, CompressedFile, Compression, Content, Directory, FileData, Inode, InodeId, Metadata,
+    Tree,
+};
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::merge;
@@ -48,6 +51,18 @@ pub enum Error {
         path: String,
         /// The cached file.
         blob: PathBuf,
+    },
+    /// A cluster of a layer does not decompress: its converter was wrong.
+    #[error("read {path}: a cluster does not decompress")]
+    Cluster {
+        /// Path in the merged tree.
+        path: String,
+    },
+    /// Layers that were compressed in different ways.
+    #[error("merge layer {layer}: it is not compressed as the others are")]
+    Compression {
+        /// Its diffID.
+        layer: String,
     },
     /// A file that must be small is not.
     #[error("read {path}: {size} bytes, at most {max} are expected")]
@@ -120,6 +135,7 @@ impl Merged {
     pub fn apply(&mut self, layers: &[Arc<ConvertedLayer>]) -> Result<InodeId, Error> {
         let root = self.tree.add(plain_directory());
         for layer in layers {
+            self.agree(layer)?;
             let first_block = (self.number(layer)? as u64) << LAYER_SHIFT;
             merge::apply(&mut self.tree, root, &layer.entries, first_block).map_err(|source| {
                 Error::Merge {
@@ -129,6 +145,24 @@ impl Merged {
             })?;
         }
         Ok(root)
+    }
+
+    /// One file system has one algorithm and one size of clusters.
+    fn agree(&mut self, layer: &ConvertedLayer) -> Result<(), Error> {
+        let Some(compression) = layer.compression else {
+            return Ok(());
+        };
+        let mine = Compression {
+            algorithm: compression.algorithm,
+            cluster_size: compression.cluster_size,
+            packed: Vec::new(),
+        };
+        if *self.tree.compression.get_or_insert_with(|| mine.clone()) == mine {
+            return Ok(());
+        }
+        Err(Error::Compression {
+            layer: layer.diff_id.clone(),
+        })
     }
 
     /// The layer's number; one that two containers share has one number and one place.
@@ -190,11 +224,15 @@ impl Merged {
             .lookup(root, Path::new(path))
             .and_then(|id| self.tree.get(id));
         match inode.map(|inode| &inode.content) {
-            Some(Content::Regular(file)) if file.size > max => Err(Error::TooLarge {
+            Some(
+                Content::Regular(FileData { size, .. })
+                | Content::Compressed(CompressedFile { size, .. }),
+            ) if *size > max => Err(Error::TooLarge {
                 path: path.to_owned(),
-                size: file.size,
+                size: *size,
                 max,
             }),
+            Some(Content::Compressed(file)) => self.read_clusters(file, path).map(Some),
             Some(Content::Regular(file)) => self.read_data(file, path).map(Some),
             _ => Ok(None),
         }
@@ -214,6 +252,60 @@ impl Merged {
             self.read_run(extent.start_block, part, path)?;
         }
         Ok(out)
+    }
+
+    fn read_clusters(&self, file: &CompressedFile, path: &str) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        for cluster in &file.clusters {
+            out.extend(self.read_cluster(cluster, path)?);
+        }
+        let mut rest = usize::try_from(file.size.saturating_sub(out.len() as u64)).unwrap_or(0);
+        let Some(fragment) = file.fragment else {
+            return Ok(out);
+        };
+        let (number, mut skip) = split(fragment);
+        let packed = self
+            .layers
+            .get(number)
+            .map(|one| one.layer.packed.as_slice());
+        for cluster in packed.unwrap_or_default() {
+            let len = u64::from(cluster.len);
+            if rest == 0 {
+                break;
+            }
+            if skip >= len {
+                skip -= len;
+                continue;
+            }
+            let mut cluster = *cluster;
+            cluster.start_block += (number as u64) << LAYER_SHIFT;
+            let bytes = self.read_cluster(&cluster, path)?;
+            let from = bytes
+                .get(usize::try_from(skip).unwrap_or(0)..)
+                .unwrap_or_default();
+            let taken = from.len().min(rest);
+            out.extend(from.iter().take(taken));
+            (skip, rest) = (0, rest - taken);
+        }
+        Ok(out)
+    }
+
+    fn read_cluster(&self, cluster: &Cluster, path: &str) -> Result<Vec<u8>, Error> {
+        let len = if cluster.is_plain() {
+            u64::from(cluster.len)
+        } else {
+            u64::from(cluster.blocks) * BLOCK
+        };
+        let mut blocks = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.read_run(cluster.start_block, &mut blocks, path)?;
+        if cluster.is_plain() {
+            return Ok(blocks);
+        }
+        let algorithm = self.tree.compression.as_ref().map(|one| one.algorithm);
+        let bytes = algorithm.and_then(|one| one.decompress(&blocks, cluster.len as usize));
+        bytes.ok_or_else(|| Error::Cluster {
+            path: path.to_owned(),
+        })
     }
 
     fn read_run(&self, start_block: u64, out: &mut [u8], path: &str) -> Result<(), Error> {
@@ -256,47 +348,59 @@ impl Merged {
 
     /// Gives every layer that a file of the tree needs its place from `first_block` on, slab
     /// after slab in the order in which they were first applied, and makes all extents absolute.
-    /// Answers the layers and the block after the last.
+    /// Their packed streams become one. Answers the layers and the block after the last.
     pub fn place(&mut self, first_block: u64) -> (Vec<PlacedLayer>, u64) {
         let reachable = self.reachable();
-        let needed: BTreeSet<usize> = reachable
-            .iter()
-            .filter_map(|id| match &self.tree.get(*id)?.content {
-                Content::Regular(file) => Some(file.extents.iter()),
-                _ => None,
-            })
-            .flatten()
-            .map(|extent| split(extent.start_block).0)
-            .collect();
         let mut next = first_block;
-        let mut starts = vec![0; self.layers.len()];
+        let mut places = vec![Place::default(); self.layers.len()];
+        let mut packed = Vec::new();
+        let mut packed_len = 0;
         let mut placed = Vec::new();
-        for number in needed {
-            let (Some(one), Some(start)) = (self.layers.get(number), starts.get_mut(number)) else {
+        for number in self.needed(&reachable) {
+            let (Some(one), Some(place)) = (self.layers.get(number), places.get_mut(number)) else {
                 continue;
             };
-            *start = next;
-            let (layer, data) = (Arc::clone(&one.layer), one.blob.clone());
-            next += (data.len() / BLOCK).next_multiple_of(SLAB / BLOCK);
+            *place = Place {
+                start_block: next,
+                packed: packed_len,
+            };
+            packed.extend(one.layer.packed.iter().map(|cluster| Cluster {
+                start_block: cluster.start_block + next,
+                ..*cluster
+            }));
+            packed_len += clusters_len(&one.layer.packed);
+            next += (one.blob.len() / BLOCK).next_multiple_of(SLAB / BLOCK);
             placed.push(PlacedLayer {
-                layer,
-                data,
-                start_block: *start,
+                layer: Arc::clone(&one.layer),
+                data: one.blob.clone(),
+                start_block: place.start_block,
             });
         }
+        if let Some(compression) = &mut self.tree.compression {
+            compression.packed = packed;
+        }
         for id in reachable {
-            if let Some(Inode {
-                content: Content::Regular(file),
-                ..
-            }) = self.tree.get_mut(id)
-            {
-                for extent in &mut file.extents {
-                    let (number, block) = split(extent.start_block);
-                    extent.start_block = starts.get(number).copied().unwrap_or(0) + block;
-                }
+            if let Some(inode) = self.tree.get_mut(id) {
+                settle(&mut inode.content, &places);
             }
         }
         (placed, next)
+    }
+
+    /// The numbers of the layers whose bytes some inode has.
+    fn needed(&self, reachable: &BTreeSet<InodeId>) -> BTreeSet<usize> {
+        let contents = reachable.iter().filter_map(|id| self.tree.get(*id));
+        contents
+            .flat_map(|inode| match &inode.content {
+                Content::Regular(file) => file.extents.iter().map(|one| one.start_block).collect(),
+                Content::Compressed(file) => {
+                    let clusters = file.clusters.iter().map(|one| one.start_block);
+                    clusters.chain(file.fragment).collect()
+                }
+                _ => Vec::new(),
+            })
+            .map(|place| split(place).0)
+            .collect()
     }
 
     /// Every inode that the root reaches, once.
@@ -313,7 +417,45 @@ impl Merged {
     }
 }
 
-/// Layer number and block within it.
+/// Where a layer lies: its data, and its packed stream within that of all.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    start_block: u64,
+    packed: u64,
+}
+
+/// Makes a file's extents absolute.
+fn settle(content: &mut Content, places: &[Place]) {
+    let place = |at: u64| {
+        let (number, within) = split(at);
+        (places.get(number).copied().unwrap_or_default(), within)
+    };
+    let block = |start_block: &mut u64| {
+        let (place, within) = place(*start_block);
+        *start_block = place.start_block + within;
+    };
+    match content {
+        Content::Regular(file) => {
+            let extents = file.extents.iter_mut();
+            extents.for_each(|extent| block(&mut extent.start_block));
+        }
+        Content::Compressed(file) => {
+            let clusters = file.clusters.iter_mut();
+            clusters.for_each(|cluster| block(&mut cluster.start_block));
+            file.fragment = file.fragment.map(|at| {
+                let (place, within) = place(at);
+                place.packed + within
+            });
+        }
+        _ => {}
+    }
+}
+
+fn clusters_len(clusters: &[Cluster]) -> u64 {
+    clusters.iter().map(|cluster| u64::from(cluster.len)).sum()
+}
+
+/// Layer number and block within it, or offset in its packed stream.
 fn split(block: u64) -> (usize, u64) {
     (
         usize::try_from(block >> LAYER_SHIFT).unwrap_or(usize::MAX),

@@ -4,11 +4,14 @@ mod cache;
 mod images;
 mod sources;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::layer::{Compression, CompressionError};
 use crate::oci::Platform;
 use crate::run::Forward;
 
@@ -134,6 +137,40 @@ pub struct CacheArgs {
     /// Uncompressed bytes that a layer may have, as in 64GiB
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64GiB")]
     pub max_layer_size: u64,
+    /// How the store's files are compressed: none, lz4 or zstd, with a level and the bytes that are
+    /// compressed together, as in zstd:9,cluster=1M
+    ///
+    /// Levels: lz4 1 to 12, zstd 1 to 22. Clusters: 4K to 1M. Larger ones make smaller disks and
+    /// slower reads of a few bytes; a level costs time when a layer is converted, which happens once.
+    #[arg(long, value_name = "HOW", default_value_t)]
+    pub compression: CompressionArg,
+}
+
+/// `--compression`.
+#[derive(Clone, Copy, Debug)]
+pub struct CompressionArg(pub Option<Compression>);
+
+impl Default for CompressionArg {
+    fn default() -> Self {
+        Self(Some(Compression::DEFAULT))
+    }
+}
+
+impl fmt::Display for CompressionArg {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => formatter.write_str("none"),
+            Some(compression) => compression.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for CompressionArg {
+    type Err = CompressionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Compression::parse(text).map(Self)
+    }
 }
 
 /// What is shown of the work.

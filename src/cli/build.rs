@@ -63,7 +63,7 @@ pub fn disk(
     if let Some(record) = OutputsRecord::<Summary>::still_true(path, &plan.key)
         && !plan.shared.is_target()
     {
-        pipeline::touch(&plan.cache, &requests(plan));
+        pipeline::touch(&plan.cache, &requests(plan), plan.convert.compression);
         let mut summary = record.summary;
         summary.unchanged = true;
         summary.stages = vec![Stage::new("plan", start.elapsed())];

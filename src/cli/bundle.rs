@@ -101,13 +101,9 @@ fn lock_of(all: &[(String, Resolved)], earlier: Option<&Lock>, platform: &Platfo
             lock.images.insert(name.clone(), image);
         }
     }
-    let writer = crate::layer::writer();
     if let Some(earlier) = earlier {
         for layer in lock.layers_mut() {
-            let known = earlier.converted(&layer.diff_id, &writer);
-            layer
-                .converted
-                .extend(known.map(|digest| (writer.clone(), digest)));
+            layer.converted.extend(earlier.conversions(&layer.diff_id));
         }
     }
     lock

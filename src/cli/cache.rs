@@ -118,6 +118,7 @@ fn entry_json(entry: &Listed) -> Value {
     if let (Some(parts), Some(value)) = (parts.flatten(), value.as_object_mut()) {
         value.insert("diff_id".to_owned(), parts.diff_id.into());
         value.insert("writer".to_owned(), parts.writer.into());
+        value.insert("compression".to_owned(), parts.compression.into());
     }
     value
 }
@@ -125,7 +126,16 @@ fn entry_json(entry: &Listed) -> Value {
 /// An entry's name for a person: of a layer, its diffID and the writer's version.
 fn title(entry: &Listed) -> String {
     match KeyParts::of(&entry.key) {
-        Some(parts) if entry.kind == Kind::Layer => format!("{} w{}", parts.diff_id, parts.writer),
+        Some(parts) if entry.kind == Kind::Layer => {
+            let KeyParts {
+                diff_id,
+                writer,
+                compression,
+            } = parts;
+            format!("{diff_id} w{writer} {compression}")
+                .trim_end()
+                .to_owned()
+        }
         _ => entry.key.clone(),
     }
 }

@@ -42,7 +42,7 @@ pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
         found.note(&mut lock, platform);
         converted.append(&mut found.converted(&cache, arguments)?);
     }
-    let writer = layer::writer();
+    let writer = layer::writer(arguments.cache.compression.0);
     for layer in lock.layers_mut() {
         if let Some(digest) = converted.get(&layer.diff_id) {
             layer.converted.insert(writer.clone(), *digest);
@@ -135,7 +135,7 @@ impl Found {
             progress.clear();
             layers.into_iter().collect()
         } else {
-            pipeline::cached(cache, &requests)?
+            pipeline::cached(cache, &requests, arguments.cache.compression.0)?
         };
         let digests = layers.into_iter().map(|(diff_id, layer)| {
             let digest = layer.digest().map_err(|source| Error::Read {

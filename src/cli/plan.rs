@@ -116,6 +116,7 @@ pub fn convert_options(arguments: &CacheArgs) -> ConvertOptions {
     ConvertOptions {
         max_layer_size: arguments.max_layer_size,
         keep_blobs: arguments.keep_blobs,
+        compression: arguments.compression.0,
     }
 }
 
@@ -293,6 +294,7 @@ fn record(
         "base": image(base),
         "containers": containers,
         "targets": arguments.target,
+        "compression": arguments.cache.compression.to_string(),
     });
     match value {
         Value::Object(record) => record,

@@ -8,33 +8,33 @@ use std::sync::mpsc;
 const IN_FLIGHT: usize = 8;
 
 /// The end that full buffers are put into.
-pub(super) struct Sender {
-    full: mpsc::SyncSender<io::Result<Vec<u8>>>,
+pub(super) struct Sender<T = Vec<u8>> {
+    full: mpsc::SyncSender<io::Result<T>>,
     used: mpsc::Receiver<Vec<u8>>,
 }
 
 /// The end that full buffers come out of.
-pub(super) struct Receiver {
-    full: mpsc::Receiver<io::Result<Vec<u8>>>,
+pub(super) struct Receiver<T = Vec<u8>> {
+    full: mpsc::Receiver<io::Result<T>>,
     used: mpsc::Sender<Vec<u8>>,
 }
 
-/// The two ends of a channel.
-pub(super) fn channel() -> (Sender, Receiver) {
+/// The two ends of a channel for buffers, or for items that have one each.
+pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (sender, full) = mpsc::sync_channel(IN_FLIGHT);
     let (back, used) = mpsc::channel();
     let receiver = Receiver { full, used: back };
     (Sender { full: sender, used }, receiver)
 }
 
-impl Sender {
+impl<T> Sender<T> {
     /// A buffer that came back, with whatever is in it, or a new one.
     pub(super) fn spare(&self) -> Vec<u8> {
         self.used.try_recv().unwrap_or_default()
     }
 
     /// False when nobody listens any more.
-    pub(super) fn send(&self, full: Vec<u8>) -> bool {
+    pub(super) fn send(&self, full: T) -> bool {
         self.full.send(Ok(full)).is_ok()
     }
 
@@ -45,9 +45,9 @@ impl Sender {
     }
 }
 
-impl Receiver {
+impl<T> Receiver<T> {
     /// The buffers, until the sender hangs up, and its error.
-    pub(super) fn iter(&self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = io::Result<T>> {
         self.full.iter()
     }
 
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(sender);
         assert!(bytes.next().unwrap().is_empty());
-        let (sender, receiver) = channel();
+        let (sender, receiver) = channel::<Vec<u8>>();
         drop(receiver);
         assert!(!sender.send(Vec::new()));
     }

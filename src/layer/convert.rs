@@ -8,16 +8,22 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use i2kit_format::erofs::{FileData, Metadata};
+use i2kit_format::erofs::Metadata;
 use sha2::{Digest, Sha256};
 
-use super::buffers::{self, Bytes};
+use super::buffers::{self, Bytes, Sender};
+use super::clusters::ClusterPacker;
 use super::inflate::{self, Compressed};
 use super::keep::{Keeper, Tee};
 use super::key::key;
-use super::pack::{Gone, HOLE, Packer};
+use super::pack::{HOLE, NewFile, Pack, Packer};
+use super::run::Gone;
+use super::stored::Packed;
 use super::tar::{Header, Kind, Reader};
-use super::{ConvertedLayer, Entry, EntryKind, Error, Origin, Refusal, path, slabs, stored};
+use super::{
+    Compression, ConvertedLayer, Entry, EntryKind, Error, Origin, Refusal, compress, path, slabs,
+    stored,
+};
 use crate::cache::{self, Cache};
 
 /// Entries of one layer.
@@ -34,6 +40,8 @@ pub struct LayerSpec {
     pub media_type: String,
     /// Digest of the uncompressed bytes, `sha256:…`.
     pub diff_id: String,
+    /// How its files are to be compressed, if at all.
+    pub compression: Option<Compression>,
 }
 
 /// How layers are converted.
@@ -43,6 +51,8 @@ pub struct ConvertOptions {
     pub max_layer_size: u64,
     /// Also keep the compressed bytes, so that a later conversion needs no source.
     pub keep_blobs: bool,
+    /// How files are compressed, if at all.
+    pub compression: Option<Compression>,
 }
 
 impl Default for ConvertOptions {
@@ -50,6 +60,7 @@ impl Default for ConvertOptions {
         Self {
             max_layer_size: 64 << 30,
             keep_blobs: false,
+            compression: Some(Compression::DEFAULT),
         }
     }
 }
@@ -59,7 +70,8 @@ impl Default for ConvertOptions {
 /// # Errors
 /// [`Error`] when the machine lacks what it takes to look.
 pub fn find_in_cache(cache: &Cache, spec: &LayerSpec) -> Result<Option<ConvertedLayer>, Error> {
-    Ok(match find(cache, &key(&spec.diff_id), spec)? {
+    let key = key(&spec.diff_id, spec.compression);
+    Ok(match find(cache, &key, spec)? {
         Found::Sound(layer) => Some(*layer),
         Found::Damaged(_) | Found::Nothing => None,
     })
@@ -77,7 +89,7 @@ pub fn convert_into_cache(
     options: &ConvertOptions,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ConvertedLayer, Error> {
-    let key = key(&spec.diff_id);
+    let key = key(&spec.diff_id, spec.compression);
     if let Found::Sound(layer) = find(cache, &key, spec)? {
         return Ok(*layer);
     }
@@ -121,7 +133,7 @@ pub(super) fn find(cache: &Cache, key: &str, spec: &LayerSpec) -> Result<Found, 
     let Some(entry) = cache.find(key).map(Arc::new) else {
         return Ok(Found::Nothing);
     };
-    match stored::load(&entry, &spec.diff_id, Origin::Cached) {
+    match stored::load(&entry, spec, Origin::Cached) {
         Ok(Some(layer)) => Ok(Found::Sound(Box::new(layer))),
         // Too many open files, or no memory, says nothing of the entry.
         Err(source) if is_exhaustion(&source) => Err(Error::Store {
@@ -161,7 +173,7 @@ impl From<Gone> for Stop {
     }
 }
 
-type Converted = (slabs::Hashed, Vec<Entry>, u64);
+type Converted = (slabs::Hashed, Packed);
 
 impl Conversion<'_> {
     /// Converts the blob's bytes into a new entry; keeps them too, if asked to.
@@ -172,11 +184,11 @@ impl Conversion<'_> {
             None
         };
         let draft = self.cache.draft(self.key)?;
-        let (hashed, entries, tar_len) = self.run(blob, draft.folder(), keeper)?;
-        stored::write(draft.folder(), hashed, entries, tar_len)
+        let (hashed, packed) = self.run(blob, draft.folder(), keeper)?;
+        stored::write(draft.folder(), hashed, packed)
             .map_err(|source| self.store_error("write", source))?;
         let entry = Arc::new(draft.commit()?);
-        let layer = stored::load(&entry, &self.spec.diff_id, Origin::Converted)
+        let layer = stored::load(&entry, self.spec, Origin::Converted)
             .map_err(|source| self.store_error("read", source))?;
         layer.ok_or_else(|| self.store_error("read", io::ErrorKind::InvalidData.into()))
     }
@@ -200,7 +212,10 @@ impl Conversion<'_> {
             let fetcher = scope.spawn(move || inflate::fetch(blob, limit, &fetched, self.progress));
             scope.spawn(move || inflate::run(compressed, &inflated));
             let writer = scope.spawn(move || slabs::run(&data, &slabs));
-            let parsed = self.parse(Bytes::new(tar), Packer::new(packed));
+            let parsed = match self.spec.compression {
+                None => self.plain(Bytes::new(tar), packed),
+                Some(compression) => self.compressed(Bytes::new(tar), packed, compression),
+            };
             (join(fetcher), join(writer), parsed)
         });
         if let Some(source) = keeper.as_mut().and_then(Keeper::take_failure) {
@@ -212,7 +227,7 @@ impl Conversion<'_> {
         }
         let hashed = hashed.map_err(|source| self.store_error("write", source))?;
         match parsed {
-            Ok((entries, tar_len)) => Ok((hashed, entries, tar_len)),
+            Ok(packed) => Ok((hashed, packed)),
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::Gone) => Err(self.read_error(io::ErrorKind::BrokenPipe.into())),
         }
@@ -254,7 +269,44 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    fn parse(&self, bytes: Bytes, mut packer: Packer) -> Result<(Vec<Entry>, u64), Stop> {
+    fn plain(&self, bytes: Bytes, slabs: Sender) -> Result<Packed, Stop> {
+        let mut packer = Packer::new(slabs);
+        let (entries, tar_len) = self.parse(bytes, &mut packer)?;
+        packer.finish()?;
+        Ok(Packed {
+            entries,
+            packed: Vec::new(),
+            tar_len,
+        })
+    }
+
+    /// Compresses on threads of their own, and puts clusters' places in when all are known.
+    fn compressed(
+        &self,
+        bytes: Bytes,
+        slabs: Sender,
+        compression: Compression,
+    ) -> Result<Packed, Stop> {
+        let (sender, items) = buffers::channel();
+        std::thread::scope(|scope| {
+            let layout = scope.spawn(move || compress::run(&items, compression, slabs));
+            let mut packer = ClusterPacker::new(sender, compression.cluster_size);
+            let parsed = self.parse(bytes, &mut packer);
+            let finished = packer.finish();
+            let placements =
+                join(layout).map_err(|source| Stop::Error(self.store_error("compress", source)))?;
+            let (mut entries, tar_len) = parsed?;
+            let mut packed = finished?;
+            compress::resolve(&mut entries, &mut packed, &placements);
+            Ok(Packed {
+                entries,
+                packed,
+                tar_len,
+            })
+        })
+    }
+
+    fn parse(&self, bytes: Bytes, packer: &mut dyn Pack) -> Result<(Vec<Entry>, u64), Stop> {
         let stream = TarStream {
             bytes,
             hash: Sha256::new(),
@@ -264,7 +316,7 @@ impl Conversion<'_> {
         };
         let mut reader = Reader::new(stream);
         let mut entries = Vec::new();
-        let result = self.entries(&mut reader, &mut packer, &mut entries);
+        let result = self.entries(&mut reader, packer, &mut entries);
         let mut stream = reader.into_inner();
         // The diffID covers what follows the archive's end too.
         let drained = io::copy(&mut stream, &mut io::sink());
@@ -274,7 +326,6 @@ impl Conversion<'_> {
         }
         result?;
         drained.map_err(|source| Stop::Error(self.read_error(source)))?;
-        packer.finish()?;
         let found = format!("sha256:{}", hex::encode(stream.hash.finalize()));
         if found != self.spec.diff_id {
             let (layer, expected) = (self.spec.digest.clone(), self.spec.diff_id.clone());
@@ -290,7 +341,7 @@ impl Conversion<'_> {
     fn entries(
         &self,
         reader: &mut Reader<TarStream>,
-        packer: &mut Packer,
+        packer: &mut dyn Pack,
         entries: &mut Vec<Entry>,
     ) -> Result<(), Stop> {
         let tar = |source| {
@@ -306,9 +357,7 @@ impl Conversion<'_> {
             }
             let path = path::clean(&header.path).map_err(|why| self.refused(&header, why))?;
             let kind = match header.kind {
-                Kind::Regular => {
-                    EntryKind::Regular(self.regular(&header, reader, packer, &mut buffer)?)
-                }
+                Kind::Regular => self.regular(&header, reader, packer, &mut buffer)?,
                 _ => special(&header, &path).map_err(|why| self.refused(&header, why))?,
             };
             if path.is_empty() && kind != EntryKind::Directory {
@@ -339,9 +388,9 @@ impl Conversion<'_> {
         &self,
         header: &Header,
         reader: &mut Reader<TarStream>,
-        packer: &mut Packer,
+        packer: &mut dyn Pack,
         buffer: &mut [u8],
-    ) -> Result<FileData, Stop> {
+    ) -> Result<EntryKind, Stop> {
         let read_error = |source: io::Error| {
             Stop::Error(Error::Tar {
                 layer: self.spec.digest.clone(),
@@ -350,17 +399,27 @@ impl Conversion<'_> {
         };
         let mut window = Window::new(header);
         let head = window.next(reader, buffer).map_err(read_error)?;
-        let mut file = packer.file(header.size, buffer.get(..head.len).unwrap_or_default())?;
+        packer.begin(NewFile {
+            size: header.size,
+            is_sparse: is_sparse(header),
+            head: buffer.get(..head.len).unwrap_or_default(),
+        })?;
         let mut now = head;
         loop {
-            file.skip(now.hole);
-            file.append(buffer.get(..now.len).unwrap_or_default())?;
+            packer.skip(now.hole);
+            packer.append(buffer.get(..now.len).unwrap_or_default())?;
             if window.at >= header.size {
-                return Ok(file.finish());
+                return Ok(packer.end()?);
             }
             now = window.next(reader, buffer).map_err(read_error)?;
         }
     }
+}
+
+/// Whether the archive leaves out parts of the file.
+fn is_sparse(header: &Header) -> bool {
+    let stored: u64 = header.segments.iter().map(|segment| segment.len).sum();
+    stored < header.size
 }
 
 fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {

@@ -3,12 +3,12 @@
 //! Numbers are little-endian base-128 (LEB128), byte strings have their length in front. The last
 //! 32 bytes are the BLAKE3 hash of what is before them.
 
-use i2kit_format::erofs::{FileData, FileExtent, Metadata};
+use i2kit_format::erofs::{Cluster, CompressedFile, FileData, FileExtent, Metadata};
 
 use super::{Entry, EntryKind};
 use crate::disk::SlabDigests;
 
-const MAGIC: &[u8] = b"i2kit entries 2\n";
+const MAGIC: &[u8] = b"i2kit entries 3\n";
 const CHECKSUM: usize = 32;
 
 mod tag {
@@ -19,6 +19,7 @@ mod tag {
     pub const CHAR_DEVICE: u64 = 4;
     pub const BLOCK_DEVICE: u64 = 5;
     pub const FIFO: u64 = 6;
+    pub const COMPRESSED: u64 = 7;
 }
 
 /// What stands in the index besides the entries.
@@ -28,6 +29,7 @@ pub(super) struct Index {
     pub(super) data_len: u64,
     pub(super) hash_blocks_checksum: [u8; 32],
     pub(super) slab_digests: Vec<SlabDigests>,
+    pub(super) packed: Vec<Cluster>,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -42,6 +44,7 @@ impl Index {
             out.extend_from_slice(&slab.sha256);
             out.extend_from_slice(&slab.blake3);
         }
+        clusters(&mut out, &self.packed);
         number(&mut out, self.entries.len() as u64);
         self.entries.iter().for_each(|one| entry(&mut out, one));
         let checksum = blake3::hash(&out);
@@ -63,6 +66,7 @@ impl Index {
         let slab_digests = (0..slabs)
             .map(|_| input.slab_digests())
             .collect::<Option<_>>()?;
+        let packed = input.clusters()?;
         let count = input.number()?;
         let entries = (0..count).map(|_| input.entry()).collect::<Option<_>>()?;
         Some(Self {
@@ -70,6 +74,7 @@ impl Index {
             data_len,
             hash_blocks_checksum,
             slab_digests,
+            packed,
             entries,
         })
     }
@@ -128,10 +133,29 @@ fn entry(out: &mut Vec<u8>, entry: &Entry) {
                 }
             }
         }
+        EntryKind::Compressed(file) => {
+            number(out, tag::COMPRESSED);
+            number(out, file.size);
+            clusters(out, &file.clusters);
+            // 0 for none.
+            number(
+                out,
+                file.fragment.map_or(0, |offset| offset.saturating_add(1)),
+            );
+        }
         EntryKind::HardLink(target) => tagged(out, tag::HARD_LINK, target),
         EntryKind::Symlink(target) => tagged(out, tag::SYMLINK, target),
         EntryKind::CharDevice { major, minor } => device(out, tag::CHAR_DEVICE, *major, *minor),
         EntryKind::BlockDevice { major, minor } => device(out, tag::BLOCK_DEVICE, *major, *minor),
+    }
+}
+
+fn clusters(out: &mut Vec<u8>, clusters: &[Cluster]) {
+    number(out, clusters.len() as u64);
+    for cluster in clusters {
+        number(out, cluster.len.into());
+        number(out, cluster.blocks.into());
+        number(out, cluster.start_block);
     }
 }
 
@@ -208,6 +232,11 @@ impl<'a> Input<'a> {
             tag::DIRECTORY => EntryKind::Directory,
             tag::FIFO => EntryKind::Fifo,
             tag::REGULAR => EntryKind::Regular(self.file()?),
+            tag::COMPRESSED => EntryKind::Compressed(CompressedFile {
+                size: self.number()?,
+                clusters: self.clusters()?,
+                fragment: self.number()?.checked_sub(1),
+            }),
             tag::HARD_LINK => EntryKind::HardLink(self.bytes()?.into()),
             tag::SYMLINK => EntryKind::Symlink(self.bytes()?.into()),
             tag::CHAR_DEVICE => EntryKind::CharDevice {
@@ -225,6 +254,18 @@ impl<'a> Input<'a> {
             metadata,
             kind,
         })
+    }
+
+    fn clusters(&mut self) -> Option<Vec<Cluster>> {
+        let count = self.number()?;
+        let cluster = |_| {
+            Some(Cluster {
+                len: self.small()?,
+                blocks: self.small()?,
+                start_block: self.number()?,
+            })
+        };
+        (0..count).map(cluster).collect()
     }
 
     fn file(&mut self) -> Option<FileData> {
@@ -260,10 +301,20 @@ mod tests {
             len: 5,
             start_block: 1 << 40,
         }];
+        let cluster = Cluster {
+            len: 65_536,
+            blocks: 3,
+            start_block: 9,
+        };
         let kinds = [
             EntryKind::Directory,
             EntryKind::Fifo,
             EntryKind::Regular(FileData { size: 5, extents }),
+            EntryKind::Compressed(CompressedFile {
+                size: 70_000,
+                clusters: vec![cluster],
+                fragment: Some(0),
+            }),
             EntryKind::HardLink((*b"x").into()),
             EntryKind::Symlink((*b"\xff").into()),
             EntryKind::CharDevice {
@@ -282,6 +333,7 @@ mod tests {
             data_len: 1 << 30,
             hash_blocks_checksum: [3; 32],
             slab_digests: vec![SlabDigests::of(b"slab"); 2],
+            packed: vec![cluster],
             entries: entries.to_vec(),
         };
         let encoded = index.encode();

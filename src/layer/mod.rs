@@ -4,6 +4,9 @@
 //! in, a [`ConvertedLayer`] in the cache comes out.
 
 mod buffers;
+mod clusters;
+mod compress;
+mod compression;
 mod convert;
 mod entries;
 mod error;
@@ -14,6 +17,7 @@ mod key;
 mod pack;
 mod packed;
 mod path;
+mod run;
 mod slabs;
 mod stored;
 pub mod tar;
@@ -21,11 +25,12 @@ mod verify;
 
 use std::sync::Arc;
 
-use i2kit_format::erofs::{FileData, Metadata};
+use i2kit_format::erofs::{Cluster, CompressedFile, FileData, Metadata};
 
 use crate::cache;
 use crate::disk::{Blob, SlabDigests};
 
+pub use compression::{Compression, CompressionError};
 pub use convert::{ConvertOptions, LayerSpec, convert_into_cache, find_in_cache};
 pub use error::{Error, Refusal};
 pub(crate) use inflate::Counting;
@@ -55,6 +60,9 @@ pub enum EntryKind {
     Directory,
     /// A regular file; extents' blocks count from the start of this layer's data blob.
     Regular(FileData),
+    /// A regular file that is compressed; clusters' blocks count from the start of this layer's data
+    /// blob, its fragment from the start of this layer's packed stream.
+    Compressed(CompressedFile),
     /// A second name of the file that this path names, at this moment of the replay.
     HardLink(Box<[u8]>),
     /// A symbolic link, with its target's raw bytes.
@@ -111,6 +119,11 @@ pub struct ConvertedLayer {
     pub data: Blob,
     /// The level-0 verity hash blocks of the data, 4 KiB for each slab.
     pub hash_blocks: Blob,
+    /// The packed stream: what fragments are offsets into. Whole blocks, blocks counted from the
+    /// start of the data blob.
+    pub packed: Vec<Cluster>,
+    /// How its files are compressed, if they are.
+    pub compression: Option<Compression>,
     /// The digests of each slab.
     pub slab_digests: Vec<SlabDigests>,
     /// Bytes of the uncompressed tar.

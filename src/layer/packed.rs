@@ -123,7 +123,7 @@ pub fn unpack_into_cache(
     packed: impl Read + Send,
     trusted: &[u8; 32],
 ) -> Result<ConvertedLayer, UnpackError> {
-    let key = key(&spec.diff_id);
+    let key = key(&spec.diff_id, spec.compression);
     let store = |operation| {
         move |source| Error::Store {
             operation,
@@ -147,7 +147,7 @@ pub fn unpack_into_cache(
     data.set_len(index.data_len).map_err(store("write"))?;
     stored::write_small(draft.folder(), &hash_blocks, &encoded).map_err(store("write"))?;
     let entry = Arc::new(draft.commit().map_err(Error::from)?);
-    let layer = stored::load(&entry, &spec.diff_id, Origin::Shared).map_err(store("read"))?;
+    let layer = stored::load(&entry, spec, Origin::Shared).map_err(store("read"))?;
     Ok(layer.ok_or_else(|| store("read")(io::ErrorKind::InvalidData.into()))?)
 }
 

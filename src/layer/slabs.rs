@@ -23,7 +23,7 @@ pub(super) struct Hashed {
 }
 
 /// Writes the slabs that come, in order, to the new file `data`; hands the buffers back.
-pub(super) fn run(data: &Path, slabs: &Receiver) -> io::Result<Hashed> {
+pub(super) fn run(data: &Path, slabs: &Receiver<Vec<u8>>) -> io::Result<Hashed> {
     let file = File::create_new(data)?;
     let mut hashed = Hashed::default();
     let mut offset = 0;

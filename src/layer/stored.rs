@@ -5,13 +5,21 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use i2kit_format::erofs::Cluster;
 use i2kit_format::{BLOCK, SLAB};
 
 use super::entries::Index;
 use super::slabs::Hashed;
-use super::{ConvertedLayer, Origin};
+use super::{ConvertedLayer, LayerSpec, Origin};
 use crate::cache;
 use crate::disk::Blob;
+
+/// What a layer's entries became.
+pub(super) struct Packed {
+    pub(super) entries: Vec<super::Entry>,
+    pub(super) packed: Vec<Cluster>,
+    pub(super) tar_len: u64,
+}
 
 pub(super) const DATA: &str = "data";
 pub(super) const HASH_BLOCKS: &str = "hashes";
@@ -19,18 +27,14 @@ pub(super) const INDEX: &str = "entries";
 
 /// Writes what belongs beside the data, which is already there. The small files are fsynced; the
 /// data is not, since each of its slabs is checked when it is copied.
-pub(super) fn write(
-    folder: &Path,
-    hashed: Hashed,
-    entries: Vec<super::Entry>,
-    tar_len: u64,
-) -> io::Result<()> {
+pub(super) fn write(folder: &Path, hashed: Hashed, packed: Packed) -> io::Result<()> {
     let index = Index {
-        tar_len,
+        tar_len: packed.tar_len,
         data_len: hashed.digests.len() as u64 * SLAB,
         hash_blocks_checksum: blake3::hash(&hashed.hash_blocks).into(),
         slab_digests: hashed.digests,
-        entries,
+        packed: packed.packed,
+        entries: packed.entries,
     };
     write_small(folder, &hashed.hash_blocks, &index.encode())
 }
@@ -49,7 +53,7 @@ pub(super) fn write_small(folder: &Path, hash_blocks: &[u8], index: &[u8]) -> io
 /// was written. The slabs themselves are not read.
 pub(super) fn load(
     entry: &Arc<cache::Entry>,
-    diff_id: &str,
+    spec: &LayerSpec,
     origin: Origin,
 ) -> io::Result<Option<ConvertedLayer>> {
     let folder = entry.folder();
@@ -60,7 +64,9 @@ pub(super) fn load(
     let hash_blocks = Blob::file(&folder.join(HASH_BLOCKS), Vec::new())?;
     let is_whole = data.len() == index.data_len;
     Ok(is_whole.then(|| ConvertedLayer {
-        diff_id: diff_id.to_owned(),
+        diff_id: spec.diff_id.clone(),
+        compression: spec.compression,
+        packed: index.packed,
         entries: index.entries,
         data,
         hash_blocks,

@@ -116,13 +116,19 @@ impl Lock {
     /// What the lock says the layer of that diffID converts to with that version of the writer.
     #[must_use]
     pub fn converted(&self, diff_id: &Digest, writer: &str) -> Option<Digest> {
+        self.conversions(diff_id).get(writer).copied()
+    }
+
+    /// What the lock says of the layer of that diffID, by the version of the writer.
+    #[must_use]
+    pub fn conversions(&self, diff_id: &Digest) -> BTreeMap<String, Digest> {
         let images = self.images.values().chain(self.base.as_ref());
         images
             .flat_map(|image| image.platforms.values())
             .flat_map(|platform| &platform.layers)
             .filter(|layer| layer.diff_id == *diff_id)
-            .find_map(|layer| layer.converted.get(writer))
-            .copied()
+            .flat_map(|layer| layer.converted.clone())
+            .collect()
     }
 
     /// The lock as a file's text.

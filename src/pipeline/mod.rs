@@ -12,7 +12,7 @@ pub use progress::{Progress, Silent};
 pub use verify::{Damaged, Verified, verify};
 
 use crate::cache::Cache;
-use crate::layer::{self, ConvertOptions, ConvertedLayer, LayerSpec};
+use crate::layer::{self, Compression, ConvertOptions, ConvertedLayer, LayerSpec};
 use crate::oci::{Digest, LayerDescriptor, Source};
 use shared::SharedCache;
 
@@ -74,9 +74,9 @@ pub fn convert(
 }
 
 /// Notes that a build uses the layers, where it has no need to look at them.
-pub fn touch(cache: &Cache, requests: &[Request]) {
+pub fn touch(cache: &Cache, requests: &[Request], compression: Option<Compression>) {
     for request in requests {
-        layer::touch(cache, &request.layer.diff_id.to_string());
+        layer::touch(cache, &request.layer.diff_id.to_string(), compression);
     }
 }
 
@@ -108,7 +108,7 @@ impl Work<'_> {
 
     fn one(&self, request: &Request) -> Result<ConvertedLayer, layer::Error> {
         let descriptor = &request.layer;
-        let spec = spec(descriptor);
+        let spec = spec(descriptor, self.options.compression);
         let id = spec.digest.clone();
         self.progress.begin(&id, "layer", descriptor.size);
         let advance = |bytes| self.progress.advance(&id, bytes);
@@ -154,21 +154,23 @@ impl Work<'_> {
 pub fn cached(
     cache: &Cache,
     requests: &[Request],
+    compression: Option<Compression>,
 ) -> Result<Vec<(Digest, Arc<ConvertedLayer>)>, layer::Error> {
     let mut out = Vec::new();
     for request in requests {
-        if let Some(layer) = layer::find_in_cache(cache, &spec(&request.layer))? {
+        if let Some(layer) = layer::find_in_cache(cache, &spec(&request.layer, compression))? {
             out.push((request.layer.diff_id, Arc::new(layer)));
         }
     }
     Ok(out)
 }
 
-fn spec(descriptor: &LayerDescriptor) -> LayerSpec {
+fn spec(descriptor: &LayerDescriptor, compression: Option<Compression>) -> LayerSpec {
     LayerSpec {
         digest: descriptor.digest.to_string(),
         size: descriptor.size,
         media_type: descriptor.media_type.clone(),
         diff_id: descriptor.diff_id.to_string(),
+        compression,
     }
 }

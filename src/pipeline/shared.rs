@@ -123,7 +123,7 @@ impl SharedCache {
         spec: &LayerSpec,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Option<ConvertedLayer>, Error> {
-        let writer = layer::writer();
+        let writer = layer::writer(spec.compression);
         for store in &self.stores {
             let context = |source| Error::Store {
                 diff_id: spec.diff_id.clone(),
@@ -202,7 +202,7 @@ impl Target {
     }
 
     fn one(&self, layer: &ConvertedLayer) -> Result<(), Error> {
-        let writer = layer::writer();
+        let writer = layer::writer(layer.compression);
         let tag = tag(&layer.diff_id, &writer);
         let store = |source| Error::Store {
             diff_id: layer.diff_id.clone(),

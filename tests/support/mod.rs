@@ -4,6 +4,7 @@ pub mod authority;
 pub mod aws;
 pub mod containerd;
 pub mod engine;
+pub mod layer;
 pub mod layout;
 pub mod listing;
 pub mod proxy;
