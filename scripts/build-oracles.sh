@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unpacks the programs that tests compare signatures and policies with. See --help.
+# Unpacks the programs that tests and benchmarks compare with. See --help.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -7,10 +7,11 @@ usage() {
   cat <<HELP
 Usage: scripts/build-oracles.sh [--locked | --update]
 
-Downloads cosign and skopeo of Debian 13, which scripts/oracles.lock pins, and unpacks them with
-the libraries they need into \$XDG_CACHE_HOME/i2kit/oracles; bin/cosign and bin/skopeo there run
-on Debian 12 too. (Debian 12 has no cosign, and its skopeo checks no sigstore signatures.) Needs no
-root and installs nothing; done once, unless a package or this script changed.
+Downloads cosign, skopeo, erofs-utils and squashfs-tools of Debian 13, which scripts/oracles.lock
+pins, and unpacks them with the libraries they need into \$XDG_CACHE_HOME/i2kit/oracles; the
+programs in bin there run on Debian 12 too. (Debian 12 has no cosign, its skopeo checks no sigstore
+signatures, and its erofs-utils knows neither ZSTD nor fragments.) Needs no root and installs
+nothing; done once, unless a package or this script changed.
 
   --locked  fail when the mirror has dropped a pinned version (default: warn, take the current
             one)
@@ -59,7 +60,7 @@ new="$work/new"
 mkdir -p "$new/bin" "$new/root"
 while read -r _ _ sha256; do unpack "$sha256" "$new/root"; done <"$work/packages"
 # Through its own loader: the host's C library may be too old.
-for program in cosign skopeo; do
+for program in cosign skopeo fsck.erofs dump.erofs mkfs.erofs mksquashfs; do
   [ -x "$new/root/usr/bin/$program" ] || fail "the pinned packages have no program $program"
   cat >"$new/bin/$program" <<'PROGRAM'
 #!/bin/sh

@@ -11,7 +11,7 @@ use i2kit_format::{BLOCK, SLAB};
 use super::buffers::Sender;
 
 /// Bytes written between two cuts, at least.
-const MIN_RUN: u64 = 8 << 20;
+const MIN_RUN: u64 = 10 << 20;
 /// Mean bytes of files between those that may cut. A file at least as long always may.
 const CANDIDATES: u64 = 4 << 20;
 /// Bytes of a file that decide whether it may.

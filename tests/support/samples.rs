@@ -29,7 +29,7 @@ pub fn sample(name: &str) -> String {
     layout(&format!("samples/{name}"), "scripts/build-sample.sh")
 }
 
-/// A program to compare with: `cosign` or `skopeo`.
+/// A program to compare with: `cosign`, `skopeo`, `fsck.erofs`, …
 pub fn oracle(name: &str) -> String {
     let path = cache().join("oracles/bin").join(name);
     assert!(

@@ -450,6 +450,24 @@ fn fsck_checks_and_extracts_lz4() {
     extracted(Path::new("fsck.erofs"), &made);
 }
 
+#[test]
+fn a_recent_fsck_checks_and_extracts_fragments() {
+    for (algorithm, gap) in [
+        (Algorithm::Zstd, 0),
+        (Algorithm::Zstd, 1),
+        (Algorithm::Lz4, 0),
+    ] {
+        let shape = Shape {
+            algorithm,
+            cluster_size: 131_072,
+            gap,
+            has_fragments: true,
+        };
+        let made = made(shape, &every_kind());
+        extracted(&crate::tools::recent("fsck.erofs"), &made);
+    }
+}
+
 fn extracted(fsck: &Path, made: &Made) {
     let dir = tempfile::tempdir().unwrap();
     let (image, target) = (dir.path().join("image"), dir.path().join("out"));

@@ -1,7 +1,7 @@
 //! erofs-utils read what was written.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use i2kit_format::erofs::{Content, Tree};
@@ -14,6 +14,19 @@ pub fn run(tool: &str, args: &[&str], image: &Path) -> Output {
         .arg(image)
         .output()
         .unwrap_or_else(|error| panic!("{tool} (package erofs-utils) must be installed: {error}"))
+}
+
+/// A tool of a recent erofs-utils.
+pub fn recent(tool: &str) -> PathBuf {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+    let path = xdg
+        .unwrap_or_else(home)
+        .join("i2kit/oracles/bin")
+        .join(tool);
+    let shown = path.display();
+    assert!(path.exists(), "no {shown}: run scripts/build-oracles.sh");
+    path
 }
 
 fn text(output: &Output) -> String {
