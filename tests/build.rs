@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::support::samples::oracle;
+use crate::support::small::Small;
 use crate::support::vm::Bench;
 use crate::support::{i2kit, output_of};
 
@@ -131,6 +134,7 @@ fn the_same_inputs_give_the_same_bytes() {
     shell
         .env("LC_ALL", "tr_TR.UTF-8")
         .env("TZ", "Asia/Kathmandu")
+        .env("RAYON_NUM_THREADS", "1")
         .current_dir(other.folder.path());
     assert!(shell.status().unwrap().success());
     assert_eq!(digest(&first), digest(&second));
@@ -138,6 +142,45 @@ fn the_same_inputs_give_the_same_bytes() {
     std::fs::remove_file(&first).unwrap();
     let third = bench.build(NGINX, "one.raw", &[]);
     assert_eq!(digest(&third), digest(&second));
+}
+
+#[test]
+fn a_base_whose_kernel_lacks_the_compression_is_refused() {
+    let small = Small::new();
+    let build = |compression: &str| {
+        let mut build = small.build("cache", "disk.raw");
+        let output = build.args(["--compression", compression]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), error)
+    };
+    for compression in ["none", "lz4:1", "zstd:1,cluster=4K", "zstd"] {
+        assert_eq!(
+            build(compression),
+            (Some(0), String::new()),
+            "{compression}"
+        );
+    }
+    small.replace_base(&json!({"erofs": ["lz4"]}));
+    let (code, error) = build("zstd:2");
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains("compress with zstd: the base image's kernel reads EROFS with lz4\nhint: --compression lz4"),
+        "{error}"
+    );
+    assert_eq!(build("lz4").0, Some(0));
+    small.replace_base(&json!({}));
+    let (code, error) = build("zstd:2");
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains("with no compression\nhint: --compression none"),
+        "{error}"
+    );
+    let (code, error) = build("zstd:99");
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("no level \"99\" of zstd, from 1 to 22"),
+        "{error}"
+    );
 }
 
 #[test]

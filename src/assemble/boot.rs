@@ -50,6 +50,14 @@ pub enum Error {
         /// What is there.
         known: Vec<String>,
     },
+    /// The base's kernel cannot read files that are compressed so.
+    #[error("compress with {algorithm}: the base image's kernel reads EROFS with {}", if known.is_empty() { "no compression".to_owned() } else { known.join(", ") })]
+    Compression {
+        /// What was asked for.
+        algorithm: &'static str,
+        /// What the base's record names.
+        known: Vec<String>,
+    },
     /// The initramfs cannot be laid out.
     #[error("write initramfs: {0}")]
     Cpio(#[from] cpio::Error),
@@ -78,6 +86,10 @@ impl Error {
             Self::Missing { .. } | Self::Modules(_) => Some(
                 "a base image has boot/ and system/: scripts/build-base.sh makes one".to_owned(),
             ),
+            Self::Compression { known, .. } => Some(match known.first() {
+                Some(known) => format!("--compression {known}, or none"),
+                None => "--compression none".to_owned(),
+            }),
             Self::Uki(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             _ => None,
@@ -109,6 +121,24 @@ impl Base<'_> {
     /// [`Error`] when it is missing or no JSON.
     pub fn record(&self) -> Result<serde_json::Value, Error> {
         Ok(serde_json::from_slice(&self.file("boot/record.json")?)?)
+    }
+
+    /// Whether the kernel reads what the layers are compressed with, by `record`.
+    ///
+    /// # Errors
+    /// [`Error::Compression`] when it does not.
+    pub fn check_compression(&self, record: &serde_json::Value) -> Result<(), Error> {
+        let Some(compression) = &self.merged.tree.compression else {
+            return Ok(());
+        };
+        let algorithm = compression.algorithm.name();
+        let names = record.get("erofs").and_then(serde_json::Value::as_array);
+        let names = names.into_iter().flatten().filter_map(|name| name.as_str());
+        let known: Vec<String> = names.map(str::to_owned).collect();
+        if known.iter().any(|name| name == algorithm) {
+            return Ok(());
+        }
+        Err(Error::Compression { algorithm, known })
     }
 
     /// The modules of all `targets`, dependencies first, each once.

@@ -146,7 +146,9 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         root,
     };
     // Placing the layers ends the merged tree: what is read of it is read before.
-    let files = build_files(inputs, &contract, base.record()?)?;
+    let record = base.record()?;
+    base.check_compression(&record)?;
+    let files = build_files(inputs, &contract, record)?;
     let boot = boot::read(&base, &inputs.targets, cache)?;
     name_system(&mut merged, root)?;
     let store = store::build(merged, files)?;

@@ -42,18 +42,9 @@ impl Compression {
         }
     }
 
-    /// The algorithm's name.
-    #[must_use]
-    pub fn algorithm_name(&self) -> &'static str {
-        match self.algorithm {
-            Algorithm::Lz4 => "lz4",
-            Algorithm::Zstd => "zstd",
-        }
-    }
-
     /// For file names and tags.
     pub(super) fn suffix(&self) -> String {
-        let (name, level, size) = (self.algorithm_name(), self.level, self.cluster_size);
+        let (name, level, size) = (self.algorithm.name(), self.level, self.cluster_size);
         format!("-{name}.{level}.{size}")
     }
 
@@ -71,7 +62,7 @@ impl Compression {
 
 impl fmt::Display for Compression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, level, size) = (self.algorithm_name(), self.level, self.cluster_size >> 10);
+        let (name, level, size) = (self.algorithm.name(), self.level, self.cluster_size >> 10);
         write!(formatter, "{name}:{level},cluster={size}K")
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::layout::{self, Compression};
 use super::random::Random;
@@ -25,7 +25,7 @@ impl Small {
         let small = Self { folder };
         layout::write(
             &small.path("base"),
-            &[(boot(), Compression::Gzip), (system(), Compression::Gzip)],
+            &base_layers(&json!({"erofs": ["lz4", "zstd"]})),
             &json!({}),
         );
         let layers = [Compression::Gzip, Compression::Zstd, Compression::None];
@@ -40,6 +40,12 @@ impl Small {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Another base in the place of the first, with that record.
+    pub fn replace_base(&self, record: &Value) {
+        fs::remove_dir_all(self.path("base")).unwrap();
+        layout::write(&self.path("base"), &base_layers(record), &json!({}));
     }
 
     fn source(&self, name: &str) -> String {
@@ -78,8 +84,15 @@ pub fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+fn base_layers(record: &Value) -> [(Vec<u8>, Compression); 2] {
+    [
+        (boot(record), Compression::Gzip),
+        (system(), Compression::Gzip),
+    ]
+}
+
 /// What a base needs to be assembled; the stub is the real one.
-fn boot() -> Vec<u8> {
+fn boot(record: &Value) -> Vec<u8> {
     let modules = json!({"virtio": [], "ec2": []}).to_string();
     archive(
         &[
@@ -88,7 +101,7 @@ fn boot() -> Vec<u8> {
             Item::file("boot/vmlinuz", Random::new(7).bytes(300_000)),
             Item::file("boot/kernel.release", "1.2.3\n"),
             Item::file("boot/modules.json", modules),
-            Item::file("boot/record.json", "{}"),
+            Item::file("boot/record.json", record.to_string()),
         ],
         Dialect::Pax,
     )

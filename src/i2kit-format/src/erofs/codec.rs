@@ -18,6 +18,15 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Its name, as the kernel's configuration has it, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// Its number in the format.
     pub(super) fn id(self) -> u8 {
         match self {
