@@ -1,7 +1,8 @@
 //! Small valid inputs of every target, made by our own writers.
 
 use i2kit_format::erofs::{
-    Content, Directory, FileData, FileExtent, Inode, Metadata, Options, Tree, write,
+    Algorithm, Cluster, CompressedFile, Compression, Compressor, Content, Directory, FileData,
+    FileExtent, Inode, Metadata, Options, Tree, write,
 };
 use i2kit_format::guid::Guid;
 use i2kit_format::{ReadAt, cpio, fat, gpt, layout, verity};
@@ -22,7 +23,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             .iter()
             .map(|parts| parts.join("\0").into_bytes())
             .collect(),
-        "erofs" => vec![erofs()],
+        "erofs" => vec![erofs(), compressed_erofs()],
         "gpt" => vec![gpt_disk()],
         "fat" => vec![fat_volume()],
         "pe" => vec![pe()],
@@ -193,6 +194,55 @@ fn erofs() -> Vec<u8> {
     let image = write(&tree, &options).expect("a small tree");
     let mut out = image.first_block.to_vec();
     out.resize(2 * 4096, 5);
+    out.extend(image.metadata);
+    out
+}
+
+/// A file of two clusters and a tail, and a small one; both ends lie in the packed inode.
+fn compressed_erofs() -> Vec<u8> {
+    let mut tree = Tree::new(Metadata::default());
+    let bytes = b"seed ".repeat(1700);
+    let mut compressor = Compressor::new(Algorithm::Zstd, 1).expect("a level");
+    let blocks = compressor
+        .compress(&bytes[..8192])
+        .expect("a small cluster");
+    let blocks = blocks.expect("text");
+    let cluster = |start_block| Cluster {
+        len: 8192,
+        blocks: 1,
+        start_block,
+    };
+    let files = [
+        (16_384 + 100, vec![cluster(1), cluster(2)], 0),
+        (50, Vec::new(), 100),
+    ];
+    for (name, (size, clusters, fragment)) in [&b"large"[..], b"small"].into_iter().zip(files) {
+        let content = Content::Compressed(CompressedFile {
+            size,
+            clusters,
+            fragment: Some(fragment),
+        });
+        let id = tree.add(Inode {
+            metadata: Metadata::default(),
+            content,
+        });
+        if let Some(root) = tree.directory_mut(Tree::ROOT) {
+            root.insert(name.into(), id);
+        }
+    }
+    tree.compression = Some(Compression {
+        algorithm: Algorithm::Zstd,
+        cluster_size: 8192,
+        packed: vec![cluster(3)],
+    });
+    let options = Options {
+        meta_start_block: 4,
+        uuid: [1; 16],
+        volume_name: *b"seed\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    let image = write(&tree, &options).expect("a small tree");
+    let mut out = image.first_block.to_vec();
+    (0..3).for_each(|_| out.extend(&blocks));
     out.extend(image.metadata);
     out
 }

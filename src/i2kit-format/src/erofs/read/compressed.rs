@@ -81,18 +81,26 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             ..CompressedFile::default()
         };
         let header = self.header(inode)?;
-        let mut at = 0u64;
-        while at < inode.size {
-            match self.part(inode, &header, at)? {
-                Part::Cluster { start, cluster } if start == at => {
-                    at = at.saturating_add(cluster.len.into());
-                    push(&mut file.clusters, cluster);
-                }
-                Part::Fragment { start, offset } if start == at => {
-                    file.fragment = Some(offset);
+        if let Indexes::None { fragment } = header.indexes {
+            file.fragment = Some(fragment);
+            return Ok(file);
+        }
+        let mut number = 0;
+        while number < header.count {
+            let until = number.saturating_add(2 * MAX_LCLUSTERS).min(header.count);
+            let window = self.indexes(inode, &header, number, until)?;
+            let mut rest = window.as_slice();
+            while !rest.is_empty() {
+                let len = part_len(rest);
+                if len == rest.len() && until < header.count && len < window.len() {
                     break;
                 }
-                _ => return Err(inode.corrupt("clusters overlap")),
+                match header.part(inode, rest, number)? {
+                    Part::Cluster { cluster, .. } => push(&mut file.clusters, cluster),
+                    Part::Fragment { offset, .. } => file.fragment = Some(offset),
+                }
+                rest = rest.get(len..).unwrap_or_default();
+                number = number.saturating_add(len as u64);
             }
         }
         Ok(file)
@@ -287,49 +295,8 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
         let is_head = |index: &Index| matches!(index, Index::Plain(_) | Index::Head(_));
         let head = before.iter().rposition(is_head);
         let head = head.ok_or_else(|| inode.corrupt("index without a head"))?;
-        let (_, rest) = window.split_at(head);
-        let start = from.saturating_add(head as u64);
-        let belongs = |index: &&Index| matches!(index, Index::Second(_) | Index::Further);
-        let followers = rest.iter().skip(1).take_while(belongs).count() as u64;
-        let end = start.saturating_add(followers).saturating_add(1);
-        let start_offset = start.saturating_mul(BLOCK_BYTES);
-        if end == header.count
-            && let (Some(low), Some(Index::Head(high) | Index::Plain(high))) =
-                (header.fragment, rest.first())
-        {
-            let is_full = matches!(header.indexes, Indexes::Full { .. });
-            let high = if is_full { u64::from(*high) << 32 } else { 0 };
-            return Ok(Part::Fragment {
-                start: start_offset,
-                offset: high | u64::from(low),
-            });
-        }
-        let left = inode.size.saturating_sub(start_offset);
-        let len = followers
-            .saturating_add(1)
-            .saturating_mul(BLOCK_BYTES)
-            .min(left);
-        let (address, blocks) = match (rest.first(), rest.get(1)) {
-            (Some(Index::Plain(address)), _) if followers == 0 => (*address, 1),
-            (Some(Index::Head(address)), Some(Index::Second(blocks))) => {
-                (*address, u32::from(*blocks))
-            }
-            _ => return Err(inode.corrupt("index of no known kind")),
-        };
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        let cluster = Cluster {
-            len,
-            blocks,
-            start_block: address.into(),
-        };
-        let is_compressed = followers > 0;
-        if blocks == 0 || len as usize > MAX_CLUSTER || is_compressed == cluster.is_plain() {
-            return Err(inode.corrupt("cluster of an impossible length"));
-        }
-        Ok(Part::Cluster {
-            start: start_offset,
-            cluster,
-        })
+        let rest = window.get(head..).unwrap_or_default();
+        header.part(inode, rest, from.saturating_add(head as u64))
     }
 
     /// The indexes `from..until`.
@@ -349,7 +316,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
                     let pack = pack.ok_or_else(|| inode.corrupt("map out of range"))?;
                     (pack.first, self.unpack(inode, &pack)?)
                 }
-                Indexes::Full { at } => (number, vec![self.full(inode, at, number)?]),
+                Indexes::Full { at } => (number, self.full(inode, at, number, until)?),
                 Indexes::None { .. } => return Err(inode.corrupt("no indexes")),
             };
             let skip = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -361,26 +328,24 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
         Ok(out)
     }
 
-    fn full(&self, inode: &ReadInode, at: u64, number: u64) -> Result<Index, ReadError> {
-        let at = number.checked_mul(8).and_then(|skip| at.checked_add(skip));
-        let at = at.ok_or_else(|| inode.corrupt("map out of range"))?;
-        let raw: LclusterIndex = self.record("index", at)?;
-        let value = raw.di_u.get();
-        let first = (value & 0xffff) as u16;
-        let kind = raw.di_advise.get();
-        if kind != lcluster::NONHEAD && raw.di_clusterofs.get() != 0 {
-            return Err(ReadError::Unsupported {
-                what: "cluster that begins within a block, at byte",
-                value: raw.di_clusterofs.get().into(),
-            });
-        }
-        match kind {
-            lcluster::PLAIN => Ok(Index::Plain(value)),
-            lcluster::HEAD1 => Ok(Index::Head(value)),
-            lcluster::NONHEAD if first & D0_CBLKCNT != 0 => Ok(Index::Second(first & !D0_CBLKCNT)),
-            lcluster::NONHEAD => Ok(Index::Further),
-            _ => Err(inode.corrupt("index of no known kind")),
-        }
+    fn full(
+        &self,
+        inode: &ReadInode,
+        at: u64,
+        from: u64,
+        until: u64,
+    ) -> Result<Vec<Index>, ReadError> {
+        let outside = || inode.corrupt("map out of range");
+        let at = from.checked_mul(8).and_then(|skip| at.checked_add(skip));
+        // At most a window of them.
+        let len = until.saturating_sub(from).checked_mul(8);
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let mut bytes = vec![0; len.ok_or_else(outside)?];
+        self.read("indexes", &mut bytes, at.ok_or_else(outside)?)?;
+        let records = bytes.as_chunks::<8>().0.iter();
+        records
+            .map(|bytes| full(inode, &zerocopy::transmute!(*bytes)))
+            .collect()
     }
 
     fn unpack(&self, inode: &ReadInode, pack: &Pack) -> Result<Vec<Index>, ReadError> {
@@ -418,6 +383,73 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             out.push(index);
         }
         Ok(out)
+    }
+}
+
+impl Header {
+    /// What the indexes `rest`, the first of which is number `start`, begin with.
+    fn part(&self, inode: &ReadInode, rest: &[Index], start: u64) -> Result<Part, ReadError> {
+        let lclusters = part_len(rest) as u64;
+        let is_last = start.saturating_add(lclusters) == self.count;
+        let start = start.saturating_mul(BLOCK_BYTES);
+        if is_last
+            && let (Some(low), Some(Index::Head(high) | Index::Plain(high))) =
+                (self.fragment, rest.first())
+        {
+            let is_full = matches!(self.indexes, Indexes::Full { .. });
+            let high = if is_full { u64::from(*high) << 32 } else { 0 };
+            let offset = high | u64::from(low);
+            return Ok(Part::Fragment { start, offset });
+        }
+        let left = inode.size.saturating_sub(start);
+        let len = lclusters.saturating_mul(BLOCK_BYTES).min(left);
+        let (address, blocks) = match (rest.first(), rest.get(1)) {
+            (Some(Index::Plain(address)), _) if lclusters == 1 => (*address, 1),
+            (Some(Index::Head(address)), Some(Index::Second(blocks))) => {
+                (*address, u32::from(*blocks))
+            }
+            _ => return Err(inode.corrupt("index of no known kind")),
+        };
+        let cluster = Cluster {
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            blocks,
+            start_block: address.into(),
+        };
+        let is_compressed = lclusters > 1;
+        if blocks == 0 || cluster.len as usize > MAX_CLUSTER || is_compressed == cluster.is_plain()
+        {
+            return Err(inode.corrupt("cluster of an impossible length"));
+        }
+        Ok(Part::Cluster { start, cluster })
+    }
+}
+
+/// How many indexes belong to the one that `rest` begins with, itself included.
+fn part_len(rest: &[Index]) -> usize {
+    let belongs = |index: &&Index| matches!(index, Index::Second(_) | Index::Further);
+    rest.iter()
+        .skip(1)
+        .take_while(belongs)
+        .count()
+        .saturating_add(1)
+}
+
+fn full(inode: &ReadInode, raw: &LclusterIndex) -> Result<Index, ReadError> {
+    let value = raw.di_u.get();
+    let first = (value & 0xffff) as u16;
+    let kind = raw.di_advise.get();
+    if kind != lcluster::NONHEAD && raw.di_clusterofs.get() != 0 {
+        return Err(ReadError::Unsupported {
+            what: "cluster that begins within a block, at byte",
+            value: raw.di_clusterofs.get().into(),
+        });
+    }
+    match kind {
+        lcluster::PLAIN => Ok(Index::Plain(value)),
+        lcluster::HEAD1 => Ok(Index::Head(value)),
+        lcluster::NONHEAD if first & D0_CBLKCNT != 0 => Ok(Index::Second(first & !D0_CBLKCNT)),
+        lcluster::NONHEAD => Ok(Index::Further),
+        _ => Err(inode.corrupt("index of no known kind")),
     }
 }
 
