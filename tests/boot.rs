@@ -4,6 +4,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use i2kit_format::erofs::Reader;
+
 use crate::support::vm::{Bench, Vm, ask, exit_codes, free_port, get, printed};
 use crate::support::{layout, output_of, samples};
 
@@ -457,18 +459,25 @@ fn idle(bench: &Bench, options: &[&str]) -> std::path::PathBuf {
     )
 }
 
+/// A block of the store that a file's middle cluster has.
+fn middle_of(disk: &Path, file: &[u8]) -> u64 {
+    let (offset, len) = partition(disk, "store");
+    let bytes = std::fs::read(disk).unwrap();
+    let from = usize::try_from(offset).unwrap();
+    let store = &bytes[from..from + usize::try_from(len).unwrap()];
+    let reader = Reader::open(store).unwrap();
+    let inode = reader.lookup(file).unwrap().unwrap();
+    let clusters = reader.clusters(&inode).unwrap().clusters;
+    clusters[clusters.len() / 2].start_block
+}
+
 #[test]
 fn a_flipped_byte_in_a_file_powers_the_machine_off() {
     let bench = Bench::new();
     let disk = idle(&bench, &[]);
-    let bytes = std::fs::read(&disk).unwrap();
     // In the middle of busybox, which the container reads.
-    let busybox = bytes
-        .windows(24)
-        .rposition(|window| window.starts_with(b"BusyBox v1."))
-        .unwrap() as u64;
-    flip(&disk, busybox);
-    let block = (busybox - partition(&disk, "store").0) / 4096;
+    let block = middle_of(&disk, b"containers/idle/bin/busybox");
+    flip(&disk, partition(&disk, "store").0 + block * 4096 + 100);
     let (code, console) = Vm::boot(&disk, &[]).end();
     assert_eq!(code, 70, "{console}");
     let reason = format!(
