@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use i2kit_format::pcr::{Bank, SecureBoot, secure_boot_policy};
 use serde_json::Value;
 
 use crate::support::output_of;
@@ -194,5 +195,60 @@ fn a_tpm_holds_what_the_build_expects() {
             let found = register(&console, &format!("{bank}/{pcr} "));
             assert_eq!(expected, &found, "{bank} {pcr}: {measured}\n{console}");
         }
+    }
+}
+
+/// A variable's content in a store of OVMF's: `AUTHENTICATED_VARIABLE_HEADER` of EDK2's
+/// `VariableFormat.h` (60 bytes, live ones in state 0x3f), then name and data.
+fn variable<'a>(store: &'a [u8], name: &str) -> &'a [u8] {
+    let name: Vec<u8> = format!("{name}\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let word = |at: usize| u32::from_le_bytes(store[at..at + 4].try_into().unwrap()) as usize;
+    let starts = store.windows(3).enumerate();
+    let starts = starts.filter(|(_, window)| *window == [0xaa, 0x55, 0x3f]);
+    let mut found = starts.filter_map(|(at, _)| {
+        let data = at + 60 + word(at + 36);
+        let is_it = store.get(at + 60..data) == Some(&name[..]);
+        is_it.then(|| &store[data..data + word(at + 40)])
+    });
+    found.next().unwrap()
+}
+
+/// Debian's OVMF comes with variables whose `PK`, `KEK` and `db` hold one key, and with the key.
+#[test]
+fn a_tpm_holds_what_is_expected_under_secure_boot() {
+    let bench = Bench::new();
+    let summary = built(&bench, "disk.raw");
+    let (disk, path) = (bench.path("disk.raw"), |name: &str| bench.path(name).display().to_string());
+    let esp = format!("{}@@{}", disk.display(), summary["partitions"][0]["offset"]);
+    let (uki, signed, key) = (path("uki"), path("signed"), path("key"));
+    output_of("mcopy", &["-i", &esp, "::/EFI/BOOT/BOOTX64.EFI", &uki]);
+    let snakeoil = "/usr/share/ovmf/PkKek-1-snakeoil";
+    let from = format!("{snakeoil}.key");
+    output_of("openssl", &["rsa", "-in", &from, "-passin", "pass:snakeoil", "-out", &key]);
+    let certificate = format!("{snakeoil}.pem");
+    output_of("sbsign", &["--key", &key, "--cert", &certificate, "--output", &signed, &uki]);
+    output_of("mdel", &["-i", &esp, "::/EFI/BOOT/BOOTX64.EFI"]);
+    output_of("mcopy", &["-i", &esp, &signed, "::/EFI/BOOT/BOOTX64.EFI"]);
+    let (code, vars) = ("OVMF_CODE_4M.snakeoil.fd", "OVMF_VARS_4M.snakeoil.fd");
+    let console = boot(&bench, &disk, "q35,smm=on", code, vars);
+
+    let store = fs::read(format!("/usr/share/OVMF/{vars}")).unwrap();
+    let db = variable(&store, "db");
+    let authority = &db[28..];
+    let state = SecureBoot {
+        enabled: true,
+        pk: variable(&store, "PK"),
+        kek: variable(&store, "KEK"),
+        db,
+        dbx: variable(&store, "dbx"),
+        authorities: &[authority],
+    };
+    for (name, bank) in [("sha256", Bank::Sha256), ("sha384", Bank::Sha384)] {
+        let measured = &summary["measured_boot"][name];
+        let found = |pcr: &str| register(&console, &format!("{name}/{pcr} "));
+        assert_eq!(measured["pcr11"], found("11"), "{console}");
+        let expected = secure_boot_policy(&state, bank);
+        assert_eq!(hex::encode(expected.value()), found("7"), "{console}");
+        assert_eq!(measured["pcr4_secure_boot"], found("4"), "{console}");
     }
 }

@@ -32,8 +32,8 @@ pub struct Fec {
     pub blocks: u64,
     /// The partition's own GUID, derived from the root hash.
     pub guid: Guid,
-    /// The parity, which is the partition's content.
-    pub parity: Blob,
+    /// The parity, part after part: the partition's content.
+    pub parity: Vec<Blob>,
 }
 
 impl Fec {
@@ -55,9 +55,9 @@ pub fn build(store: &Store, roots: u8) -> Result<Fec, Error> {
         hash: disk(&store.hash, partitions::partition_len(store.hash_len))?,
     };
     let encoder = Encoder::new(covered.len(), roots)?;
-    let groups: Vec<Vec<u8>> = (0..encoder.groups())
+    let parity = (0..encoder.groups())
         .into_par_iter()
-        .map(|group| encoder.group(group, &covered))
+        .map(|group| encoder.group(group, &covered).map(Blob::bytes))
         .collect::<Result<_, _>>()?;
     let digest = Sha256::new_with_prefix(b"i2kit fec\0").chain_update(store.root_hash);
     let digest: [u8; 32] = digest.finalize().into();
@@ -65,7 +65,7 @@ pub fn build(store: &Store, roots: u8) -> Result<Fec, Error> {
         roots,
         blocks: encoder.blocks(),
         guid: Guid::from_digest(digest.first_chunk().unwrap_or(&[0; 16])),
-        parity: Blob::bytes(groups.concat()),
+        parity,
     })
 }
 

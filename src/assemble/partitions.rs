@@ -85,8 +85,8 @@ pub fn partition(
         READ_ONLY,
     );
     let parity = fec.map(|fec| {
-        let (guid, len) = (fec.guid, fec.parity.len());
-        let at = plan.add(LABEL_STORE_FEC, types::VERITY_FEC, guid, len, READ_ONLY);
+        let len = fec.parity.iter().map(Blob::len).sum();
+        let at = plan.add(LABEL_STORE_FEC, types::VERITY_FEC, fec.guid, len, READ_ONLY);
         (at, fec.parity)
     });
     let len = plan.next + scratch.next_multiple_of(ALIGN) + ALIGN;
@@ -96,8 +96,12 @@ pub fn partition(
     place_layout(esp, esp_at, &Blob::bytes(uki), &mut disk)?;
     store::place(store.data, store_at, &mut disk)?;
     store::place(store.hash, verity_at, &mut disk)?;
-    if let Some((at, parity)) = parity {
-        disk.place(at, parity)?;
+    if let Some((mut at, parity)) = parity {
+        for part in parity {
+            let len = part.len();
+            disk.place(at, part)?;
+            at += len;
+        }
     }
     disk.place(len - table.backup.len() as u64, Blob::bytes(table.backup))?;
     Ok(Partitioned {
