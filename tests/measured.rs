@@ -201,7 +201,10 @@ fn a_tpm_holds_what_the_build_expects() {
 /// A variable's content in a store of OVMF's: `AUTHENTICATED_VARIABLE_HEADER` of EDK2's
 /// `VariableFormat.h` (60 bytes, live ones in state 0x3f), then name and data.
 fn variable<'a>(store: &'a [u8], name: &str) -> &'a [u8] {
-    let name: Vec<u8> = format!("{name}\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let name: Vec<u8> = format!("{name}\0")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     let word = |at: usize| u32::from_le_bytes(store[at..at + 4].try_into().unwrap()) as usize;
     let starts = store.windows(3).enumerate();
     let starts = starts.filter(|(_, window)| *window == [0xaa, 0x55, 0x3f]);
@@ -218,15 +221,39 @@ fn variable<'a>(store: &'a [u8], name: &str) -> &'a [u8] {
 fn a_tpm_holds_what_is_expected_under_secure_boot() {
     let bench = Bench::new();
     let summary = built(&bench, "disk.raw");
-    let (disk, path) = (bench.path("disk.raw"), |name: &str| bench.path(name).display().to_string());
+    let (disk, path) = (bench.path("disk.raw"), |name: &str| {
+        bench.path(name).display().to_string()
+    });
     let esp = format!("{}@@{}", disk.display(), summary["partitions"][0]["offset"]);
     let (uki, signed, key) = (path("uki"), path("signed"), path("key"));
     output_of("mcopy", &["-i", &esp, "::/EFI/BOOT/BOOTX64.EFI", &uki]);
     let snakeoil = "/usr/share/ovmf/PkKek-1-snakeoil";
     let from = format!("{snakeoil}.key");
-    output_of("openssl", &["rsa", "-in", &from, "-passin", "pass:snakeoil", "-out", &key]);
+    output_of(
+        "openssl",
+        &[
+            "rsa",
+            "-in",
+            &from,
+            "-passin",
+            "pass:snakeoil",
+            "-out",
+            &key,
+        ],
+    );
     let certificate = format!("{snakeoil}.pem");
-    output_of("sbsign", &["--key", &key, "--cert", &certificate, "--output", &signed, &uki]);
+    output_of(
+        "sbsign",
+        &[
+            "--key",
+            &key,
+            "--cert",
+            &certificate,
+            "--output",
+            &signed,
+            &uki,
+        ],
+    );
     output_of("mdel", &["-i", &esp, "::/EFI/BOOT/BOOTX64.EFI"]);
     output_of("mcopy", &["-i", &esp, &signed, "::/EFI/BOOT/BOOTX64.EFI"]);
     let (code, vars) = ("OVMF_CODE_4M.snakeoil.fd", "OVMF_VARS_4M.snakeoil.fd");

@@ -28,7 +28,7 @@ use crate::{
     power::Fuse,
     report::Report,
     requests, scratch, uptime,
-    verity::{dm, superblock},
+    verity::{dm, recheck::Recheck, superblock},
 };
 
 /// How long the store's disk may take to appear.
@@ -346,7 +346,13 @@ fn open_verity(boot: &mut Boot) -> Result<(), Error> {
         *root_hash,
         fec.as_ref(),
     );
-    boot.mapped = Some(dm::create("store", &table)?);
+    let mapped = dm::create("store", &table)?;
+    if fec.is_some() {
+        let recheck = Recheck::new(&mapped, superblock.data_blocks);
+        boot.fuse
+            .set_recheck(recheck.context("open", mapped.display())?);
+    }
+    boot.mapped = Some(mapped);
     Ok(())
 }
 
