@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
   cat <<HELP
-Usage: scripts/build-base.sh [--locked | --update] [--target LIST] [-o DIR]
+Usage: scripts/build-base.sh [--locked | --update] [--target LIST] [--module LIST] [-o DIR]
 
 Downloads the Debian 12 packages that scripts/base.lock pins and writes the base image, an OCI
 layout, to DIR (default: \$XDG_CACHE_HOME/i2kit/base). Needs no root. The host's apt is read for
@@ -15,6 +15,7 @@ its mirrors and left alone; where all packages lie in the cache, nothing is fetc
                  current one, record the drift in boot/record.json)
   --update       take the current versions and renew scripts/base.lock
   --target LIST  whose drivers to carry, comma-separated: virtio, ec2 (default: both)
+  --module LIST  more modules to carry, comma-separated, for i2kit build --module
   -o DIR         where the layout goes; an old one there is replaced when the new one is whole
 
 Environment: I2KIT_APT_SOURCES, a sources.list to use in place of the host's sources;
@@ -26,6 +27,8 @@ What the image holds, in two layers:
   boot/kernel.release     the kernel's release
   boot/config             the kernel's configuration
   boot/modules.json       {"TARGET": ["kernel/....ko", ...]}: modules in load order
+  boot/modules-by-name.json  {"NAME": ["kernel/....ko", ...]}: what to load for each module that
+                          the image carries, a target's or not: it and what it needs, in order
   boot/modules/           those modules, uncompressed, as signed by Debian
   boot/record.json        packages with versions and SHA-256, consoles, compression that the
                           kernel's EROFS reads, drift
@@ -41,12 +44,18 @@ declare -A drivers=(
   [ec2]='ena nvme'
 )
 
-mode='' targets=virtio,ec2 out='' lock="${I2KIT_BASE_LOCK:-$here/base.lock}"
+# Modules that no target loads, for i2kit build --module.
+optional='loop vfat nls_ascii nls_utf8 xfs btrfs nfsv4 cifs dm_crypt
+  tun bridge veth wireguard br_netfilter nf_tables nft_ct nft_nat nft_masq nft_chain_nat xt_conntrack
+  xt_MASQUERADE iptable_filter iptable_nat virtio_balloon'
+
+mode='' targets=virtio,ec2 modules='' out='' lock="${I2KIT_BASE_LOCK:-$here/base.lock}"
 while [ $# -gt 0 ]; do
   case "$1" in
     --locked) mode=locked ;;
     --update) mode=update ;;
     --target) targets="${2:?--target needs a list}"; shift ;;
+    --module) modules="${2:?--module needs a list}"; shift ;;
     -o) out="${2:?-o needs a folder}"; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -71,7 +80,7 @@ if [ "$mode" = update ]; then
   mv "$lock.new" "$lock"
   : >"$work/drift"
 fi
-key=$(cat "$work/packages" "$work/drift" "$here/build-base.sh" "$here/lib/debian.sh" - <<<"$targets" | sha256sum | cut -d' ' -f1)
+key=$(cat "$work/packages" "$work/drift" "$here/build-base.sh" "$here/lib/debian.sh" - <<<"$targets $modules" | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
   say "base image is up to date: $out"
   exit 0
@@ -89,21 +98,22 @@ boot="$work/boot-layer/boot" system="$work/system-layer/system"
 install -d -m 755 "$boot/modules" "$system"
 
 build_boot() {
-  local tree="$unpacked/$kernel" modules
+  local tree="$unpacked/$kernel" folder
   [ -d "$tree/lib/modules" ] || tree="$tree/usr"
-  modules="$tree/lib/modules/$release"
-  [ -d "$modules" ] || fail "package $kernel has no lib/modules/$release"
+  folder="$tree/lib/modules/$release"
+  [ -d "$folder" ] || fail "package $kernel has no lib/modules/$release"
   install -m 644 "$unpacked/$kernel/boot/vmlinuz-$release" "$boot/vmlinuz"
   install -m 644 "$unpacked/$kernel/boot/config-$release" "$boot/config"
   install -m 644 "$unpacked/systemd-boot-efi/usr/lib/systemd/boot/efi/linuxx64.efi.stub" "$boot/stub.efi"
   printf '%s\n' "$release" >"$boot/kernel.release"
   depmod -b "$tree" "$release"
-  write_modules "$modules" >"$boot/modules.json"
+  write_modules "$folder" >"$boot/modules.json"
+  write_by_name "$folder" "$boot/modules.json" >"$boot/modules-by-name.json"
   # Not stripped: that would drop Debian's signature, and a kernel under Secure Boot's lockdown
   # loads no module without one.
-  grep -o 'kernel/[^"]*' "$boot/modules.json" | sort -u | while read -r module; do
+  grep -ho 'kernel/[^"]*' "$boot/modules.json" "$boot/modules-by-name.json" | sort -u | while read -r module; do
     install -d -m 755 "$boot/modules/$(dirname "$module")"
-    xz -dc "$modules/$module.xz" >"$boot/modules/$module"
+    xz -dc "$folder/$module.xz" >"$boot/modules/$module"
   done
   write_record >"$boot/record.json"
 }
@@ -116,6 +126,25 @@ write_modules() { # FOLDER
     # shellcheck disable=SC2086 # lists of names
     in_load_order "$1" $common ${drivers[$target]} | awk '{printf "%s\n    \"%s\"", (NR > 1 ? "," : ""), $0}'
     printf '\n  ]'
+    comma=,
+  done
+  printf '\n}\n'
+}
+
+# A table of what to load for each module that a target lists or that is carried besides, and for
+# each that one of those needs.
+write_by_name() { # FOLDER TARGETS-TABLE
+  local name carried comma=''
+  # shellcheck disable=SC2086 # lists of names
+  carried=$({
+    grep -o 'kernel/[^"]*' "$2"
+    in_load_order "$1" $optional ${modules//,/ }
+  } | sed 's#.*/##; s#\.ko$##; s#-#_#g' | sort -u)
+  printf '{'
+  for name in $carried; do
+    printf '%s\n  "%s": [' "$comma" "$name"
+    in_load_order "$1" "$name" | awk '{printf "%s\"%s\"", (NR > 1 ? ", " : ""), $0}'
+    printf ']'
     comma=,
   done
   printf '\n}\n'

@@ -61,6 +61,9 @@ test mcopy mtools
 test cpio cpio
 test objdump binutils
 test systemd-dissect systemd-container
+test /usr/lib/systemd/systemd-measure systemd
+test swtpm swtpm
+test sbsign sbsigntool
 test skopeo skopeo
 test openssl openssl
 test umoci umoci

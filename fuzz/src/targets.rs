@@ -14,7 +14,7 @@ use i2kit::oci::{
     self, Document, Image, LayoutSource, LocalSources, Platform, Reference, Scratch, Source,
     TarSplit,
 };
-use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, uki, verity};
+use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, pcr, uki, verity};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
@@ -401,6 +401,13 @@ pub fn fat(data: &[u8]) {
 /// A PE file, as a UKI and as the stub of one.
 pub fn pe(data: &[u8]) {
     let _ = uki::read(data);
+    if let Ok(parts) = uki::signed_parts(data) {
+        // Headers and sections may overlap; none is made up.
+        assert!(parts.iter().all(|part| part.len() <= data.len()));
+    }
+    let _ = pcr::Stub::of(data);
+    let _ = pcr::kernel_image(data, &[".linux", ".cmdline"], pcr::Bank::Sha256);
+    let _ = pcr::boot_manager_code(data, true, pcr::Bank::Sha384);
     if let Ok(made) = uki::assemble(data, &[(".cmdline", b"x"), (".linux", b"kernel")]) {
         let image = uki::read(&made).expect("what was made can be read");
         assert!(image.section(".linux").is_some());

@@ -1,13 +1,16 @@
 //! What the firmware and the kernel need: initramfs, UKI and the ESP that holds it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use i2kit_contract::{CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy, MODULES_LIST};
+use i2kit_contract::MODULES_LIST;
 use i2kit_format::erofs::InodeId;
 use i2kit_format::{ReadAt, cpio, fat, layout, uki};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::cmdline;
 use super::merged::{self, Merged};
 use crate::cache::{self, Cache};
 use crate::layer::ConvertedLayer;
@@ -18,6 +21,13 @@ const MAX_FILE: u64 = 256 << 20;
 const ZSTD_LEVEL: i32 = 6;
 /// Changes whenever the same inputs make another initramfs.
 const INITRAMFS_VERSION: &str = "i2kit initramfs 1, zstd 6";
+/// In the base: target → its modules in load order.
+const TARGETS: &str = "boot/modules.json";
+/// In the base: name of a module → what to load for it, in order.
+const BY_NAME: &str = "boot/modules-by-name.json";
+/// What the kernel is built with when dm-verity repairs.
+const FEC_OPTION: &str = "CONFIG_DM_VERITY_FEC";
+type Table = BTreeMap<String, Vec<String>>;
 /// `i2kit-init`, as `build.rs` built it.
 static INIT: &[u8] = include_bytes!(env!("I2KIT_INIT"));
 
@@ -39,9 +49,14 @@ pub enum Error {
     /// A file of the base image cannot be read.
     #[error("read base image: {0}")]
     Read(#[from] merged::Error),
-    /// `boot/modules.json` makes no sense.
-    #[error("parse boot/modules.json of the base image: {0}")]
-    Modules(#[from] serde_json::Error),
+    /// A table or the record makes no sense.
+    #[error("parse {path} of the base image: {source}")]
+    Json {
+        /// Its path in the base image.
+        path: &'static str,
+        /// Where and why.
+        source: serde_json::Error,
+    },
     /// The base has no such target.
     #[error("find target {target} in the base image: it has {}", known.join(", "))]
     Target {
@@ -58,6 +73,20 @@ pub enum Error {
         /// What the base's record names.
         known: Vec<String>,
     },
+    /// The base carries no such module.
+    #[error("find module {name} in the base image: it carries {}", known.join(", "))]
+    Module {
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        known: Vec<String>,
+    },
+    /// The command line cannot be used.
+    #[error(transparent)]
+    Cmdline(#[from] cmdline::Error),
+    /// The base's kernel cannot repair.
+    #[error("use --fec: the base's kernel has no {FEC_OPTION}")]
+    NoFec,
     /// The initramfs cannot be laid out.
     #[error("write initramfs: {0}")]
     Cpio(#[from] cpio::Error),
@@ -83,13 +112,18 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } | Self::Modules(_) => Some(
+            Self::Missing { .. } | Self::Json { .. } => Some(
                 "a base image has boot/ and system/: scripts/build-base.sh makes one".to_owned(),
             ),
             Self::Compression { known, .. } => Some(match known.first() {
                 Some(known) => format!("--compression {known}, or none"),
                 None => "--compression none".to_owned(),
             }),
+            Self::Module { .. } => Some(
+                "scripts/build-base.sh --module NAME makes a base that carries it, too".to_owned(),
+            ),
+            Self::NoFec => Some("leave --fec out, or use a base whose kernel has it".to_owned()),
+            Self::Cmdline(error) => error.hint(),
             Self::Uki(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             _ => None,
@@ -120,7 +154,7 @@ impl Base<'_> {
     /// # Errors
     /// [`Error`] when it is missing or no JSON.
     pub fn record(&self) -> Result<serde_json::Value, Error> {
-        Ok(serde_json::from_slice(&self.file("boot/record.json")?)?)
+        self.json("boot/record.json")
     }
 
     /// Whether the kernel reads what the layers are compressed with, by `record`.
@@ -141,25 +175,91 @@ impl Base<'_> {
         Err(Error::Compression { algorithm, known })
     }
 
-    /// The modules of all `targets`, dependencies first, each once.
-    fn modules(&self, targets: &[String]) -> Result<Vec<String>, Error> {
-        let table: BTreeMap<String, Vec<String>> =
-            serde_json::from_slice(&self.file("boot/modules.json")?)?;
+    /// That the kernel can use error correction, as its configuration says.
+    ///
+    /// # Errors
+    /// [`Error::NoFec`] when it cannot; what [`Error`] there is for a base without a configuration.
+    pub fn check_fec(&self) -> Result<(), Error> {
+        let config = self.file("boot/config")?;
+        let has = |line: &[u8]| line.strip_prefix(FEC_OPTION.as_bytes()) == Some(b"=y");
+        if config.split(|byte| *byte == b'\n').any(has) {
+            return Ok(());
+        }
+        Err(Error::NoFec)
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, Error> {
+        let bytes = self.file(path)?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path, source })
+    }
+
+    /// The modules of all targets and those that are named, dependencies first, each once.
+    fn modules(&self, wanted: &Modules<'_>) -> Result<Vec<String>, Error> {
+        let targets: Table = self.json(TARGETS)?;
         let mut out: Vec<String> = Vec::new();
-        for target in targets {
-            let modules = table.get(target).ok_or_else(|| Error::Target {
+        for target in wanted.targets {
+            let modules = targets.get(target).ok_or_else(|| Error::Target {
                 target: target.clone(),
-                known: table.keys().cloned().collect(),
+                known: targets.keys().cloned().collect(),
             })?;
-            let new: Vec<_> = modules
-                .iter()
-                .filter(|one| !out.contains(one))
-                .cloned()
-                .collect();
-            out.extend(new);
+            add(&mut out, modules);
+        }
+        if !wanted.named.is_empty() {
+            let by_name = self.by_name(&targets)?;
+            for name in wanted.named {
+                let modules = by_name.get(&plain(name)).ok_or_else(|| Error::Module {
+                    name: name.clone(),
+                    known: by_name.keys().cloned().collect(),
+                })?;
+                add(&mut out, modules);
+            }
         }
         Ok(out)
     }
+
+    /// What to load for each module that the base carries, it itself last. A base without a table
+    /// of that has the targets' only: what a module needs stands before it.
+    fn by_name(&self, targets: &Table) -> Result<Table, Error> {
+        let mut out = match self.merged.lookup(self.root, Path::new(BY_NAME)) {
+            Some(_) => self.json(BY_NAME)?,
+            None => Table::new(),
+        };
+        for modules in targets.values() {
+            for (at, path) in modules.iter().enumerate() {
+                out.entry(module_name(path))
+                    .or_insert_with(|| modules.iter().take(at + 1).cloned().collect());
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn add(out: &mut Vec<String>, modules: &[String]) {
+    for module in modules {
+        if !out.contains(module) {
+            out.push(module.clone());
+        }
+    }
+}
+
+/// `dm_verity` for `kernel/drivers/md/dm-verity.ko`, as `lsmod` has it.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    plain(file.strip_suffix(".ko").unwrap_or(file))
+}
+
+/// A module's name may be written with dashes, too.
+fn plain(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Which modules the initramfs carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Modules<'a> {
+    /// All of these targets'.
+    pub targets: &'a [String],
+    /// And these, with what they need.
+    pub named: &'a [String],
 }
 
 /// What a UKI is made of, but for the command line.
@@ -170,17 +270,16 @@ pub struct Boot {
     initramfs: Vec<u8>,
 }
 
-/// Reads the base's parts, and makes the initramfs with the modules of all `targets` unless
-/// `cache` has it.
+/// Reads the base's parts, and makes the initramfs with the `modules` unless `cache` has it.
 ///
 /// # Errors
 /// [`Error`] when the base lacks a part.
-pub fn read(base: &Base<'_>, targets: &[String], cache: &Cache) -> Result<Boot, Error> {
+pub fn read(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Result<Boot, Error> {
     Ok(Boot {
         stub: base.file("boot/stub.efi")?,
         kernel: base.file("boot/vmlinuz")?,
         release: base.file("boot/kernel.release")?,
-        initramfs: kept_initramfs(base, targets, cache)?,
+        initramfs: kept_initramfs(base, modules, cache)?,
     })
 }
 
@@ -189,8 +288,7 @@ impl Boot {
     ///
     /// # Errors
     /// [`Error::Uki`] when the stub is no PE file or has no room.
-    pub fn uki(&self, root_hash: &[u8; 32], on_failure: FailurePolicy) -> Result<Vec<u8>, Error> {
-        let cmdline = cmdline(root_hash, on_failure);
+    pub fn uki(&self, cmdline: &str) -> Result<Vec<u8>, Error> {
         let os_release = "ID=i2kit\nNAME=i2kit\nPRETTY_NAME=\"i2kit\"\n";
         let sections: [(&str, &[u8]); 5] = [
             (".osrel", os_release.as_bytes()),
@@ -203,29 +301,14 @@ impl Boot {
     }
 }
 
-/// The kernel command line. The last console is the one that `/dev/console` means. A kernel that
-/// panics cannot power off: it reboots after a second, whatever the policy, rather than hang. And it
-/// must not panic because an emulated timer ticks late on a busy host (`no_timer_check`; under
-/// KVM, Hyper-V and VMware a kernel leaves that check out by itself).
-fn cmdline(root_hash: &[u8; 32], on_failure: FailurePolicy) -> String {
-    let root_hash = hex::encode(root_hash);
-    let on_failure = match on_failure {
-        FailurePolicy::PowerOff => "power-off",
-        FailurePolicy::Reboot => "reboot",
-    };
-    format!(
-        "console=tty0 console=ttyS0 loglevel=4 panic=1 no_timer_check \
-         {CMDLINE_ROOT_HASH}={root_hash} {CMDLINE_ON_FAILURE}={on_failure}"
-    )
-}
-
-/// The initramfs, compressed once for all builds of the same base, targets and init.
-fn kept_initramfs(base: &Base<'_>, targets: &[String], cache: &Cache) -> Result<Vec<u8>, Error> {
+/// The initramfs, compressed once for all builds of the same base, modules and init.
+fn kept_initramfs(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Result<Vec<u8>, Error> {
+    let modules = base.modules(modules)?;
     let mut hash = Sha256::new_with_prefix(INITRAMFS_VERSION);
     let layers = base.layers.iter().map(|layer| layer.diff_id.as_str());
     let init = init_digest();
     for part in layers
-        .chain(targets.iter().map(String::as_str))
+        .chain(modules.iter().map(String::as_str))
         .chain([init.as_str()])
     {
         hash.update((part.len() as u64).to_le_bytes());
@@ -235,14 +318,13 @@ fn kept_initramfs(base: &Base<'_>, targets: &[String], cache: &Cache) -> Result<
     if let Some(bytes) = cache.piece(&key) {
         return Ok(bytes);
     }
-    let bytes = initramfs(base, targets)?;
+    let bytes = initramfs(base, modules)?;
     cache.keep_piece(&key, &bytes)?;
     Ok(bytes)
 }
 
-/// The initramfs: init, the targets' modules and the list of them, compressed with zstd.
-fn initramfs(base: &Base<'_>, targets: &[String]) -> Result<Vec<u8>, Error> {
-    let modules = base.modules(targets)?;
+/// The initramfs: init, the modules and the list of them, compressed with zstd.
+fn initramfs(base: &Base<'_>, modules: Vec<String>) -> Result<Vec<u8>, Error> {
     let mut archive = Archive::default();
     for folder in [
         "dev",

@@ -134,6 +134,19 @@ impl Merged {
     /// [`Error`] naming the layer.
     pub fn apply(&mut self, layers: &[Arc<ConvertedLayer>]) -> Result<InodeId, Error> {
         let root = self.tree.add(plain_directory());
+        self.apply_onto(root, layers)?;
+        Ok(root)
+    }
+
+    /// Replays `layers`, lowest first, onto what the directory `root` has.
+    ///
+    /// # Errors
+    /// [`Error`] naming the layer; the tree is then of no use.
+    pub fn apply_onto(
+        &mut self,
+        root: InodeId,
+        layers: &[Arc<ConvertedLayer>],
+    ) -> Result<(), Error> {
         for layer in layers {
             self.agree(layer)?;
             let first_block = (self.number(layer)? as u64) << LAYER_SHIFT;
@@ -144,7 +157,7 @@ impl Merged {
                 }
             })?;
         }
-        Ok(root)
+        Ok(())
     }
 
     /// One file system has one algorithm and one size of clusters.

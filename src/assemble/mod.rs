@@ -1,7 +1,10 @@
 //! Manifest, images and base become a disk.
 
 pub mod boot;
+pub mod cmdline;
 pub mod contract;
+pub mod fec;
+pub mod measured;
 pub mod merge;
 pub mod merged;
 pub mod partitions;
@@ -20,6 +23,8 @@ use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::layer::{ConvertedLayer, Origin};
 use crate::manifest::Pod;
+pub use cmdline::KernelArgs;
+pub use measured::MeasuredBoot;
 use merged::Merged;
 
 /// `/etc/passwd` and `/etc/group` are read up to this size.
@@ -33,8 +38,16 @@ pub struct Inputs<'a> {
     pub base: Vec<Arc<ConvertedLayer>>,
     /// The containers' images, in the Pod's order.
     pub containers: Vec<ContainerInput>,
+    /// Images laid over the base's `system/`, lowest first.
+    pub extensions: Vec<ExtensionInput>,
     /// Drivers that the initramfs carries.
     pub targets: Vec<String>,
+    /// Modules besides the targets', by name.
+    pub modules: Vec<String>,
+    /// Words of the kernel command line besides i2kit's own.
+    pub kernel_args: KernelArgs,
+    /// Parity bytes of each code word of the store's error correction; none without it.
+    pub fec: Option<u8>,
     /// Bytes left free for the scratch partition.
     pub scratch: u64,
     /// What the guest does when it cannot go on.
@@ -53,6 +66,14 @@ pub struct ContainerInput {
     pub layers: Vec<Arc<ConvertedLayer>>,
 }
 
+/// An image whose files are added to the guest's own system.
+pub struct ExtensionInput {
+    /// The name by which it was asked for.
+    pub name: String,
+    /// Its layers, lowest first.
+    pub layers: Vec<Arc<ConvertedLayer>>,
+}
+
 /// A disk, and what is worth telling of it.
 pub struct Assembled {
     /// The disk.
@@ -67,6 +88,8 @@ pub struct Assembled {
     pub metadata_len: u64,
     /// What the guest will run.
     pub contract: Contract,
+    /// The PCRs to expect; `None` where the stub's measuring is not known.
+    pub measured_boot: Option<MeasuredBoot>,
 }
 
 /// A layer's share of the store.
@@ -86,6 +109,11 @@ pub struct LayerPart {
 pub enum Error {
     #[error("base image: {0}")]
     Base(merged::Error),
+    #[error("extension {extension}: {source}")]
+    Extension {
+        extension: String,
+        source: merged::Error,
+    },
     #[error("container {container}: {source}")]
     Container {
         container: String,
@@ -101,6 +129,8 @@ pub enum Error {
     Boot(#[from] boot::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Fec(#[from] fec::Error),
     #[error(transparent)]
     Partitions(#[from] partitions::Error),
 }
@@ -125,6 +155,10 @@ impl Error {
                 source: merged::Error::Altered { blob, .. },
                 ..
             }
+            | Self::Extension {
+                source: merged::Error::Altered { blob, .. },
+                ..
+            }
             | Self::Boot(boot::Error::Read(merged::Error::Altered { blob, .. })) => Some(blob),
             _ => None,
         }
@@ -138,6 +172,8 @@ impl Error {
 pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> {
     let mut merged = Merged::new();
     let root = merged.apply(&inputs.base).map_err(Error::Base)?;
+    let system = system(&merged, root)?;
+    extend(&mut merged, system, &inputs.extensions)?;
     let roots = containers(&mut merged, &inputs.containers)?;
     let contract = contract(inputs, &merged, &roots)?;
     let base = boot::Base {
@@ -145,14 +181,25 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         merged: &merged,
         root,
     };
+    if inputs.fec.is_some() {
+        base.check_fec()?;
+    }
     // Placing the layers ends the merged tree: what is read of it is read before.
     let record = base.record()?;
     base.check_compression(&record)?;
     let files = build_files(inputs, &contract, record)?;
-    let boot = boot::read(&base, &inputs.targets, cache)?;
-    name_system(&mut merged, root)?;
+    let modules = boot::Modules {
+        targets: &inputs.targets,
+        named: &inputs.modules,
+    };
+    let boot = boot::read(&base, &modules, cache)?;
+    store::name(&mut merged.tree, Tree::ROOT, SYSTEM, system);
     let store = store::build(merged, files)?;
-    let uki = boot.uki(&store.root_hash, inputs.on_failure)?;
+    let fec = inputs.fec.map(|roots| fec::build(&store, roots));
+    let fec = fec.transpose()?;
+    let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
+    let uki = boot.uki(&cmdline)?;
+    let measured_boot = MeasuredBoot::of(&uki);
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
@@ -160,7 +207,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         reused: placed.layer.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
-    let made = partitions::partition(store, uki, inputs.scratch)?;
+    let made = partitions::partition(store, fec, uki, inputs.scratch)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
         disk,
@@ -169,6 +216,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         layers,
         metadata_len,
         contract,
+        measured_boot,
     })
 }
 
@@ -216,6 +264,20 @@ fn contract(
     )?)
 }
 
+fn cmdline(
+    inputs: &Inputs<'_>,
+    root_hash: &[u8; 32],
+    fec: Option<&fec::Fec>,
+) -> Result<String, Error> {
+    let own = cmdline::Own {
+        root_hash,
+        on_failure: inputs.on_failure,
+        fec: fec.map(fec::Fec::word),
+    };
+    let cmdline = inputs.kernel_args.cmdline(&own);
+    Ok(cmdline.map_err(boot::Error::Cmdline)?)
+}
+
 /// `pod.json` and `inputs.json`.
 fn build_files(
     inputs: &Inputs<'_>,
@@ -238,15 +300,29 @@ fn build_files(
     ])
 }
 
-/// Gives the base's `system/` its name in the store; the rest of the base is not in it.
-fn name_system(merged: &mut Merged, base: InodeId) -> Result<(), Error> {
+/// The base's `system/`; the rest of the base is not in the store.
+fn system(merged: &Merged, base: InodeId) -> Result<InodeId, Error> {
     let missing = || boot::Error::Missing {
         path: SYSTEM.to_owned(),
     };
     let system = merged.lookup(base, Path::new(SYSTEM)).ok_or_else(missing)?;
     merged.tree.directory(system).ok_or_else(missing)?;
-    store::name(&mut merged.tree, Tree::ROOT, SYSTEM, system);
-    Ok(())
+    Ok(system)
+}
+
+/// Replays the extensions' layers onto the base's `system/`, whiteouts too.
+fn extend(
+    merged: &mut Merged,
+    system: InodeId,
+    extensions: &[ExtensionInput],
+) -> Result<(), Error> {
+    extensions.iter().try_for_each(|extension| {
+        let applied = merged.apply_onto(system, &extension.layers);
+        applied.map_err(|source| Error::Extension {
+            extension: extension.name.clone(),
+            source,
+        })
+    })
 }
 
 /// 16 bytes of a digest as a UUID of version 8 (RFC 9562): free content, marked as such.

@@ -1,11 +1,12 @@
-//! The disk: GPT, ESP, store, the store's hash tree, and room for the scratch partition.
+//! The disk: GPT, ESP, store, the store's hash tree and error correction, and room for the scratch partition.
 
-use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY};
+use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_FEC, LABEL_STORE_VERITY};
 use i2kit_format::gpt::{self, types};
 use i2kit_format::{Guid, layout};
 use sha2::{Digest, Sha256};
 
 use super::boot;
+use super::fec::Fec;
 use super::store::{self, Store};
 use crate::disk::{Blob, Builder, Disk, OverlapError};
 
@@ -39,11 +40,22 @@ pub struct Partitioned {
     pub partitions: Vec<gpt::Partition>,
 }
 
+/// Bytes of a partition for so many.
+#[must_use]
+pub fn partition_len(len: u64) -> u64 {
+    len.next_multiple_of(ALIGN)
+}
+
 /// Lays the disk out. `scratch` bytes stay free behind the last partition.
 ///
 /// # Errors
 /// [`Error`].
-pub fn partition(store: Store, uki: Vec<u8>, scratch: u64) -> Result<Partitioned, Error> {
+pub fn partition(
+    store: Store,
+    fec: Option<Fec>,
+    uki: Vec<u8>,
+    scratch: u64,
+) -> Result<Partitioned, Error> {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(b"i2kit disk\0")
         .chain_update(store.root_hash)
@@ -72,6 +84,11 @@ pub fn partition(store: Store, uki: Vec<u8>, scratch: u64) -> Result<Partitioned
         store.hash_len,
         READ_ONLY,
     );
+    let parity = fec.map(|fec| {
+        let len = fec.parity.iter().map(Blob::len).sum();
+        let at = plan.add(LABEL_STORE_FEC, types::VERITY_FEC, fec.guid, len, READ_ONLY);
+        (at, fec.parity)
+    });
     let len = plan.next + scratch.next_multiple_of(ALIGN) + ALIGN;
     let table = gpt::write(derived(&digest, b"disk"), &plan.partitions, len / SECTOR)?;
     let mut disk = Builder::new();
@@ -79,6 +96,13 @@ pub fn partition(store: Store, uki: Vec<u8>, scratch: u64) -> Result<Partitioned
     place_layout(esp, esp_at, &Blob::bytes(uki), &mut disk)?;
     store::place(store.data, store_at, &mut disk)?;
     store::place(store.hash, verity_at, &mut disk)?;
+    if let Some((mut at, parity)) = parity {
+        for part in parity {
+            let len = part.len();
+            disk.place(at, part)?;
+            at += len;
+        }
+    }
     disk.place(len - table.backup.len() as u64, Blob::bytes(table.backup))?;
     Ok(Partitioned {
         disk: disk.finish(len),
@@ -95,7 +119,7 @@ impl Plan {
     /// Adds a partition for `len` bytes; answers where it starts.
     fn add(&mut self, name: &str, type_guid: Guid, guid: Guid, len: u64, attributes: u64) -> u64 {
         let start = self.next;
-        self.next = (start + len).next_multiple_of(ALIGN);
+        self.next = start + partition_len(len);
         self.partitions.push(gpt::Partition {
             type_guid,
             unique_guid: guid,

@@ -205,6 +205,15 @@ pub enum ProgressMode {
     None,
 }
 
+/// What is added to the guest's own system.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ExtensionArgs {
+    /// An image whose files are laid over the guest's own system (system/ in the store), as an agent
+    /// or firmware; may be repeated, later ones on top. A bundle brings its own along
+    #[arg(long = "extension", value_name = "IMAGE")]
+    pub extensions: Vec<String>,
+}
+
 /// Where the Pod and its images come from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PodArgs {
@@ -219,6 +228,28 @@ pub struct PodArgs {
         default_value = "virtio,ec2"
     )]
     pub target: Vec<String>,
+    /// A kernel module to load besides the targets', with what it needs, as in virtio_net: any that
+    /// the base image carries; may be repeated
+    #[arg(long = "module", value_name = "NAME")]
+    pub modules: Vec<String>,
+    /// A word for the kernel's command line, as in mitigations=off; may be repeated, and stands
+    /// before i2kit's own
+    #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub kernel_args: Vec<String>,
+    /// What is added to the guest's own system.
+    #[command(flatten)]
+    pub extensions: ExtensionArgs,
+    /// Add a partition from which the guest repairs blocks of the store that have gone bad: so many
+    /// parity bytes for each 255 (2 to 24; 2 takes 0.8 % of the store)
+    #[arg(
+        long,
+        value_name = "ROOTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u8).range(2..=24)
+    )]
+    pub fec: Option<u8>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,

@@ -14,7 +14,7 @@ use super::images::Resolved;
 use super::plan::{Origin, Plan, plan};
 use super::progress::Terminal;
 use super::summary::{Layer, Partition, Stage, Summary};
-use crate::assemble::{self, Assembled, ContainerInput, Inputs};
+use crate::assemble::{self, Assembled, ContainerInput, ExtensionInput, Inputs};
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
 use crate::output::{self, OutputsRecord, RawError};
@@ -66,6 +66,7 @@ pub fn disk(
         pipeline::touch(&plan.cache, &requests(plan), plan.convert.compression);
         let mut summary = record.summary;
         summary.unchanged = true;
+        summary.measured_boot = record.measured_boot;
         summary.stages = vec![Stage::new("plan", start.elapsed())];
         return Ok(summary);
     }
@@ -165,7 +166,7 @@ impl Build<'_> {
         )?;
         progress.clear();
         stages.end("write");
-        let summary = summary(path, &assembled, written.data_bytes, stages.all);
+        let mut summary = summary(path, &assembled, written.data_bytes, stages.all);
         let slabs = written
             .slabs
             .iter()
@@ -179,9 +180,11 @@ impl Build<'_> {
             root_hash,
             digest,
             slabs,
+            assembled.measured_boot.clone(),
             summary.clone(),
         )?
         .write(path)?;
+        summary.measured_boot = assembled.measured_boot;
         Ok(summary)
     }
 }
@@ -230,11 +233,21 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
             layers: of(resolved),
         })
     });
+    let extensions = plan.extensions.iter().filter_map(|name| {
+        Some(ExtensionInput {
+            name: name.clone(),
+            layers: of(plan.images.get(name)?),
+        })
+    });
     Inputs {
         pod: &plan.pod,
         base: of(&plan.base),
         containers: containers.collect(),
+        extensions: extensions.collect(),
         targets: plan.targets.clone(),
+        modules: plan.modules.clone(),
+        kernel_args: plan.kernel_args.clone(),
+        fec: plan.fec,
         scratch: plan.scratch,
         on_failure: plan.on_failure,
         record: plan.record.clone(),
@@ -265,6 +278,7 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
             })
             .collect(),
         metadata: assembled.metadata_len,
+        measured_boot: None,
         ports: ports(&assembled.contract),
         stages,
     }

@@ -49,10 +49,12 @@ pub fn bundle(arguments: &args::Bundle) -> Result<(), Error> {
             platform,
             arguments.progress.quiet,
         )?;
-        let names = pod.containers.iter().map(|one| one.image.as_str());
+        let extensions = &arguments.extensions.extensions;
+        let names = plan::image_names(&pod, extensions);
         let mut all: Vec<(String, Resolved)> = images.resolve(names)?.into_iter().collect();
         all.push((BASE_NAME.to_owned(), images.base()?));
-        let lock = lock_of(&all, images.lock(), platform);
+        let mut lock = lock_of(&all, images.lock(), platform);
+        lock.extensions.clone_from(extensions);
         let bundle = Bundle {
             lock: &lock,
             manifests: manifests.clone(),

@@ -54,6 +54,8 @@ pub enum Error {
         argument: String,
         reason: &'static str,
     },
+    #[error(transparent)]
+    KernelArg(#[from] assemble::cmdline::Error),
     #[error("find the base image: there is none at {path}")]
     NoBase { path: PathBuf },
     #[error("find a cache folder: neither --cache-dir, XDG_CACHE_HOME nor HOME is set")]
@@ -118,6 +120,7 @@ impl Error {
             Self::Raw(error) => error.hint(),
             Self::Port(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::KernelArg(error) => error.hint(),
             _ => None,
         }
     }

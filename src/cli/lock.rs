@@ -24,12 +24,12 @@ pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
         arguments.files.name.as_deref(),
         arguments.progress.quiet,
     )?;
-    let names: Vec<&str> = pod
-        .containers
-        .iter()
-        .map(|one| one.image.as_str())
-        .collect();
-    let mut lock = Lock::default();
+    let extensions = &arguments.extensions.extensions;
+    let names: Vec<&str> = plan::image_names(&pod, extensions).collect();
+    let mut lock = Lock {
+        extensions: extensions.clone(),
+        ..Lock::default()
+    };
     let mut converted = BTreeMap::new();
     for platform in &arguments.platform {
         let images = Images::open(

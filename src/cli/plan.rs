@@ -12,6 +12,7 @@ use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
 use super::shared::Shared;
+use crate::assemble::KernelArgs;
 use crate::cache::Cache;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
@@ -23,7 +24,13 @@ pub struct Plan {
     pub base: Resolved,
     /// By image reference, as the manifest has it.
     pub images: BTreeMap<String, Resolved>,
+    /// Names of the images that lie over the base's system, lowest first.
+    pub extensions: Vec<String>,
     pub targets: Vec<String>,
+    pub modules: Vec<String>,
+    pub kernel_args: KernelArgs,
+    /// Roots of the store's error correction.
+    pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
     pub scratch: u64,
     pub cache: Cache,
@@ -58,6 +65,7 @@ pub enum Origin<'a> {
 /// Reads manifests and images' documents, no layer.
 pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
+    let kernel_args = KernelArgs::new(&arguments.kernel_args)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
     let finder = Images::open(
         &arguments.images,
@@ -66,7 +74,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         arguments.progress.quiet,
     )?;
     let (pod, manifest_digest) = pod(arguments, origin, &finder)?;
-    let (base, images) = resolve(&finder, &pod)?;
+    let extensions = extensions(arguments, &finder);
+    let (base, images) = resolve(&finder, &pod, &extensions)?;
     if !arguments.progress.quiet {
         tell_tags(&images);
     }
@@ -74,7 +83,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         OnFailure::PowerOff => FailurePolicy::PowerOff,
         OnFailure::Reboot => FailurePolicy::Reboot,
     };
-    let record = record(arguments, &pod, &manifest_digest, &base, &images);
+    let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
+    record.extend(added(arguments, &extensions, &images));
     let key = key(&record, scratch, on_failure);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
@@ -82,7 +92,11 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         pod,
         base,
         images,
+        extensions,
         targets: arguments.target.clone(),
+        modules: arguments.modules.clone(),
+        kernel_args,
+        fec: arguments.fec,
         on_failure,
         scratch,
         cache,
@@ -124,8 +138,9 @@ pub fn convert_options(arguments: &CacheArgs) -> ConvertOptions {
 fn resolve(
     finder: &Images<'_>,
     pod: &Pod,
+    extensions: &[String],
 ) -> Result<(Resolved, BTreeMap<String, Resolved>), Error> {
-    let names = pod.containers.iter().map(|one| one.image.as_str());
+    let names = image_names(pod, extensions);
     std::thread::scope(|scope| {
         let base = scope.spawn(|| finder.base());
         let images = finder.resolve(names);
@@ -136,6 +151,22 @@ fn resolve(
         let images = images?;
         Ok((base?, images))
     })
+}
+
+/// The names of the Pod's images and of the extensions.
+pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
+    let containers = pod.containers.iter().map(|one| one.image.as_str());
+    containers.chain(extensions.iter().map(String::as_str))
+}
+
+/// The extensions that the flags name, or else those of the bundle.
+fn extensions(arguments: &PodArgs, finder: &Images<'_>) -> Vec<String> {
+    match (finder.lock(), &arguments.images.bundle) {
+        (Some(lock), Some(_)) if arguments.extensions.extensions.is_empty() => {
+            lock.extensions.clone()
+        }
+        _ => arguments.extensions.extensions.clone(),
+    }
 }
 
 /// Says what tags stand for, since they may be something else tomorrow.
@@ -268,22 +299,9 @@ fn record(
     base: &Resolved,
     images: &BTreeMap<String, Resolved>,
 ) -> Map<String, Value> {
-    let image = |resolved: &Resolved| {
-        let layers = resolved.image.layers.iter();
-        let layers: Vec<_> = layers
-            .map(|layer| json!({"digest": layer.digest.to_string(), "diff_id": layer.diff_id.to_string(), "size": layer.size}))
-            .collect();
-        json!({"manifest": resolved.image.manifest.digest.to_string(), "layers": layers})
-    };
     let containers = pod.containers.iter();
     let containers: Map<String, Value> = containers
-        .filter_map(|one| {
-            let mut value = image(images.get(&one.image)?);
-            value
-                .as_object_mut()?
-                .insert("image".to_owned(), one.image.clone().into());
-            Some((one.name.clone(), value))
-        })
+        .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();
     let value = json!({
         "version": 1,
@@ -291,7 +309,7 @@ fn record(
         "init": crate::assemble::boot::init_digest(),
         "manifest": manifest_digest,
         "pod": pod.name,
-        "base": image(base),
+        "base": image_record(base),
         "containers": containers,
         "targets": arguments.target,
         "compression": arguments.cache.compression.to_string(),
@@ -300,6 +318,44 @@ fn record(
         Value::Object(record) => record,
         _ => Map::new(),
     }
+}
+
+/// What the user adds to what the target and the base give.
+fn added(
+    arguments: &PodArgs,
+    extensions: &[String],
+    images: &BTreeMap<String, Resolved>,
+) -> Map<String, Value> {
+    let extensions = extensions.iter();
+    let extensions: Vec<Value> = extensions
+        .filter_map(|name| named_image(images, name))
+        .collect();
+    Map::from_iter([
+        ("modules".to_owned(), arguments.modules.clone().into()),
+        (
+            "kernel_args".to_owned(),
+            arguments.kernel_args.clone().into(),
+        ),
+        ("extensions".to_owned(), extensions.into()),
+        ("fec".to_owned(), arguments.fec.into()),
+    ])
+}
+
+fn image_record(resolved: &Resolved) -> Value {
+    let layers = resolved.image.layers.iter();
+    let layers: Vec<_> = layers
+        .map(|layer| json!({"digest": layer.digest.to_string(), "diff_id": layer.diff_id.to_string(), "size": layer.size}))
+        .collect();
+    json!({"manifest": resolved.image.manifest.digest.to_string(), "layers": layers})
+}
+
+/// As [`image_record`], with the name by which the image was asked for.
+fn named_image(images: &BTreeMap<String, Resolved>, name: &str) -> Option<Value> {
+    let mut value = image_record(images.get(name)?);
+    value
+        .as_object_mut()?
+        .insert("image".to_owned(), name.into());
+    Some(value)
 }
 
 fn key(record: &Map<String, Value>, scratch: u64, on_failure: FailurePolicy) -> String {

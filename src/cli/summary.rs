@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::assemble::MeasuredBoot;
+
 /// What was built.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -20,6 +22,9 @@ pub struct Summary {
     pub layers: Vec<Layer>,
     /// Bytes of the store's metadata.
     pub metadata: u64,
+    /// The PCRs to expect. The outputs record has them beside the summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_boot: Option<MeasuredBoot>,
     pub ports: Vec<i2kit_contract::Port>,
     pub stages: Vec<Stage>,
 }
@@ -82,6 +87,11 @@ impl Summary {
             .map(|stage| format!("{} {:.2} s", stage.name, stage.seconds));
         let _ = write!(out, "\n  time: {}", stages.collect::<Vec<_>>().join(", "));
         let _ = write!(out, "\n  root hash: {}", self.root_hash);
+        if let Some(measured) = &self.measured_boot {
+            let registers = &measured.sha256;
+            let _ = write!(out, "\n  PCR 4: {}", registers.pcr4);
+            let _ = write!(out, "\n  PCR 11: {}", registers.pcr11);
+        }
         out
     }
 }

@@ -20,8 +20,10 @@ const HEAD: &str = "# What the images of a Pod resolved to. Written by `i2kit lo
 pub struct Lock {
     /// The base image.
     pub base: Option<LockedImage>,
-    /// The containers' images, by their names in the manifest.
+    /// The containers' images, by their names in the manifest, and those of `extensions`.
     pub images: BTreeMap<String, LockedImage>,
+    /// Names of the images that are laid over the guest's own system, lowest first.
+    pub extensions: Vec<String>,
 }
 
 /// One name, and what it stands for.
@@ -135,6 +137,10 @@ impl Lock {
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = format!("{HEAD}version = {VERSION}\n");
+        if !self.extensions.is_empty() {
+            let names: Vec<_> = self.extensions.iter().map(|name| quoted(name)).collect();
+            let _ = writeln!(out, "extensions = [{}]", names.join(", "));
+        }
         if let Some(base) = &self.base {
             render_image(&mut out, "base", None, base);
         }
@@ -195,6 +201,8 @@ fn quoted(text: &str) -> String {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    #[serde(default)]
+    extensions: Vec<String>,
     base: Option<FileImage>,
     #[serde(default)]
     image: Vec<FileImage>,
@@ -235,6 +243,7 @@ impl FromStr for Lock {
         let mut lock = Self {
             base: file.base.map(image).transpose()?.map(|(_, base)| base),
             images: BTreeMap::new(),
+            extensions: file.extensions,
         };
         for one in file.image {
             let (name, locked) = image(one)?;
@@ -242,6 +251,12 @@ impl FromStr for Lock {
             if lock.images.insert(name.clone(), locked).is_some() {
                 return Err(LockError(format!("image {name:?} stands there twice")));
             }
+        }
+        let missing = |name: &&String| !lock.images.contains_key(*name);
+        if let Some(name) = lock.extensions.iter().find(missing) {
+            return Err(LockError(format!(
+                "extension {name:?} is not among the images"
+            )));
         }
         Ok(lock)
     }
@@ -342,6 +357,7 @@ mod tests {
                 ("a'b\"\\".to_owned(), image(Some("oci:./x"))),
             ]
             .into(),
+            extensions: vec!["nginx".to_owned(), "a'b\"\\".to_owned()],
         }
     }
 
@@ -380,6 +396,10 @@ mod tests {
                 "invalid type: integer",
             ),
             (format!("{good}\n[[image]]\n"), "without a name"),
+            (
+                good.replacen("extensions = [", "extensions = [\"agent\", ", 1),
+                "extension \"agent\" is not among the images",
+            ),
         ] {
             let error = text.parse::<Lock>().unwrap_err().to_string();
             assert!(

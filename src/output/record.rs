@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::assemble::MeasuredBoot;
+
 /// The record's version; another one is as good as none.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a written disk is and came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct OutputsRecord<S> {
     pub disk_digest: String,
     /// Plain SHA-256 (hex) of each slab of 512 KiB that is not zero, by index.
     pub slabs: Vec<(u64, String)>,
+    /// The PCRs that a TPM will hold; none where the stub's measuring is not known.
+    pub measured_boot: Option<MeasuredBoot>,
     /// The file as it was left.
     pub file: FileIdentity,
     /// What was told to the user.
@@ -91,6 +95,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
         root_hash: String,
         disk_digest: String,
         slabs: Vec<(u64, String)>,
+        measured_boot: Option<MeasuredBoot>,
         summary: S,
     ) -> Result<Self, RecordError> {
         let context = |source| RecordError {
@@ -104,6 +109,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
             root_hash,
             disk_digest,
             slabs,
+            measured_boot,
             file,
             summary,
         })

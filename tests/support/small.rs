@@ -93,14 +93,26 @@ fn base_layers(record: &Value) -> [(Vec<u8>, Compression); 2] {
 
 /// What a base needs to be assembled; the stub is the real one.
 fn boot(record: &Value) -> Vec<u8> {
-    let modules = json!({"virtio": [], "ec2": []}).to_string();
+    let modules = json!({
+        "virtio": [],
+        "ec2": [],
+        "other": ["kernel/low.ko", "kernel/a/mid-dle.ko", "kernel/high.ko"],
+    });
+    let by_name = json!({"extra": ["kernel/low.ko", "kernel/extra.ko"]});
     archive(
         &[
             Item::dir("boot"),
             Item::file("boot/stub.efi", stub()),
             Item::file("boot/vmlinuz", Random::new(7).bytes(300_000)),
             Item::file("boot/kernel.release", "1.2.3\n"),
-            Item::file("boot/modules.json", modules),
+            Item::file("boot/config", "# CONFIG_DM_VERITY_FEC is not set\n"),
+            Item::file("boot/modules.json", modules.to_string()),
+            Item::file("boot/modules-by-name.json", by_name.to_string()),
+            Item::dir("boot/modules"),
+            Item::file("boot/modules/kernel/low.ko", "low"),
+            Item::file("boot/modules/kernel/a/mid-dle.ko", "middle"),
+            Item::file("boot/modules/kernel/high.ko", "high"),
+            Item::file("boot/modules/kernel/extra.ko", "extra"),
             Item::file("boot/record.json", record.to_string()),
         ],
         Dialect::Pax,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CacheArgs, FileArgs, ImageArgs, ProgressArgs, platform};
+use super::{CacheArgs, ExtensionArgs, FileArgs, ImageArgs, ProgressArgs, platform};
 use crate::oci::Platform;
 
 /// Images by name and from manifests.
@@ -61,6 +61,9 @@ pub struct Lock {
     /// The manifests.
     #[command(flatten)]
     pub files: FileArgs,
+    /// What is added to the guest's own system.
+    #[command(flatten)]
+    pub extensions: ExtensionArgs,
     /// What the images are for; several, separated by commas
     #[arg(
         long,
@@ -90,6 +93,9 @@ pub struct Bundle {
     /// The manifests.
     #[command(flatten)]
     pub files: FileArgs,
+    /// What is added to the guest's own system.
+    #[command(flatten)]
+    pub extensions: ExtensionArgs,
     /// The bundle to write; with several platforms, {platform} in it becomes each one's name
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,

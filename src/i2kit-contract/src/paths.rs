@@ -21,6 +21,10 @@ pub const CMDLINE_ROOT_HASH: &str = "roothash";
 /// `i2kit.on_failure=power-off` (default) or `reboot`.
 pub const CMDLINE_ON_FAILURE: &str = "i2kit.on_failure";
 
+/// Kernel command line: error correction of the store, `i2kit.fec=PARTUUID:ROOTS:BLOCKS`: the
+/// partition that holds the parity, and dm-verity's `fec_roots` and `fec_blocks`.
+pub const CMDLINE_FEC: &str = "i2kit.fec";
+
 /// Name of the virtio-serial port on which the guest writes status lines.
 pub const STATUS_PORT: &str = "org.i2kit.status";
 
@@ -30,6 +34,8 @@ pub const LABEL_ESP: &str = "esp";
 pub const LABEL_STORE: &str = "store";
 /// See [`LABEL_ESP`].
 pub const LABEL_STORE_VERITY: &str = "store-verity";
+/// See [`LABEL_ESP`]; there with `--fec` only.
+pub const LABEL_STORE_FEC: &str = "store-fec";
 /// Made by the guest on first boot in the room after the image.
 pub const LABEL_SCRATCH: &str = "scratch";
 /// Less room than this is not worth a journal: the guest leaves it alone.

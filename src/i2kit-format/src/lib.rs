@@ -7,9 +7,11 @@
 pub mod cpio;
 pub mod erofs;
 pub mod fat;
+pub mod fec;
 pub mod gpt;
 pub mod guid;
 pub mod layout;
+pub mod pcr;
 pub mod read_at;
 pub mod sha256;
 pub mod uki;

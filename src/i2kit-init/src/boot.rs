@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::{
     block::partition::{self, Partition},
     cgroup,
-    cmdline::{self, RootHash},
+    cmdline::{self, Fec, RootHash},
     console::{self, Console},
     containerd::{client::Client, daemon},
     fault::{Context, Fault},
@@ -28,11 +28,14 @@ use crate::{
     power::Fuse,
     report::Report,
     requests, scratch, uptime,
-    verity::{dm, superblock},
+    verity::{dm, recheck::Recheck, superblock},
 };
 
 /// How long the store's disk may take to appear.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the partition with its parity may take longer: the kernel shows a disk's partitions
+/// together.
+const FEC_PATIENCE: Duration = Duration::from_secs(2);
 /// How long containerd may take to answer; software emulation of a CPU takes its time.
 const CONTAINERD_PATIENCE: Duration = Duration::from_secs(120);
 /// How long the Pod waits for an address before it starts without one.
@@ -178,6 +181,7 @@ pub struct Boot {
     begun: Instant,
     times: Vec<(&'static str, Duration)>,
     root_hash: Option<RootHash>,
+    fec: Option<Fec>,
     disk: Option<Disk>,
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
@@ -194,6 +198,7 @@ struct Disk {
     data: Partition,
     hash: Partition,
     root_hash: RootHash,
+    fec: Option<dm::FecDevice>,
 }
 
 impl Boot {
@@ -206,6 +211,7 @@ impl Boot {
             begun: Instant::now(),
             times: Vec::new(),
             root_hash: None,
+            fec: None,
             disk: None,
             mapped: None,
             contract: None,
@@ -280,6 +286,7 @@ fn read_cmdline(boot: &mut Boot) -> Result<(), Error> {
     // The policy first: it holds for a bad root hash too.
     boot.fuse.set_policy(cmdline::failure_policy(&text)?);
     boot.root_hash = cmdline::root_hash(&text)?;
+    boot.fec = cmdline::fec(&text)?;
     Ok(())
 }
 
@@ -290,12 +297,32 @@ fn load_modules(_: &mut Boot) -> Result<(), Error> {
 
 fn find_disk(boot: &mut Boot) -> Result<(), Error> {
     let root_hash = boot.root_hash.ok_or(Error::NoRootHash)?;
+    let data = partition::wait_for("store", &root_hash.data_partuuid(), DISK_PATIENCE)?;
+    let hash = partition::wait_for("store-verity", &root_hash.hash_partuuid(), DISK_PATIENCE)?;
     boot.disk = Some(Disk {
-        data: partition::wait_for("store", &root_hash.data_partuuid(), DISK_PATIENCE)?,
-        hash: partition::wait_for("store-verity", &root_hash.hash_partuuid(), DISK_PATIENCE)?,
+        data,
+        hash,
         root_hash,
+        fec: find_fec(boot),
     });
     Ok(())
+}
+
+/// The partition with the store's parity. A disk that has lost it is still as good as one without.
+fn find_fec(boot: &Boot) -> Option<dm::FecDevice> {
+    let fec = boot.fec.as_ref()?;
+    match partition::wait_for("store-fec", &fec.partuuid, FEC_PATIENCE) {
+        Ok(found) => Some(dm::FecDevice {
+            device: found.device,
+            roots: fec.roots,
+            blocks: fec.blocks,
+        }),
+        Err(missing) => {
+            boot.console
+                .say(format_args!("{missing}: going on without error correction"));
+            None
+        }
+    }
 }
 
 fn open_verity(boot: &mut Boot) -> Result<(), Error> {
@@ -303,6 +330,7 @@ fn open_verity(boot: &mut Boot) -> Result<(), Error> {
         data,
         hash,
         root_hash,
+        fec,
     } = boot.disk()?;
     let device = hash.device.display().to_string();
     let mut bytes = [0; superblock::SIZE];
@@ -311,8 +339,20 @@ fn open_verity(boot: &mut Boot) -> Result<(), Error> {
         .context("read", &device)?;
     let superblock = superblock::Superblock::parse(&bytes)
         .map_err(|source| Error::Superblock { device, source })?;
-    let table = dm::Table::verity(&data.device, &hash.device, &superblock, *root_hash);
-    boot.mapped = Some(dm::create("store", &table)?);
+    let table = dm::Table::verity(
+        &data.device,
+        &hash.device,
+        &superblock,
+        *root_hash,
+        fec.as_ref(),
+    );
+    let mapped = dm::create("store", &table)?;
+    if fec.is_some() {
+        let recheck = Recheck::new(&mapped, superblock.data_blocks);
+        boot.fuse
+            .set_recheck(recheck.context("open", mapped.display())?);
+    }
+    boot.mapped = Some(mapped);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The kernel command line.
 
-use i2kit_contract::{CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy};
+use i2kit_contract::{CMDLINE_FEC, CMDLINE_ON_FAILURE, CMDLINE_ROOT_HASH, FailurePolicy};
 
 /// A command line that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +13,20 @@ pub enum Error {
         "parse kernel command line: {CMDLINE_ON_FAILURE} is {0:?}, neither power-off nor reboot"
     )]
     OnFailure(String),
+    /// Not `PARTUUID:ROOTS:BLOCKS`.
+    #[error("parse kernel command line: {CMDLINE_FEC} is {0:?}, not PARTUUID:ROOTS:BLOCKS")]
+    Fec(String),
+}
+
+/// Where the store's error correction lies, and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fec {
+    /// PARTUUID of the partition with the parity.
+    pub partuuid: String,
+    /// dm-verity's `fec_roots`: 2 to 24.
+    pub roots: u8,
+    /// dm-verity's `fec_blocks`.
+    pub blocks: u64,
 }
 
 /// A SHA-256 dm-verity root hash.
@@ -89,6 +103,28 @@ pub fn failure_policy(cmdline: &str) -> Result<FailurePolicy, Error> {
     }
 }
 
+/// The store's error correction, if the command line names one.
+///
+/// # Errors
+/// [`Error::Fec`].
+pub fn fec(cmdline: &str) -> Result<Option<Fec>, Error> {
+    let Some(value) = value(cmdline, CMDLINE_FEC) else {
+        return Ok(None);
+    };
+    let parse = || {
+        let mut parts = value.split(':');
+        let fec = Fec {
+            partuuid: parts.next()?.to_owned(),
+            roots: parts.next()?.parse().ok()?,
+            blocks: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(fec)
+    };
+    parse()
+        .map(Some)
+        .ok_or_else(|| Error::Fec(value.to_owned()))
+}
+
 fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
     cmdline
         .split_ascii_whitespace()
@@ -137,10 +173,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn error_correction_has_three_parts() {
+        let found = fec("quiet i2kit.fec=00-ab:2:1234").unwrap().unwrap();
+        assert_eq!(
+            (&*found.partuuid, found.roots, found.blocks),
+            ("00-ab", 2, 1234)
+        );
+        assert_eq!(fec("quiet"), Ok(None));
+        for bad in ["", "a", "a:2", "a:2:x", "a:300:1", "a:2:1:0"] {
+            let line = format!("i2kit.fec={bad}");
+            assert_eq!(fec(&line), Err(Error::Fec(bad.into())), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_input_panics(text in ".*") {
-            let _ = (root_hash(&text), failure_policy(&text));
+            let _ = (root_hash(&text), failure_policy(&text), fec(&text));
             let _ = RootHash::parse(&text);
         }
     }

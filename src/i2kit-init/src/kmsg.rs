@@ -75,7 +75,10 @@ pub fn start(fuse: &Fuse, console: &Console) -> Result<(), Fault> {
                 console.system_line("kernel", record.text.as_bytes());
             }
             if let Some(corruption) = record.corruption() {
-                fuse.blow(&corruption.to_string());
+                if fuse.is_bad(&corruption) {
+                    fuse.blow(&corruption.to_string());
+                }
+                console.say(format_args!("{corruption}, and was repaired"));
             }
         }
     };
@@ -86,8 +89,8 @@ pub fn start(fuse: &Fuse, console: &Console) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The first bad block in the kernel's log so far.
-pub fn logged_corruption() -> Option<Corruption> {
+/// The first block in the kernel's log so far that is still bad.
+pub fn logged_corruption(is_bad: &dyn Fn(&Corruption) -> bool) -> Option<Corruption> {
     let mut kmsg = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -96,7 +99,8 @@ pub fn logged_corruption() -> Option<Corruption> {
     let mut buffer = vec![0; RECORD];
     while let Some(length) = next_record(&mut kmsg, &mut buffer) {
         let record = buffer.get(..length).and_then(Record::parse);
-        if let Some(found) = record.and_then(|record| record.corruption()) {
+        let found = record.and_then(|record| record.corruption());
+        if let Some(found) = found.filter(|found| is_bad(found)) {
             return Some(found);
         }
     }

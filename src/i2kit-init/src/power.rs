@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -17,7 +17,13 @@ use rustix::{
     system::RebootCommand,
 };
 
-use crate::{console::Console, kmsg, paths, report::Report};
+use crate::{
+    console::Console,
+    kmsg::{self, Corruption},
+    paths,
+    report::Report,
+    verity::recheck::Recheck,
+};
 
 /// How long the console may take to print the reason of a failure before the power goes.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -67,6 +73,7 @@ pub struct Fuse {
     report: Report,
     policy: Arc<Mutex<FailurePolicy>>,
     blown: Arc<AtomicBool>,
+    recheck: Arc<OnceLock<Recheck>>,
 }
 
 impl Fuse {
@@ -77,12 +84,25 @@ impl Fuse {
             report,
             policy: Arc::default(),
             blown: Arc::default(),
+            recheck: Arc::default(),
         }
     }
 
     /// Sets what a failure leads to from now on.
     pub fn set_policy(&self, policy: FailurePolicy) {
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// From now on a block that can be read after all does not count as bad.
+    pub fn set_recheck(&self, recheck: Recheck) {
+        // Set once, when the store is opened.
+        let _ = self.recheck.set(recheck);
+    }
+
+    /// True when nothing has repaired the block.
+    pub fn is_bad(&self, corruption: &Corruption) -> bool {
+        let recheck = self.recheck.get();
+        !recheck.is_some_and(|recheck| recheck.is_repaired(corruption))
     }
 
     fn ending(&self) -> Ending {
@@ -98,7 +118,8 @@ impl Fuse {
         }
         let ending = self.ending();
         self.console.drop_backlog();
-        let cause = kmsg::logged_corruption().map(|corruption| corruption.to_string());
+        let cause = kmsg::logged_corruption(&|corruption| self.is_bad(corruption));
+        let cause = cause.map(|corruption| corruption.to_string());
         if cause.as_deref().is_some_and(|cause| cause != reason) {
             self.console.say(reason);
         }

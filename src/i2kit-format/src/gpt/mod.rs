@@ -46,6 +46,8 @@ pub mod types {
     pub const ROOT_ARM64_VERITY: Guid = Guid::from_u128(0xdf3300ce_d69f_4c92_978c_9bfb0f38d820);
     /// Generic Linux data.
     pub const LINUX_GENERIC: Guid = Guid::from_u128(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
+    /// Reed-Solomon parity of a dm-verity device. No specification has a type for it: i2kit's own.
+    pub const VERITY_FEC: Guid = Guid::from_u128(0x6f1b2d0c_5a8e_4c37_9f42_d3b7a1e6c850);
 
     /// What a type is called, for a person; `None` for one that is not listed above.
     #[must_use]
@@ -57,6 +59,7 @@ pub mod types {
             ROOT_ARM64 => Some("root arm64"),
             ROOT_ARM64_VERITY => Some("root arm64 verity"),
             LINUX_GENERIC => Some("Linux data"),
+            VERITY_FEC => Some("verity error correction"),
             _ => None,
         }
     }

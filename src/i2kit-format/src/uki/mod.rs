@@ -8,9 +8,11 @@
 mod disk;
 mod plan;
 mod read;
+mod signed;
 
 pub use plan::{NewSection, assemble, plan};
 pub use read::{Image, Section, read};
+pub use signed::signed_parts;
 
 /// A PE file that cannot be read or extended.
 #[derive(Debug, thiserror::Error)]

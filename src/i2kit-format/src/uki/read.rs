@@ -37,6 +37,8 @@ pub struct Section {
     pub size: u64,
     /// Where it is loaded, relative to the image's start.
     pub virtual_address: u32,
+    /// Bytes once it is loaded: at least `size`, zeros past it.
+    pub virtual_size: u32,
 }
 
 /// The headers, with their places in the file.
@@ -99,6 +101,7 @@ fn section(header: &SectionHeader, len: u64) -> Result<Section, Error> {
         offset,
         size,
         virtual_address: header.virtual_address.get(),
+        virtual_size: header.virtual_size.get(),
     })
 }
 

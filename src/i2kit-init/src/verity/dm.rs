@@ -34,11 +34,41 @@ pub struct Table {
     params: String,
 }
 
+/// The device with a verity target's parity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FecDevice {
+    /// Its node.
+    pub device: PathBuf,
+    /// Parity bytes of a code word of 255.
+    pub roots: u8,
+    /// Blocks of data and hash device that it covers.
+    pub blocks: u64,
+}
+
+impl FecDevice {
+    /// Eight words of the table.
+    fn params(&self) -> String {
+        format!(
+            " use_fec_from_device {} fec_roots {} fec_blocks {} fec_start 0",
+            self.device.display(),
+            self.roots,
+            self.blocks
+        )
+    }
+}
+
 impl Table {
     /// The store's table. `ignore_zero_blocks`: a block whose digest is that of zeros reads as
     /// zeros whatever the disk holds, since cloud disks may return anything for a block never
     /// written. The hash tree starts in the block after the superblock.
-    pub fn verity(data: &Path, hash: &Path, superblock: &Superblock, root: RootHash) -> Self {
+    /// With `fec` the kernel repairs what does not match its digest, and checks it again.
+    pub fn verity(
+        data: &Path,
+        hash: &Path,
+        superblock: &Superblock,
+        root: RootHash,
+        fec: Option<&FecDevice>,
+    ) -> Self {
         let salt: String = match superblock.salt.as_slice() {
             [] => "-".into(),
             salt => salt.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -48,11 +78,13 @@ impl Table {
                 .data_blocks
                 .saturating_mul(u64::from(BLOCK_SIZE / 512)),
             params: format!(
-                "1 {} {} {BLOCK_SIZE} {BLOCK_SIZE} {} 1 sha256 {} {salt} 1 ignore_zero_blocks",
+                "1 {} {} {BLOCK_SIZE} {BLOCK_SIZE} {} 1 sha256 {} {salt} {} ignore_zero_blocks{}",
                 data.display(),
                 hash.display(),
                 superblock.data_blocks,
                 root.hex(),
+                if fec.is_some() { 9 } else { 1 },
+                fec.map(FecDevice::params).unwrap_or_default(),
             ),
         }
     }
@@ -147,7 +179,7 @@ fn ioctl(control: &File, number: u32, buffer: &mut [u8]) -> std::io::Result<()> 
 mod tests {
     use super::*;
 
-    fn table() -> Table {
+    fn table_with(fec: Option<&FecDevice>) -> Table {
         let superblock = Superblock {
             data_blocks: 5,
             salt: Vec::new(),
@@ -158,7 +190,12 @@ mod tests {
             Path::new("/dev/vda3"),
             &superblock,
             root,
+            fec,
         )
+    }
+
+    fn table() -> Table {
+        table_with(None)
     }
 
     #[test]
@@ -170,6 +207,21 @@ mod tests {
             table.params,
             format!("1 /dev/vda2 /dev/vda3 4096 4096 5 1 sha256 {hash} - 1 ignore_zero_blocks")
         );
+    }
+
+    #[test]
+    fn error_correction_adds_eight_words() {
+        let fec = FecDevice {
+            device: "/dev/vda4".into(),
+            roots: 2,
+            blocks: 7,
+        };
+        let params = table_with(Some(&fec)).params;
+        let expected = " - 9 ignore_zero_blocks use_fec_from_device /dev/vda4 fec_roots 2 \
+                        fec_blocks 7 fec_start 0";
+        assert!(params.ends_with(expected), "{params}");
+        let optional = params.split(' ').skip_while(|word| *word != "9").skip(1);
+        assert_eq!(optional.count(), 9);
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! PCR 4: every boot manager and application that the firmware loads, and its attempts to boot.
+
+use super::{Bank, Pcr, SEPARATOR};
+use crate::uki::{self, Error};
+
+/// `EV_EFI_ACTION` before the first boot option is started, without a terminating zero.
+const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
+
+/// True when the firmware measures the kernel in the UKI too. A stub before 258 starts it with
+/// `LoadImage`, which measures; from 252 on, with Secure Boot on, it replaces the firmware's check by
+/// its own, and with the check the measurement falls away. Later ones load the kernel themselves.
+#[must_use]
+pub fn kernel_is_measured(stub_major: u32, secure_boot: bool) -> bool {
+    stub_major < 258 && !(stub_major >= 252 && secure_boot)
+}
+
+/// PCR 4 when the firmware's first boot attempt starts this UKI, and nothing ran before it that
+/// the firmware measures here. `kernel`: see [`kernel_is_measured`].
+///
+/// # Errors
+/// [`Error`] when the UKI, or the kernel in it, is no PE32+ file.
+pub fn boot_manager_code(uki: &[u8], kernel: bool, bank: Bank) -> Result<Pcr, Error> {
+    let mut pcr = Pcr::new(bank);
+    pcr.measure([CALLING]);
+    pcr.measure([&SEPARATOR[..]]);
+    pcr.measure(uki::signed_parts(uki)?);
+    if kernel && let Some(section) = uki::read(uki)?.section(".linux") {
+        let start = usize::try_from(section.offset).map_err(|_| Error::TooLarge)?;
+        let len = usize::try_from(section.size).map_err(|_| Error::TooLarge)?;
+        let bytes = uki.get(start..).and_then(|rest| rest.get(..len));
+        pcr.measure(uki::signed_parts(bytes.unwrap_or_default())?);
+    }
+    Ok(pcr)
+}
