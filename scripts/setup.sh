@@ -70,6 +70,9 @@ test ctr containerd
 test runc runc
 test setfattr attr
 test zstd zstd
+test sbverify sbsigntool
+test osslsigncode osslsigncode
+test pesign pesign
 test unshare util-linux
 test skopeo skopeo
 test docker-registry docker-registry

@@ -9,7 +9,9 @@ mod disk;
 mod plan;
 mod read;
 
+pub(crate) use disk::{CERTIFICATE_TABLE, DATA_DIRECTORY, OptionalHeader};
 pub use plan::{NewSection, assemble, plan};
+pub(crate) use read::{Headers, read_headers};
 pub use read::{Image, Section, read};
 
 /// A PE file that cannot be read or extended.
