@@ -5,6 +5,7 @@ pub mod contract;
 pub mod merge;
 pub mod merged;
 pub mod partitions;
+pub mod resign;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::layer::{ConvertedLayer, Origin};
 use crate::manifest::Pod;
+use crate::sign::{self, Identity};
 use merged::Merged;
 
 /// `/etc/passwd` and `/etc/group` are read up to this size.
@@ -39,6 +41,8 @@ pub struct Inputs<'a> {
     pub scratch: u64,
     /// What the guest does when it cannot go on.
     pub on_failure: FailurePolicy,
+    /// What signs the UKI, if anything does.
+    pub signer: Option<&'a Identity>,
     /// What the inputs record says besides; an object.
     pub record: serde_json::Map<String, serde_json::Value>,
 }
@@ -100,6 +104,8 @@ pub enum Error {
     #[error(transparent)]
     Boot(#[from] boot::Error),
     #[error(transparent)]
+    Sign(#[from] sign::Error),
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
     Partitions(#[from] partitions::Error),
@@ -111,6 +117,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Contract(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
             Self::Boot(error) | Self::Partitions(partitions::Error::Esp(error)) => error.hint(),
             _ => None,
         }
@@ -150,7 +157,10 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let boot = boot::read(&base, &inputs.targets, cache)?;
     name_system(&mut merged, root)?;
     let store = store::build(merged, files)?;
-    let uki = boot.uki(&store.root_hash, inputs.on_failure)?;
+    let mut uki = boot.uki(&store.root_hash, inputs.on_failure)?;
+    if let Some(signer) = inputs.signer {
+        signer.sign(&mut uki)?;
+    }
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
