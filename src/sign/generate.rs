@@ -137,11 +137,12 @@ impl BuilderProfile for SelfSigned {
         let usage = KeyUsage(KeyUsages::DigitalSignature.into());
         let purpose = ExtendedKeyUsage(vec![const_oid::db::rfc5280::ID_KP_CODE_SIGNING]);
         let identifier = SubjectKeyIdentifier::try_from(key)?;
-        let mut out = Vec::new();
-        out.push(constraints.to_extension(tbs.subject(), &out)?);
-        out.push(usage.to_extension(tbs.subject(), &out)?);
-        out.push(purpose.to_extension(tbs.subject(), &out)?);
-        out.push(identifier.to_extension(tbs.subject(), &out)?);
-        Ok(out)
+        let subject = tbs.subject();
+        Ok(vec![
+            constraints.to_extension(subject, &[])?,
+            usage.to_extension(subject, &[])?,
+            purpose.to_extension(subject, &[])?,
+            identifier.to_extension(subject, &[])?,
+        ])
     }
 }

@@ -10,7 +10,7 @@ use super::certificate::check_bits;
 
 /// A private key. It is never printed.
 #[derive(Clone)]
-pub struct PrivateKey(rsa::PrivateKey);
+pub struct PrivateKey(Box<rsa::PrivateKey>);
 
 impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,11 +36,11 @@ impl PrivateKey {
             return Err(Error::NoKey);
         };
         check_bits(key.as_public_key())?;
-        Ok(Self(key))
+        Ok(Self(Box::new(key)))
     }
 
     pub(super) fn new(key: rsa::PrivateKey) -> Self {
-        Self(key)
+        Self(Box::new(key))
     }
 
     pub(super) fn inner(&self) -> &rsa::PrivateKey {

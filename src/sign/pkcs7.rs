@@ -5,7 +5,7 @@ use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5911::{ID_CONTENT_TYPE, ID_MESSAGE_DIGEST, ID_SIGNED_DATA};
 use const_oid::db::rfc5912::{ID_SHA_256, RSA_ENCRYPTION};
 use der::asn1::{BitString, OctetString, SetOfVec};
-use der::{Any, Decode as _, Encode as _, Sequence, ValueOrd};
+use der::{Any, Decode as _, Encode as _, Reader as _, Sequence, SliceReader, ValueOrd};
 use i2kit_format::{ReadAt, authenticode};
 use rsa::Pkcs1v15Sign;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +22,9 @@ const SPC_INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.
 const SPC_PE_IMAGE_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.15");
 /// An empty `SpcLink`: `file [2] { unicode [0] "" }`, the value that all signers write for a PE file.
 const EMPTY_LINK: [u8; 4] = [0xa2, 0x02, 0x80, 0x00];
+
+/// The most bytes of padding behind a signature.
+const PADDING: usize = 7;
 
 #[derive(Clone, Debug, Sequence)]
 struct ContentInfo {
@@ -289,8 +292,16 @@ fn check(der: &[u8], digest: &[u8; 32], certificate: &Certificate) -> Result<(),
     }
 }
 
-fn parse(der: &[u8]) -> der::Result<SignedData> {
-    ContentInfo::from_der(der)?.content.decode_as()
+/// Some tools count the padding to 8 bytes as the entry's.
+fn parse(padded: &[u8]) -> der::Result<SignedData> {
+    let mut reader = SliceReader::new(padded)?;
+    let outer = ContentInfo::decode(&mut reader)?;
+    let end = usize::try_from(reader.position())?;
+    let padding = padded.get(end..).unwrap_or_default();
+    if padding.len() > PADDING || padding.iter().any(|byte| *byte != 0) {
+        return Err(der::ErrorKind::Failed.into());
+    }
+    outer.content.decode_as()
 }
 
 /// True when the signer's attributes name the content and the certificate's key signed them.

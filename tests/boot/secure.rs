@@ -156,6 +156,17 @@ fn a_signed_disk_boots_and_what_is_dropped_on_its_esp_takes_no_effect() {
 }
 
 #[test]
+#[ignore = "slow: boots"]
+fn a_disk_signed_with_rsa_3072_boots() {
+    let secure = Secure::new();
+    run(&["keys", "new", &secure.path("long"), "--rsa", "3072"]);
+    secure.sign("long");
+    let (keys, vars) = (secure.path("long"), secure.path("vars.fd"));
+    run(&["keys", "enrol", &keys, "--ovmf", &vars]);
+    secure.boots();
+}
+
+#[test]
 fn an_unsigned_disk_is_refused() {
     let bench = Bench::new();
     let disk = idle(&bench, &[]);

@@ -16,7 +16,7 @@ pub use write::{attach, detach};
 use crate::uki;
 
 /// Table and entries start at multiples of this.
-const ALIGN: u64 = 8;
+const ALIGN: usize = 8;
 /// `WIN_CERT_REVISION_2_0`.
 const REVISION_2: u16 = 0x0200;
 /// `WIN_CERT_TYPE_PKCS_SIGNED_DATA`.

@@ -83,7 +83,7 @@ pub(super) fn parts<R: ReadAt + ?Sized>(file: &R) -> Result<Parts, Error> {
         (0, 0) => (file.len(), 0),
         (start, size_of_table)
             if start >= sections_end
-                && start.is_multiple_of(ALIGN)
+                && start.is_multiple_of(ALIGN as u64)
                 && (1..=MAX_TABLE).contains(&size_of_table)
                 && start + size_of_table == file.len() =>
         {
@@ -155,8 +155,8 @@ pub fn digest<R: ReadAt + ?Sized>(file: &R) -> Result<[u8; 32], Error> {
     ] {
         each_chunk(file, start, end, |chunk| hash.update(chunk))?;
     }
-    let padding = parts.end.next_multiple_of(ALIGN) - parts.end;
-    hash.update([0; ALIGN as usize].get(..padding as usize).unwrap_or(&[]));
+    let padding = parts.end.next_multiple_of(ALIGN as u64) - parts.end;
+    (0..padding).for_each(|_| hash.update([0]));
     Ok(hash.finalize().into())
 }
 
@@ -182,7 +182,7 @@ pub fn certificates<R: ReadAt + ?Sized>(file: &R) -> Result<Vec<Certificate>, Er
             certificate_type: header.certificate_type.get(),
             data: data.ok_or_else(|| bad(length))?.to_vec(),
         });
-        let next = (length as usize).next_multiple_of(ALIGN as usize);
+        let next = (length as usize).next_multiple_of(ALIGN);
         rest = rest.get(next..).unwrap_or_default();
     }
     Ok(out)

@@ -17,8 +17,8 @@ pub fn attach(file: &mut Vec<u8>, signed_data: &[u8]) -> Result<(), Error> {
         return Err(Error::Signed);
     }
     let length = size_of::<WinCertificate>() as u64 + signed_data.len() as u64;
-    let start = before.end.next_multiple_of(ALIGN);
-    let size = length.next_multiple_of(ALIGN);
+    let start = before.end.next_multiple_of(ALIGN as u64);
+    let size = length.next_multiple_of(ALIGN as u64);
     let field = |value: u64| u32::try_from(value).map(U32::new);
     let too_large = |_| Error::TooLarge;
     field(start + size).map_err(too_large)?;
