@@ -73,6 +73,11 @@ test ctr containerd
 test runc runc
 test setfattr attr
 test zstd zstd
+test sbverify sbsigntool
+test osslsigncode osslsigncode
+test pesign pesign
+test /usr/lib/python3.11/ensurepip/__init__.py python3-venv
+test xxd xxd
 test unshare util-linux
 test skopeo skopeo
 test docker-registry docker-registry

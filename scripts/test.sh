@@ -69,6 +69,7 @@ fi
 step 'base image' "$here/build-base.sh"
 step 'sample images' "$here/build-sample.sh"
 step 'oracles' "$here/build-oracles.sh"
+step 'Python oracles' "$here/build-python-oracles.sh"
 # A few seconds of each: that the targets build and hold. scripts/fuzz.sh alone goes on longer.
 fuzz() {
   if cargo +nightly --version >/dev/null 2>&1; then

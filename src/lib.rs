@@ -14,3 +14,4 @@ pub mod oci;
 pub mod output;
 pub mod pipeline;
 pub mod run;
+pub mod sign;

@@ -1,5 +1,7 @@
 //! Tests: what only a boot shows. Each machine is asked many things.
 
+mod secure;
+
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};

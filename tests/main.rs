@@ -29,6 +29,7 @@ mod policy;
 mod readme;
 mod registry;
 mod registry_config;
+mod signing;
 mod sources;
 mod support;
 mod transports;

@@ -1,11 +1,12 @@
 //! Small valid inputs of every target, made by our own writers.
 
+use i2kit::sign::{Certificate, Identity, PrivateKey, Signer};
 use i2kit_format::erofs::{
     Algorithm, Cluster, CompressedFile, Compression, Compressor, Content, Directory, FileData,
     FileExtent, Inode, Metadata, Options, Tree, write,
 };
 use i2kit_format::guid::Guid;
-use i2kit_format::{ReadAt, cpio, fat, gpt, layout, verity};
+use i2kit_format::{ReadAt, cpio, efi, fat, gpt, layout, verity};
 
 use super::tarball::{Dialect, Item, Kind, archive};
 
@@ -27,6 +28,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "gpt" => vec![gpt_disk()],
         "fat" => vec![fat_volume()],
         "pe" => vec![pe()],
+        "authenticode" => vec![pe(), signed_pe()],
+        "signature" => vec![[CERTIFICATE, b"\0", &signed_pe()].concat(), KEY.to_vec()],
+        "variables" => vec![variables()],
         "cpio" => vec![cpio_archive()],
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
@@ -333,5 +337,54 @@ pub fn pe() -> Vec<u8> {
     put(344, &512u32.to_le_bytes());
     put(348, &512u32.to_le_bytes());
     put(364, &0x6000_0020u32.to_le_bytes());
+    out
+}
+
+/// A key that signs nothing but tests, and its certificate.
+const KEY: &[u8] = include_bytes!("../../fixtures/secure-boot/key.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../fixtures/secure-boot/cert.pem");
+
+fn signed_pe() -> Vec<u8> {
+    let certificate = Certificate::from_pem(CERTIFICATE).expect("a certificate");
+    let key = PrivateKey::from_pem(KEY).expect("a key");
+    let identity = Identity::new(certificate, Signer::Key(key)).expect("they match");
+    let mut image = pe();
+    identity
+        .sign(&mut image)
+        .expect("an image that can be signed");
+    image
+}
+
+/// A store of 1 KiB with two variables.
+pub fn variables() -> Vec<u8> {
+    let variable = |name: &str, data: &[u8]| efi::Variable {
+        name: name.to_owned(),
+        vendor: efi::GLOBAL_VARIABLE,
+        attributes: efi::NON_VOLATILE | efi::BOOTSERVICE_ACCESS,
+        time: efi::Time::default(),
+        data: data.to_vec(),
+    };
+    let written = efi::store::write(&empty_store(), &[variable("a", b"1"), variable("bc", b"")]);
+    written.expect("room for two variables")
+}
+
+/// The volume's header, the store's, and erased flash.
+pub fn empty_store() -> Vec<u8> {
+    let mut out = vec![0xff; 1024];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(to) = out.get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    };
+    put(0, &[0; 72]);
+    let volume = Guid::from_u128(0xfff12b8d_7696_4c8b_a985_2747075b4f50);
+    put(16, &volume.to_mixed_endian());
+    put(32, &1024u64.to_le_bytes());
+    put(40, b"_FVH");
+    put(48, &72u16.to_le_bytes());
+    let store = Guid::from_u128(0xaaf32c78_947b_439a_a180_2e144ec37792);
+    put(72, &store.to_mixed_endian());
+    put(88, &900u32.to_le_bytes());
+    put(92, &[0x5a, 0xfe, 0, 0, 0, 0, 0, 0]);
     out
 }

@@ -14,7 +14,8 @@ use i2kit::oci::{
     self, Document, Image, LayoutSource, LocalSources, Platform, Reference, Scratch, Source,
     TarSplit,
 };
-use i2kit_format::{ReadAt, cpio, erofs, fat, gpt, pcr, uki, verity};
+use i2kit::sign;
+use i2kit_format::{ReadAt, authenticode, cpio, efi, erofs, fat, gpt, pcr, uki, verity};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 19] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -35,6 +36,9 @@ pub const ALL: [Target; 16] = [
     ("gpt", gpt),
     ("fat", fat),
     ("pe", pe),
+    ("authenticode", authenticode),
+    ("signature", signature),
+    ("variables", variables),
     ("cpio", cpio),
     ("verity", verity),
     ("disk", disk),
@@ -411,6 +415,41 @@ pub fn pe(data: &[u8]) {
     if let Ok(made) = uki::assemble(data, &[(".cmdline", b"x"), (".linux", b"kernel")]) {
         let image = uki::read(&made).expect("what was made can be read");
         assert!(image.section(".linux").is_some());
+    }
+}
+
+/// A PE file, as what a signature covers.
+pub fn authenticode(data: &[u8]) {
+    let _ = authenticode::certificates(data);
+    let Ok(digest) = authenticode::digest(data) else {
+        return;
+    };
+    let mut image = data.to_vec();
+    authenticode::detach(&mut image).expect("what has a digest can lose its signature");
+    assert_eq!(authenticode::digest(&image).expect("a digest"), digest);
+    authenticode::attach(&mut image, b"signature").expect("and get another one");
+    assert_eq!(authenticode::digest(&image).expect("a digest"), digest);
+    let found = authenticode::certificates(&image).expect("a table");
+    assert!(matches!(found.as_slice(), [one] if one.data == b"signature"));
+}
+
+/// A certificate in PEM, NUL, and a signed PE file.
+pub fn signature(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == 0);
+    let (pem, image) = data.split_at(at.unwrap_or(data.len()));
+    let _ = sign::PrivateKey::from_pem(pem);
+    if let Ok(certificate) = sign::Certificate::from_pem(pem) {
+        let _ = sign::verify(image.get(1..).unwrap_or_default(), &certificate);
+    }
+}
+
+/// A variable store: what is read can be written and read again.
+pub fn variables(data: &[u8]) {
+    let Ok(found) = efi::store::read(data) else {
+        return;
+    };
+    if let Ok(written) = efi::store::write(data, &[]) {
+        assert_eq!(efi::store::read(&written).expect("a store"), found);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod measured;
 pub mod merge;
 pub mod merged;
 pub mod partitions;
+pub mod resign;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::layer::{ConvertedLayer, Origin};
 use crate::manifest::Pod;
+use crate::sign::{self, Identity};
 pub use cmdline::KernelArgs;
 pub use measured::MeasuredBoot;
 use merged::Merged;
@@ -52,6 +54,8 @@ pub struct Inputs<'a> {
     pub scratch: u64,
     /// What the guest does when it cannot go on.
     pub on_failure: FailurePolicy,
+    /// What signs the UKI, if anything does.
+    pub signer: Option<&'a Identity>,
     /// What the inputs record says besides; an object.
     pub record: serde_json::Map<String, serde_json::Value>,
 }
@@ -128,6 +132,8 @@ pub enum Error {
     #[error(transparent)]
     Boot(#[from] boot::Error),
     #[error(transparent)]
+    Sign(#[from] sign::Error),
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
     Fec(#[from] fec::Error),
@@ -141,6 +147,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Contract(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
             Self::Boot(error) | Self::Partitions(partitions::Error::Esp(error)) => error.hint(),
             _ => None,
         }
@@ -198,7 +205,10 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let fec = inputs.fec.map(|roots| fec::build(&store, roots));
     let fec = fec.transpose()?;
     let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
-    let uki = boot.uki(&cmdline)?;
+    let mut uki = boot.uki(&cmdline)?;
+    if let Some(signer) = inputs.signer {
+        signer.sign(&mut uki)?;
+    }
     let measured_boot = MeasuredBoot::of(&uki);
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
@@ -207,7 +217,11 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         reused: placed.layer.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
-    let made = partitions::partition(store, fec, uki, inputs.scratch)?;
+    let parity = fec.map(|fec| partitions::Parity {
+        guid: fec.guid,
+        parts: fec.parity,
+    });
+    let made = partitions::partition(store, parity, uki, inputs.scratch)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
         disk,

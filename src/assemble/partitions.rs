@@ -6,14 +6,13 @@ use i2kit_format::{Guid, layout};
 use sha2::{Digest, Sha256};
 
 use super::boot;
-use super::fec::Fec;
 use super::store::{self, Store};
 use crate::disk::{Blob, Builder, Disk, OverlapError};
 
 const SECTOR: u64 = 512;
 /// Partitions start and end at multiples of this. No specification asks for the ends, but
 /// `sgdisk -v` warns of others, and it costs nothing: the next one starts there anyway.
-const ALIGN: u64 = 1 << 20;
+pub(super) const ALIGN: u64 = 1 << 20;
 /// GPT attribute bit 60: mount read-only (Discoverable Partitions Specification).
 const READ_ONLY: u64 = 1 << 60;
 
@@ -46,13 +45,21 @@ pub fn partition_len(len: u64) -> u64 {
     len.next_multiple_of(ALIGN)
 }
 
+/// The error correction's partition.
+pub struct Parity {
+    /// Its own GUID.
+    pub guid: Guid,
+    /// Its content, part after part.
+    pub parts: Vec<Blob>,
+}
+
 /// Lays the disk out. `scratch` bytes stay free behind the last partition.
 ///
 /// # Errors
 /// [`Error`].
 pub fn partition(
     store: Store,
-    fec: Option<Fec>,
+    parity: Option<Parity>,
     uki: Vec<u8>,
     scratch: u64,
 ) -> Result<Partitioned, Error> {
@@ -84,10 +91,10 @@ pub fn partition(
         store.hash_len,
         READ_ONLY,
     );
-    let parity = fec.map(|fec| {
-        let len = fec.parity.iter().map(Blob::len).sum();
-        let at = plan.add(LABEL_STORE_FEC, types::VERITY_FEC, fec.guid, len, READ_ONLY);
-        (at, fec.parity)
+    let parity = parity.map(|Parity { guid, parts }| {
+        let len = parts.iter().map(Blob::len).sum();
+        let at = plan.add(LABEL_STORE_FEC, types::VERITY_FEC, guid, len, READ_ONLY);
+        (at, parts)
     });
     let len = plan.next + scratch.next_multiple_of(ALIGN) + ALIGN;
     let table = gpt::write(derived(&digest, b"disk"), &plan.partitions, len / SECTOR)?;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod images;
+mod sign;
 mod sources;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
+pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 
 /// One Kubernetes Pod, one immutable virtual machine.
@@ -67,6 +69,20 @@ pub enum Command {
     /// There: i2kit build --bundle app.bundle.tar -o app.raw. The file is an OCI archive, which
     /// other tools read, too.
     Bundle(Bundle),
+    /// Sign a disk's UKI for Secure Boot
+    ///
+    /// The disk is then the one that i2kit build --sign-key writes. Where the key is out of reach:
+    ///   i2kit sign disk.raw --digest-only | xxd -r -p >digest
+    ///   openssl pkeyutl -sign -inkey db.key -pkeyopt digest:sha256 -in digest -out signature
+    ///   i2kit sign disk.raw --attach signature --sign-cert db.crt
+    #[command(verbatim_doc_comment)]
+    Sign(Sign),
+    /// Make keys for Secure Boot, and have firmware trust them
+    Keys(Keys),
+    /// Check a disk: its ESP, its UKI's signature, every block of its store
+    ///
+    /// The first thing that is wrong is named, and the exit code is 1.
+    Verify(Verify),
     /// Show what is on a disk: partitions, UKI, command line, contract, layers
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
@@ -282,6 +298,9 @@ pub struct Build {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "none")]
     pub scratch: u64,
+    /// What signs the UKI.
+    #[command(flatten)]
+    pub sign: SignArgs,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -319,6 +338,9 @@ pub struct Run {
     /// How the guest sees its disk
     #[arg(long, value_enum, default_value_t)]
     pub disk_bus: Bus,
+    /// Boot with Secure Boot, trusting what this variable store says (i2kit keys enrol --ovmf)
+    #[arg(long, value_name = "FILE")]
+    pub uefi_vars: Option<PathBuf>,
     /// What the machine runs on
     #[arg(long, value_enum, default_value_t)]
     pub accel: Accel,

@@ -39,7 +39,12 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
         None => Origin::Manifests,
     };
     let start = Instant::now();
-    let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    // A key that cannot be used is told before layers are fetched.
+    let signer = super::sign::identity(&arguments.sign, arguments.pod.progress.quiet)?;
+    let mut plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    if let Some(signer) = signer {
+        plan.sign_with(signer);
+    }
     let mut progress = arguments.pod.progress;
     progress.quiet |= arguments.json;
     let summary = disk(&plan, &arguments.output, progress, start)?;
@@ -209,7 +214,8 @@ impl Stages {
     }
 }
 
-fn disk_digest(slabs: &[(u64, [u8; 32])]) -> String {
+/// Names all bytes of a disk by its slabs that are not zero.
+pub fn disk_digest(slabs: &[(u64, [u8; 32])]) -> String {
     let mut hash = Sha256::new();
     for (index, digest) in slabs {
         hash.update(index.to_le_bytes());
@@ -249,6 +255,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         kernel_args: plan.kernel_args.clone(),
         fec: plan.fec,
         scratch: plan.scratch,
+        signer: plan.signer.as_ref(),
         on_failure: plan.on_failure,
         record: plan.record.clone(),
     }
@@ -263,13 +270,7 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
         data_bytes,
         root_hash: hex::encode(assembled.root_hash),
         unchanged: false,
-        partitions: partitions
-            .map(|one| Partition {
-                name: one.name.clone(),
-                offset: one.offset(),
-                size: one.size(),
-            })
-            .collect(),
+        partitions: partitions.map(Partition::from).collect(),
         layers: layers
             .map(|one| Layer {
                 diff_id: one.diff_id.clone(),

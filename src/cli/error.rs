@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{assemble, cache, inspect, layer, manifest, oci, output, run};
+use crate::{assemble, cache, inspect, layer, manifest, oci, output, run, sign};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,17 @@ pub enum Error {
     Bundle(#[from] oci::bundle::BundleError),
     #[error(transparent)]
     Shared(#[from] crate::pipeline::shared::Error),
+    #[error("{path}: {source}")]
+    Sign { path: PathBuf, source: sign::Error },
+    #[error(transparent)]
+    Resign(#[from] assemble::resign::Error),
+    #[error("{path}: {source}")]
+    Variables {
+        path: PathBuf,
+        source: i2kit_format::efi::store::Error,
+    },
+    #[error("write {path}: it is there already")]
+    Exists { path: PathBuf },
     #[error("read key {path}: {source}")]
     Key {
         path: PathBuf,
@@ -108,6 +119,12 @@ impl Error {
             Self::Bundle(error) => bundle_hint(error),
             Self::Shared(error) => error.hint(),
             Self::Key { source, .. } => Some(source.hint()),
+            Self::Sign { source, .. } => source.hint(),
+            Self::Variables { source, .. } => source.hint(),
+            Self::Exists { .. } => {
+                Some("keys are never overwritten: name another folder".to_owned())
+            }
+            Self::Inspect(error) => error.hint(),
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),

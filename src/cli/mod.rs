@@ -7,12 +7,14 @@ mod cache;
 mod defaults;
 mod error;
 mod images;
+mod keys;
 mod lock;
 mod plan;
 mod progress;
 mod run;
 mod shared;
 mod show;
+mod sign;
 mod sources;
 mod style;
 mod summary;
@@ -67,6 +69,9 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Resolve(arguments) => sources::resolve(&arguments).map(|()| 0),
         Command::Lock(arguments) => lock::lock(&arguments).map(|()| 0),
         Command::Bundle(arguments) => bundle::bundle(&arguments).map(|()| 0),
+        Command::Sign(arguments) => sign::sign(&arguments).map(|()| 0),
+        Command::Keys(arguments) => keys::keys(&arguments.command).map(|()| 0),
+        Command::Verify(arguments) => show::verify(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),

@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
 use crate::oci::Platform;
+use crate::sign::Identity;
 
 /// What to build.
 pub struct Plan {
@@ -40,6 +41,8 @@ pub struct Plan {
     pub cache_limit: Option<Limit>,
     pub jobs: usize,
     pub convert: ConvertOptions,
+    /// What signs the UKI.
+    pub signer: Option<Identity>,
     /// What goes into the inputs record.
     pub record: Map<String, Value>,
     /// Same key, same bytes.
@@ -50,6 +53,13 @@ impl Plan {
     /// The base and every image, each once.
     pub fn resolved(&self) -> impl Iterator<Item = &Resolved> {
         self.images.values().chain([&self.base])
+    }
+
+    /// Has the UKI signed. The inputs record does not say so: it lies in the store, and the store is
+    /// the same.
+    pub fn sign_with(&mut self, signer: Identity) {
+        self.key = signed_key(&self.key, &signer);
+        self.signer = Some(signer);
     }
 }
 
@@ -104,9 +114,15 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         cache_limit: arguments.cache.cache_max_size,
         jobs: jobs(&arguments.cache),
         convert: convert_options(&arguments.cache),
+        signer: None,
         record,
         key,
     })
+}
+
+/// The key of a disk whose UKI is signed, from the one of the same disk without.
+pub fn signed_key(key: &str, signer: &Identity) -> String {
+    hex::encode(Sha256::digest(format!("{key}\0{}", signer.name())))
 }
 
 /// The guest's program is built for one architecture.

@@ -35,6 +35,9 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
         Accel::Tcg => run::Accel::Tcg,
     };
     options.kvm_hangs = kvm_hangs(arguments);
+    if let Some(vars) = &arguments.uefi_vars {
+        options.firmware = Some(run::Firmware::secure(vars)?);
+    }
     let outcome = run::run(&options, &mut |event| show(&event, quiet))?;
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),

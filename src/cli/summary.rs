@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use i2kit_format::gpt;
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::MeasuredBoot;
@@ -34,6 +35,16 @@ pub struct Partition {
     pub name: String,
     pub offset: u64,
     pub size: u64,
+}
+
+impl From<&gpt::Partition> for Partition {
+    fn from(one: &gpt::Partition) -> Self {
+        Self {
+            name: one.name.clone(),
+            offset: one.offset(),
+            size: one.size(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use super::SlabDigests;
 #[derive(Clone, Debug)]
 pub struct Blob {
     bytes: Bytes,
+    start: u64,
     len: u64,
     digests: Arc<[SlabDigests]>,
 }
@@ -59,6 +60,7 @@ impl Blob {
         Self {
             len: bytes.len() as u64,
             bytes: Bytes::Memory(bytes),
+            start: 0,
             digests: digests.into(),
         }
     }
@@ -80,8 +82,22 @@ impl Blob {
         };
         Ok(Self {
             bytes: Bytes::File(Arc::new(cached)),
+            start: 0,
             len,
             digests: digests.into(),
+        })
+    }
+
+    /// The bytes `start..start + len`, or `None` when they run past the end. What is known of
+    /// slabs is not taken along.
+    #[must_use]
+    pub fn part(&self, start: u64, len: u64) -> Option<Self> {
+        let end = start.checked_add(len)?;
+        (end <= self.len).then(|| Self {
+            bytes: self.bytes.clone(),
+            start: self.start + start,
+            len,
+            digests: Arc::new([]),
         })
     }
 
@@ -119,6 +135,13 @@ impl ReadAt for Blob {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset
+            .checked_add(buf.len() as u64)
+            .is_none_or(|end| end > self.len)
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let offset = self.start + offset;
         match &self.bytes {
             Bytes::Memory(bytes) => ReadAt::read_exact_at(&**bytes, buf, offset),
             Bytes::File(cached) => cached.file.read_exact_at(buf, offset).map_err(|error| {

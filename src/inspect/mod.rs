@@ -1,21 +1,26 @@
 //! What is on a disk: partitions, UKI, contract, records, files.
 
+mod esp;
 mod list;
+mod verify;
 
 use std::io;
 
 use i2kit_contract::{Contract, INPUTS_JSON, LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY, POD_JSON};
 use i2kit_format::erofs::{ReadError, Reader};
 use i2kit_format::read_at::Window;
-use i2kit_format::{ReadAt, fat, gpt, uki, verity};
+use i2kit_format::{ReadAt, fat, gpt, uki as pe, verity};
 use serde::Serialize;
 
+use crate::sign;
+
+use esp::UKI_PATH;
+pub use esp::{root_hash, uki};
 pub use list::{Listed, list};
+pub use verify::{Verified, verify};
 
 /// The command line and small records are read up to this size.
 const MAX_RECORD: u64 = 64 << 20;
-/// Where the UKI lies in the ESP.
-const UKI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Why a disk cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +35,13 @@ pub enum Error {
     #[error("read ESP: {0}")]
     Fat(#[from] fat::Error),
     #[error("read UKI: {0}")]
-    Uki(#[from] uki::Error),
+    Uki(#[from] pe::Error),
     #[error("read UKI: the ESP has no {UKI_PATH} in one piece")]
     NoUki,
+    #[error("verify ESP: it holds {0}, and nothing but {UKI_PATH} belongs there")]
+    Intruder(String),
+    #[error(transparent)]
+    Signature(#[from] sign::Error),
     #[error("read {what}: {source}")]
     Read { what: String, source: io::Error },
     #[error("read store: {0}")]
@@ -49,6 +58,22 @@ pub enum Error {
     NoRootHash,
     #[error(transparent)]
     Verity(#[from] verity::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Intruder(_) => Some(
+                "the UEFI stub hands files of the ESP to the guest unchecked; i2kit's guest deletes \
+                 them, but this disk is not as it was built"
+                    .to_owned(),
+            ),
+            Self::Signature(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// Everything there is to say.
@@ -103,15 +128,10 @@ pub struct Section {
 pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
     let table = gpt::read(disk)?;
     let esp = window(disk, &table, LABEL_ESP)?;
-    let volume = fat::read(&esp)?;
-    let entry = volume.entry(UKI_PATH).ok_or(Error::NoUki)?;
-    let [extent] = entry.extents.as_slice() else {
-        return Err(Error::NoUki);
-    };
-    let file = Window::new(&esp, extent.offset, entry.size).ok_or(Error::NoUki)?;
-    let image = uki::read(&file)?;
-    let cmdline = section(&file, &image, ".cmdline")?;
-    let root_hash = root_hash(&cmdline);
+    let file = esp::uki_window(&esp, &fat::read(&esp)?)?;
+    let image = pe::read(&file)?;
+    let cmdline = esp::section(&file, &image, ".cmdline")?;
+    let root_hash = esp::named_root_hash(&cmdline);
     if verify {
         let root = root_hash.as_deref().ok_or(Error::NoRootHash)?;
         let mut bytes = [0; 32];
@@ -167,31 +187,6 @@ fn partition(one: &gpt::Partition) -> Partition {
         offset: one.offset(),
         size: one.size(),
     }
-}
-
-fn section(file: &dyn ReadAt, image: &uki::Image, name: &str) -> Result<String, Error> {
-    let missing = || Error::NoFile(name.to_owned());
-    let found = image.section(name).ok_or_else(missing)?;
-    let len = usize::try_from(found.size)
-        .ok()
-        .filter(|len| *len < 1 << 16)
-        .ok_or_else(missing)?;
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, found.offset)
-        .map_err(|source| Error::Read {
-            what: name.to_owned(),
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.trim_end_matches(['\0', '\n']).to_owned())
-}
-
-fn root_hash(cmdline: &str) -> Option<String> {
-    let prefix = format!("{}=", i2kit_contract::CMDLINE_ROOT_HASH);
-    cmdline
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(&prefix))
-        .map(str::to_owned)
 }
 
 /// A small file in the store's root.

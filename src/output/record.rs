@@ -138,10 +138,16 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
     /// disk is still the very file that was written.
     #[must_use]
     pub fn still_true(disk: &Path, inputs_key: &str) -> Option<Self> {
+        Self::of(disk).filter(|record| record.inputs_key == inputs_key)
+    }
+
+    /// The record beside `disk`, if it is there, of this version, and the disk is still the very
+    /// file that was written.
+    #[must_use]
+    pub fn of(disk: &Path) -> Option<Self> {
         let json = std::fs::read(record_path(disk)).ok()?;
         let record: Self = serde_json::from_slice(&json).ok()?;
         let same = record.version == VERSION
-            && record.inputs_key == inputs_key
             && FileIdentity::of(disk).is_ok_and(|identity| identity == record.file);
         same.then_some(record)
     }

@@ -65,7 +65,14 @@ impl Machine<'_> {
         args.flag("-no-reboot");
         args.option("-display", "none");
         args.option("-vga", "none");
-        args.option("-machine", "q35,smm=off");
+        if self.firmware.secure_boot {
+            args.option("-machine", "q35,smm=on");
+            args.option("-global", "driver=cfi.pflash01,property=secure,value=on");
+            // Waking from sleep would run what the guest's memory says.
+            args.option("-global", "ICH9-LPC.disable_s3=1");
+        } else {
+            args.option("-machine", "q35,smm=off");
+        }
         match self.accelerator {
             Accelerator::Kvm => {
                 args.option("-accel", "kvm");

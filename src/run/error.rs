@@ -17,6 +17,17 @@ pub enum Error {
     /// No UEFI firmware where distributions keep it.
     #[error("start a virtual machine: no UEFI firmware for x86-64 found")]
     FirmwareMissing,
+    /// No UEFI firmware that checks signatures.
+    #[error("start a virtual machine: no UEFI firmware with Secure Boot for x86-64 found")]
+    SecureFirmwareMissing,
+    /// The variable store does not go with the firmware.
+    #[error("use variable store {}: {reason}", path.display())]
+    Variables {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The disk image cannot be read.
     #[error("open disk image {}: {source}", path.display())]
     Disk {
@@ -85,7 +96,10 @@ impl Error {
             Self::QemuMissing { .. } => {
                 packages("qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86")
             }
-            Self::FirmwareMissing => packages("ovmf", "edk2-ovmf", "edk2-ovmf"),
+            Self::FirmwareMissing | Self::SecureFirmwareMissing => {
+                packages("ovmf", "edk2-ovmf", "edk2-ovmf")
+            }
+            Self::Variables { .. } => "make it anew: i2kit keys enrol DIR --ovmf FILE".into(),
             Self::Port(error) => return error.hint(),
             Self::Kvm { .. } => {
                 "leave out --accel kvm to fall back to TCG, QEMU's slower translator".into()

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-/// UEFI firmware for x86-64 without Secure Boot, raw flash images.
+use super::Error;
+
+/// UEFI firmware for x86-64, raw flash images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firmware {
     /// The code, mapped read-only; or code and variables in one.
     pub code: PathBuf,
     /// The template of the variable store; none when `code` holds both.
     pub vars: Option<PathBuf>,
+    /// It checks signatures. Its variables can be written in system management mode only, so that
+    /// no operating system changes them: the machine must have that.
+    pub secure_boot: bool,
 }
 
 /// Code and variable store, by distribution. The 4 MiB builds come first: the 2 MiB ones are no
@@ -55,6 +60,30 @@ const PAIRS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The same with Secure Boot.
+const SECURE_PAIRS: &[(&str, &str)] = &[
+    // Debian, Ubuntu
+    (
+        "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+        "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    ),
+    // Arch
+    (
+        "/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd",
+        "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
+    ),
+    // Fedora, CentOS
+    (
+        "/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd",
+        "/usr/share/edk2/ovmf/OVMF_VARS.fd",
+    ),
+    // openSUSE
+    (
+        "/usr/share/qemu/ovmf-x86_64-smm-code.bin",
+        "/usr/share/qemu/ovmf-x86_64-smm-vars.bin",
+    ),
+];
+
 /// Code and variables in one file: QEMU keeps the variables in memory.
 const COMBINED: &[&str] = &["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd"];
 
@@ -63,6 +92,48 @@ impl Firmware {
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::find_below(Path::new("/"))
+    }
+
+    /// The first with Secure Boot that is installed; its variable store is the template, where
+    /// nothing is enrolled.
+    #[must_use]
+    pub fn find_secure() -> Option<Self> {
+        SECURE_PAIRS.iter().find_map(|(code, vars)| {
+            let is_there = Path::new(code).is_file() && Path::new(vars).is_file();
+            is_there.then(|| Self {
+                code: PathBuf::from(code),
+                vars: Some(PathBuf::from(vars)),
+                secure_boot: true,
+            })
+        })
+    }
+
+    /// The same with another variable store.
+    ///
+    /// # Errors
+    /// [`Error::SecureFirmwareMissing`], and [`Error::Variables`] when the store cannot be read or
+    /// is not as long as the firmware's own.
+    pub fn secure(vars: &Path) -> Result<Self, Error> {
+        let found = Self::find_secure().ok_or(Error::SecureFirmwareMissing)?;
+        let len = |path: &Path| {
+            let length = std::fs::metadata(path).map(|metadata| metadata.len());
+            length.map_err(|source| Error::Variables {
+                path: path.to_owned(),
+                reason: source.to_string(),
+            })
+        };
+        if let Some(template) = &found.vars
+            && len(template)? != len(vars)?
+        {
+            return Err(Error::Variables {
+                path: vars.to_owned(),
+                reason: format!("not as long as {}", template.display()),
+            });
+        }
+        Ok(Self {
+            vars: Some(vars.to_owned()),
+            ..found
+        })
     }
 
     fn find_below(root: &Path) -> Option<Self> {
@@ -74,6 +145,7 @@ impl Firmware {
             Some(Self {
                 code: at(code)?,
                 vars: Some(at(vars)?),
+                secure_boot: false,
             })
         };
         PAIRS.iter().find_map(pair).or_else(|| {
@@ -81,6 +153,7 @@ impl Firmware {
                 Some(Self {
                     code: at(code)?,
                     vars: None,
+                    secure_boot: false,
                 })
             })
         })

@@ -401,6 +401,7 @@ mod tests {
             firmware: Firmware {
                 code: folder.join("code"),
                 vars: None,
+                secure_boot: false,
             },
             disk: File::open(disk).unwrap(),
             forwards: Vec::new(),

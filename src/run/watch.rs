@@ -28,6 +28,11 @@ impl Patience {
 /// How long the start of a line waits for its end.
 const LINE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What EDK II's firmware writes about a boot option that it must not start, and when no option is
+/// left. It then waits for a key that nobody presses.
+const DENIED: [&str; 2] = ["Access Denied", "Security Violation"];
+const NOTHING_BOOTS: &str = "BdsDxe: No bootable option or device was found.";
+
 /// What a watch tells.
 pub(super) enum Told<'a> {
     /// The first sign of life.
@@ -62,6 +67,8 @@ pub(super) struct Seen {
     /// QMP's `ShutdownCause`.
     cause: Option<String>,
     any_status: bool,
+    /// The firmware refused to start something.
+    denied: bool,
     ending: Option<Ending>,
 }
 
@@ -85,7 +92,8 @@ impl Seen {
         let is_trusted = accelerator == Accelerator::Tcg || self.any_status;
         // A guest that ends in order (a kernel that panics, say) would do so under TCG too.
         let has_ended = self.alive && self.cause.is_some();
-        if is_trusted || has_ended || self.timed_out || self.signal.is_some() {
+        let is_over = self.timed_out || self.signal.is_some() || self.ending.is_some();
+        if is_trusted || has_ended || is_over {
             return None;
         }
         let line = words.lines().next_back().map_or(how, str::trim);
@@ -215,9 +223,29 @@ impl Watch {
         if !whole.is_empty() {
             self.unfinished = None;
             tell(Told::Event(Event::Console(&whole)));
+            if !self.seen.any_status {
+                self.firmware(&String::from_utf8_lossy(&whole));
+            }
         }
         if self.lines.holds() && self.unfinished.is_none() {
             self.unfinished = Some(Instant::now() + LINE_PATIENCE);
+        }
+    }
+
+    /// Ends a machine whose firmware boots nothing.
+    fn firmware(&mut self, text: &str) {
+        for line in text.lines().filter(|line| line.starts_with("BdsDxe: ")) {
+            self.seen.denied |= DENIED.iter().any(|word| line.ends_with(word));
+            if line.trim_end() == NOTHING_BOOTS && self.seen.ending.is_none() {
+                let reason = if self.seen.denied {
+                    "the firmware refuses the disk's UKI: it is not signed, was altered, or its \
+                     variable store does not trust the key or forbids the UKI"
+                } else {
+                    "the firmware finds nothing to boot"
+                };
+                self.seen.ending = Some(Ending::Failed(reason.to_owned()));
+                self.vm.kill();
+            }
         }
     }
 

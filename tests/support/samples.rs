@@ -1,5 +1,5 @@
 //! The images that scripts/build-base.sh and scripts/build-sample.sh make, and the programs that
-//! scripts/build-oracles.sh unpacks.
+//! scripts/build-oracles.sh and scripts/build-python-oracles.sh install.
 
 use std::path::PathBuf;
 
@@ -31,11 +31,16 @@ pub fn sample(name: &str) -> String {
 
 /// A program to compare with: `cosign`, `skopeo`, `fsck.erofs`, …
 pub fn oracle(name: &str) -> String {
-    let path = cache().join("oracles/bin").join(name);
-    assert!(
-        path.exists(),
-        "no {}: run scripts/build-oracles.sh",
-        path.display()
-    );
+    program("oracles", name, "scripts/build-oracles.sh")
+}
+
+/// A Python program to compare with: `virt-fw-vars` or `uefivars`.
+pub fn python_oracle(name: &str) -> String {
+    program("python-oracles", name, "scripts/build-python-oracles.sh")
+}
+
+fn program(folder: &str, name: &str, script: &str) -> String {
+    let path = cache().join(folder).join("bin").join(name);
+    assert!(path.exists(), "no {}: run {script}", path.display());
     path.display().to_string()
 }

@@ -4,7 +4,9 @@
 //! bytes out, so that every format can be tested against another project's tool and is the same
 //! on every run. `clippy.toml` beside this package bans the rest.
 
+pub mod authenticode;
 pub mod cpio;
+pub mod efi;
 pub mod erofs;
 pub mod fat;
 pub mod fec;

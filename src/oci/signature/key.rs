@@ -1,9 +1,9 @@
 //! Public keys that sign images, as cosign writes them: PEM, a SubjectPublicKeyInfo (RFC 5280) or
 //! PKCS #1's own form of an RSA key.
 
+use der::asn1::{AnyRef, BitStringRef, UintRef};
+use der::{Decode as _, Encode as _, Reader as _, SliceReader, pem};
 use ring::signature as ring;
-use spki::der::asn1::{AnyRef, BitStringRef, UintRef};
-use spki::der::{Decode as _, Encode as _, Reader as _, SliceReader, pem};
 use spki::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use crate::oci::Digest;
@@ -111,12 +111,12 @@ impl std::fmt::Debug for Key {
     }
 }
 
-fn bad_der(error: spki::der::Error) -> KeyError {
+fn bad_der(error: der::Error) -> KeyError {
     KeyError::Pem(error.to_string())
 }
 
 /// An `RSAPublicKey` as a SubjectPublicKeyInfo, so that both forms have one fingerprint.
-fn wrapped(rsa: &[u8]) -> spki::der::Result<Vec<u8>> {
+fn wrapped(rsa: &[u8]) -> der::Result<Vec<u8>> {
     let info = SubjectPublicKeyInfoRef {
         algorithm: AlgorithmIdentifierRef {
             oid: RSA,
@@ -147,7 +147,7 @@ fn schemes(algorithm: &AlgorithmIdentifierRef<'_>, bytes: &[u8]) -> Result<Schem
 }
 
 /// The size of the modulus, rounded up to whole bytes (RFC 8017 A.1.1).
-fn rsa_bits(key: &[u8]) -> spki::der::Result<usize> {
+fn rsa_bits(key: &[u8]) -> der::Result<usize> {
     SliceReader::new(key)?.sequence(|reader| {
         let modulus = UintRef::decode(reader)?;
         UintRef::decode(reader)?;

@@ -11,15 +11,15 @@ pub(super) const PE32_PLUS: u16 = 0x020b;
 /// `IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ`.
 pub(super) const READ_ONLY_DATA: u32 = 0x4000_0040;
 /// Index of the certificate table in the data directories.
-pub(super) const CERTIFICATE_TABLE: usize = 4;
+pub(crate) const CERTIFICATE_TABLE: usize = 4;
 
 /// Bytes of a data directory.
-pub(super) const DATA_DIRECTORY: usize = 8;
+pub(crate) const DATA_DIRECTORY: usize = 8;
 
 /// COFF file header (section 3.3).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(super) struct CoffHeader {
+pub(crate) struct CoffHeader {
     pub machine: U16,
     pub number_of_sections: U16,
     pub time_date_stamp: U32,
@@ -32,7 +32,7 @@ pub(super) struct CoffHeader {
 /// Optional header of PE32+, without its data directories (section 3.4).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(super) struct OptionalHeader {
+pub(crate) struct OptionalHeader {
     pub magic: U16,
     pub major_linker_version: u8,
     pub minor_linker_version: u8,
@@ -67,7 +67,7 @@ pub(super) struct OptionalHeader {
 /// Section header (section 4).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(super) struct SectionHeader {
+pub(crate) struct SectionHeader {
     pub name: [u8; 8],
     pub virtual_size: U32,
     pub virtual_address: U32,

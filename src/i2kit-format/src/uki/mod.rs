@@ -10,7 +10,9 @@ mod plan;
 mod read;
 mod signed;
 
+pub(crate) use disk::{CERTIFICATE_TABLE, DATA_DIRECTORY, OptionalHeader};
 pub use plan::{NewSection, assemble, plan};
+pub(crate) use read::{Headers, read_headers};
 pub use read::{Image, Section, read};
 pub use signed::signed_parts;
 

@@ -42,7 +42,7 @@ pub struct Section {
 }
 
 /// The headers, with their places in the file.
-pub(super) struct Headers {
+pub(crate) struct Headers {
     pub coff_offset: usize,
     pub coff: CoffHeader,
     pub optional: OptionalHeader,
@@ -105,7 +105,7 @@ fn section(header: &SectionHeader, len: u64) -> Result<Section, Error> {
     })
 }
 
-pub(super) fn read_headers<R: ReadAt + ?Sized>(file: &R) -> Result<Headers, Error> {
+pub(crate) fn read_headers<R: ReadAt + ?Sized>(file: &R) -> Result<Headers, Error> {
     let coff_offset = find_coff(file)?;
     let coff: CoffHeader = record(file, coff_offset, "the COFF header")?;
     let optional_offset = coff_offset + size_of::<CoffHeader>() as u64;

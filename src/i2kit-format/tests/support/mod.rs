@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary takes what it needs")]
 
 pub mod meter;
+pub mod pe;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
