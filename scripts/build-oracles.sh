@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unpacks the programs that tests compare signatures and policies with. See --help.
+# Unpacks the programs that tests compare signatures, policies and papers with. See --help.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -9,8 +9,9 @@ Usage: scripts/build-oracles.sh [--locked | --update]
 
 Downloads cosign and skopeo of Debian 13, which scripts/oracles.lock pins, and unpacks them with
 the libraries they need into \$XDG_CACHE_HOME/i2kit/oracles; bin/cosign and bin/skopeo there run
-on Debian 12 too. (Debian 12 has no cosign, and its skopeo checks no sigstore signatures.) Needs no
-root and installs nothing; done once, unless a package or this script changed.
+on Debian 12 too. (Debian 12 has no cosign, and its skopeo checks no sigstore signatures.) Beside
+them, in python/, lie the tools of SPDX and CycloneDX, of the versions in scripts/oracles-python.txt.
+Needs no root and installs nothing; done once, unless a package or this script changed.
 
   --locked  fail when the mirror has dropped a pinned version (default: warn, take the current
             one)
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
 done
 # shellcheck source=scripts/lib/debian.sh
 . "$here/lib/debian.sh"
-need dpkg-deb flock
+need dpkg-deb flock python3
 take_turn
 out="$cache/oracles"
 mkdir -p "$cache"
@@ -48,7 +49,9 @@ if [ "$mode" = update ]; then
   { grep '^#' "$lock" || true; cat "$work/packages"; } >"$work/lock"
   cat "$work/lock" >"$lock"
 fi
-key=$(cat "$work/packages" "$here/build-oracles.sh" | sha256sum | cut -d' ' -f1)
+# Debian's own: its packages are there whatever else is first in PATH.
+python=/usr/bin/python3
+key=$(cat "$work/packages" "$here/build-oracles.sh" "$here/oracles-python.txt" - < <("$python" --version) | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
   say "oracles are up to date: $out"
   exit 0
@@ -69,6 +72,9 @@ exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$root/usr/bi
 PROGRAM
   chmod 755 "$new/bin/$program"
 done
+"$python" -m pip --disable-pip-version-check --no-cache-dir install --quiet --no-deps --root-user-action ignore \
+  --target "$new/python" --requirement "$here/oracles-python.txt" >&2 ||
+  fail "the tools of SPDX and CycloneDX do not install (see above); hint: pip takes PIP_INDEX_URL"
 printf '%s\n' "$key" >"$new/i2kit-key"
 replace "$new" "$out"
 say "oracles are in $out"
