@@ -25,6 +25,7 @@ mod policy;
 mod readme;
 mod registry;
 mod registry_config;
+mod sbom;
 mod sources;
 mod support;
 mod transports;

@@ -200,6 +200,16 @@ impl Merged {
         }
     }
 
+    /// The regular file `id`, to be read piecemeal as the cache has it, unchecked: for files that go
+    /// into the store, whose slabs are checked when the disk is written. `None` for other inodes.
+    #[must_use]
+    pub fn unchecked(&self, id: InodeId) -> Option<Unchecked<'_>> {
+        match &self.tree.get(id)?.content {
+            Content::Regular(file) => Some(Unchecked { merged: self, file }),
+            _ => None,
+        }
+    }
+
     fn read_data(&self, file: &FileData, path: &str) -> Result<Vec<u8>, Error> {
         let read = |source| Error::Read {
             path: path.to_owned(),
@@ -310,6 +320,42 @@ impl Merged {
             stack.extend(entries.values().copied().filter(|id| seen.insert(*id)));
         }
         seen
+    }
+}
+
+/// A file of the merged tree; see [`Merged::unchecked`].
+pub struct Unchecked<'a> {
+    merged: &'a Merged,
+    file: &'a FileData,
+}
+
+impl ReadAt for Unchecked<'_> {
+    fn len(&self) -> u64 {
+        self.file.size
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let eof = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let end = offset.checked_add(buf.len() as u64).ok_or_else(eof)?;
+        if end > self.file.size {
+            return Err(eof());
+        }
+        // What no extent holds is zero.
+        buf.fill(0);
+        for extent in &self.file.extents {
+            let from = extent.offset.max(offset);
+            let to = (extent.offset + extent.len).min(end);
+            if from >= to {
+                continue;
+            }
+            let (number, block) = split(extent.start_block);
+            let layer = self.merged.layers.get(number).ok_or_else(eof)?;
+            let within = |at: u64| usize::try_from(at - offset).map_err(|_| eof());
+            let part = buf.get_mut(within(from)?..within(to)?).ok_or_else(eof)?;
+            let at = block * BLOCK + (from - extent.offset);
+            layer.blob.read_exact_at(part, at)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Manifest, images and base become a disk.
 
+pub mod base;
 pub mod boot;
 pub mod contract;
 pub mod merge;
 pub mod merged;
+pub mod papers;
 pub mod partitions;
 pub mod store;
 
@@ -11,9 +13,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use i2kit_contract::{CONTAINERS, Contract, FailurePolicy, INPUTS_JSON, POD_JSON, SYSTEM};
+use i2kit_contract::{
+    CONTAINERS, Contract, FailurePolicy, INPUTS_JSON, POD_JSON, SBOM_CYCLONEDX_JSON,
+    SBOM_SPDX_JSON, SYSTEM,
+};
 use i2kit_format::erofs::{InodeId, Tree};
 use i2kit_format::gpt;
+use i2kit_sbom::Bill;
 use oci_spec::image::ImageConfiguration;
 
 use crate::cache::Cache;
@@ -31,6 +37,8 @@ pub struct Inputs<'a> {
     pub pod: &'a Pod,
     /// The base image's layers.
     pub base: Vec<Arc<ConvertedLayer>>,
+    /// The digest of the base image's manifest, `sha256:…`.
+    pub base_digest: String,
     /// The containers' images, in the Pod's order.
     pub containers: Vec<ContainerInput>,
     /// Drivers that the initramfs carries.
@@ -43,10 +51,20 @@ pub struct Inputs<'a> {
     pub record: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What papers call an image.
+pub struct ImageName {
+    /// Its repository's full name: `docker.io/library/nginx`.
+    pub repository: String,
+    /// The digest of its manifest, `sha256:…`.
+    pub digest: String,
+}
+
 /// A container's image.
 pub struct ContainerInput {
     /// The container's name.
     pub name: String,
+    /// Its image.
+    pub image: ImageName,
     /// Its image's config.
     pub config: ImageConfiguration,
     /// Its image's layers, lowest first.
@@ -146,7 +164,9 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         root,
     };
     // Placing the layers ends the merged tree: what is read of it is read before.
-    let files = build_files(inputs, &contract, base.record()?)?;
+    let record = base.record()?;
+    let bill = papers::bill(inputs, &base, &record, &roots);
+    let files = build_files(inputs, &contract, record, &bill)?;
     let boot = boot::read(&base, &inputs.targets, cache)?;
     name_system(&mut merged, root)?;
     let store = store::build(merged, files)?;
@@ -214,11 +234,12 @@ fn contract(
     )?)
 }
 
-/// `pod.json` and `inputs.json`.
+/// `pod.json`, `inputs.json` and the bill of materials.
 fn build_files(
     inputs: &Inputs<'_>,
     contract: &Contract,
     base_record: serde_json::Value,
+    bill: &Bill,
 ) -> Result<Vec<store::BuildFile>, Error> {
     let mut record = inputs.record.clone();
     record.insert("base_record".to_owned(), base_record);
@@ -232,6 +253,14 @@ fn build_files(
         store::BuildFile {
             name: INPUTS_JSON,
             bytes: record,
+        },
+        store::BuildFile {
+            name: SBOM_SPDX_JSON,
+            bytes: i2kit_sbom::spdx::write(bill)?,
+        },
+        store::BuildFile {
+            name: SBOM_CYCLONEDX_JSON,
+            bytes: i2kit_sbom::cyclonedx::write(bill)?,
         },
     ])
 }

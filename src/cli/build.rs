@@ -14,7 +14,7 @@ use super::images::Resolved;
 use super::plan::{Origin, Plan, plan};
 use super::progress::Terminal;
 use super::summary::{Layer, Partition, Stage, Summary};
-use crate::assemble::{self, Assembled, ContainerInput, Inputs};
+use crate::assemble::{self, Assembled, ContainerInput, ImageName, Inputs};
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
 use crate::output::{self, OutputsRecord, RawError};
@@ -226,6 +226,10 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         let resolved = plan.images.get(&container.image)?;
         Some(ContainerInput {
             name: container.name.clone(),
+            image: ImageName {
+                repository: repository(&container.image),
+                digest: resolved.image.manifest.digest.to_string(),
+            },
             config: resolved.image.config.clone(),
             layers: of(resolved),
         })
@@ -233,12 +237,21 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
     Inputs {
         pod: &plan.pod,
         base: of(&plan.base),
+        base_digest: plan.base.image.manifest.digest.to_string(),
         containers: containers.collect(),
         targets: plan.targets.clone(),
         scratch: plan.scratch,
         on_failure: plan.on_failure,
         record: plan.record.clone(),
     }
+}
+
+/// The full name of an image's repository; of one that lies in a file, `image`: its path is this
+/// machine's.
+fn repository(image: &str) -> String {
+    image
+        .parse::<crate::oci::Reference>()
+        .map_or_else(|_| "image".to_owned(), |reference| reference.name())
 }
 
 fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stage>) -> Summary {

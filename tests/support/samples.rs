@@ -39,3 +39,14 @@ pub fn oracle(name: &str) -> String {
     );
     path.display().to_string()
 }
+
+/// The folder of the Python packages to compare with.
+pub fn python_oracles() -> String {
+    let path = cache().join("oracles/python");
+    assert!(
+        path.exists(),
+        "no {}: run scripts/build-oracles.sh",
+        path.display()
+    );
+    path.display().to_string()
+}

@@ -58,7 +58,9 @@ fn package(fields: &Fields<'_>, distribution: &Distribution, origin: &str) -> Op
                 ("distro", &distribution.qualifier()),
             ],
         ),
-        licence: declared.map(|text| licence::tidy(&text)).filter(|text| !text.is_empty()),
+        licence: declared
+            .map(|text| licence::tidy(&text))
+            .filter(|text| !text.is_empty()),
         source: source.map(|name| Source {
             name,
             version: Some(version.clone()),

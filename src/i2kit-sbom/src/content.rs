@@ -33,7 +33,9 @@ pub fn id(part: &Part, package: &Package) -> String {
         package.purl.as_str(),
         package.licence.as_deref().unwrap_or_default(),
         source.map(|one| one.name.as_str()).unwrap_or_default(),
-        source.and_then(|one| one.version.as_deref()).unwrap_or_default(),
+        source
+            .and_then(|one| one.version.as_deref())
+            .unwrap_or_default(),
         package.supplier.as_deref().unwrap_or_default(),
     ] {
         hash.update((text.len() as u64).to_le_bytes());

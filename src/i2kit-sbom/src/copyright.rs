@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn texts() {
-        let text = b"see /usr/share/common-licenses/GPL-2. Or `/usr/share/common-licenses/LGPL-2.1'.";
+        let text =
+            b"see /usr/share/common-licenses/GPL-2. Or `/usr/share/common-licenses/LGPL-2.1'.";
         assert_eq!(licence(text).as_deref(), Some("GPL-2, LGPL-2.1"));
         assert_eq!(licence(b"none"), None);
     }

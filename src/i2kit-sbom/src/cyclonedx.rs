@@ -153,7 +153,11 @@ fn image(part: &Part) -> Component {
         description: part.distribution.clone(),
         purl: part.purl.to_string(),
         properties: unread.collect(),
-        components: part.components().iter().map(|one| package(part, one)).collect(),
+        components: part
+            .components()
+            .iter()
+            .map(|one| package(part, one))
+            .collect(),
         ..Component::default()
     }
 }

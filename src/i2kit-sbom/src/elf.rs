@@ -121,7 +121,9 @@ impl<'a> Binary<'a> {
     }
 
     fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
-        let end = offset.checked_add(len).filter(|end| *end <= self.file.len());
+        let end = offset
+            .checked_add(len)
+            .filter(|end| *end <= self.file.len());
         end.ok_or(bad("a part runs past the end"))?;
         let mut out = vec![0; usize::try_from(len).map_err(|_| bad("a part is too large"))?];
         self.file.read_exact_at(&mut out, offset)?;
@@ -129,7 +131,13 @@ impl<'a> Binary<'a> {
     }
 
     /// A table of headers: its bytes and the length of each.
-    fn table(&self, offset: u64, count: u64, len: u64, least: u64) -> Result<(Vec<u8>, usize), Error> {
+    fn table(
+        &self,
+        offset: u64,
+        count: u64,
+        len: u64,
+        least: u64,
+    ) -> Result<(Vec<u8>, usize), Error> {
         if offset == 0 || count == 0 {
             return Ok((Vec::new(), 1));
         }
@@ -214,14 +222,14 @@ impl<'a> Binary<'a> {
     pub(crate) fn unnamed_data(&self) -> Option<u64> {
         let mut segments = self.segments.iter();
         let found = segments.find(|one| one.flags & (PF_X | PF_W) == PF_W);
-        found.filter(|_| self.sections.is_empty()).map(|one| one.address)
+        found
+            .filter(|_| self.sections.is_empty())
+            .map(|one| one.address)
     }
 
     /// Up to `len` bytes of memory at `address`, as far as the file holds them.
     pub(crate) fn memory(&self, address: u64, len: u64) -> Result<Vec<u8>, Error> {
-        let within = |one: &&Segment| {
-            one.address <= address && address - one.address < one.size
-        };
+        let within = |one: &&Segment| one.address <= address && address - one.address < one.size;
         let Some(found) = self.segments.iter().find(within) else {
             return Ok(Vec::new());
         };

@@ -117,7 +117,9 @@ impl Pointers<'_> {
 fn framed(modules: &[u8]) -> &[u8] {
     let inner = modules.len().checked_sub(MARK);
     let inner = inner.and_then(|end| modules.get(MARK..end));
-    inner.filter(|inner| inner.last() == Some(&b'\n')).unwrap_or_default()
+    inner
+        .filter(|inner| inner.last() == Some(&b'\n'))
+        .unwrap_or_default()
 }
 
 /// Lines of `mod`, `dep` and `=>` (what replaces the one before), tab-separated: path, version,

@@ -37,7 +37,7 @@ pub use origin::{MAX_DATABASE, MAX_METADATA, Origin};
 pub use os_release::Distribution;
 pub use package::{Ecosystem, Package, Source};
 pub use purl::{Purl, oci as oci_purl};
-pub use time::{MAX_TIME, rfc3339};
+pub use time::{MAX_TIME, rfc3339, seconds};
 
 /// What is wrong with a package database or a binary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

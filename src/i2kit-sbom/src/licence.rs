@@ -7,8 +7,14 @@ const MAX_LEN: usize = 1000;
 /// capitals that every reader takes.
 #[must_use]
 pub fn is_expression(text: &str) -> bool {
-    let has_small = || text.split(' ').any(|word| matches!(word, "and" | "or" | "with" | ""));
-    text.len() <= MAX_LEN && text.is_ascii() && !has_small() && spdx::Expression::parse(text).is_ok()
+    let has_small = || {
+        text.split(' ')
+            .any(|word| matches!(word, "and" | "or" | "with" | ""))
+    };
+    text.len() <= MAX_LEN
+        && text.is_ascii()
+        && !has_small()
+        && spdx::Expression::parse(text).is_ok()
 }
 
 /// The expression in SPDX's own words where `text` is one, allowing for what packagers write

@@ -22,7 +22,9 @@ pub fn package(bytes: &[u8], origin: &str) -> Result<Option<Package>, Error> {
         None => ("", name),
     };
     let author = object.get("author").and_then(|author| {
-        let name = author.as_str().or(author.get("name").and_then(Value::as_str));
+        let name = author
+            .as_str()
+            .or(author.get("name").and_then(Value::as_str));
         name.filter(|name| !name.is_empty()).map(str::to_owned)
     });
     Ok(Some(Package {

@@ -52,9 +52,9 @@ impl Origin {
             _ if name.ends_with(".egg-info") => Some(Self::Python),
             _ => rpm_file(path),
         };
-        known.filter(|_| size > 0).or_else(|| {
-            (is_executable && size >= MIN_BINARY).then_some(Self::Binary)
-        })
+        known
+            .filter(|_| size > 0)
+            .or_else(|| (is_executable && size >= MIN_BINARY).then_some(Self::Binary))
     }
 
     /// The packages that the file at `path` names.
@@ -75,7 +75,10 @@ impl Origin {
                 return Err(Error::format("database that is read", "Berkeley DB is not"));
             }
             Self::RpmLog => {
-                return Err(Error::format("database that is read", "SQLite's log is not"));
+                return Err(Error::format(
+                    "database that is read",
+                    "SQLite's log is not",
+                ));
             }
             Self::Python => {
                 let bytes = whole(file, MAX_METADATA)?;
@@ -139,7 +142,10 @@ mod tests {
             ("usr/lib/sysimage/rpm/Packages.db", Some(Origin::Rpm)),
             ("var/lib/rpm/Packages", Some(Origin::RpmBerkeley)),
             ("var/lib/rpm/rpmdb.sqlite-wal", Some(Origin::RpmLog)),
-            ("usr/lib/python3/x-1.dist-info/METADATA", Some(Origin::Python)),
+            (
+                "usr/lib/python3/x-1.dist-info/METADATA",
+                Some(Origin::Python),
+            ),
             ("usr/lib/python3/x.egg-info", Some(Origin::Python)),
             ("app/node_modules/a/package.json", Some(Origin::Node)),
             ("app/node_modules/@s/a/package.json", Some(Origin::Node)),

@@ -54,7 +54,11 @@ fn unquoted(value: &str) -> String {
     let mut out = String::new();
     let mut chars = inner.unwrap_or(value).chars();
     while let Some(char) = chars.next() {
-        out.extend(if char == '\\' { chars.next() } else { Some(char) });
+        out.extend(if char == '\\' {
+            chars.next()
+        } else {
+            Some(char)
+        });
     }
     out
 }
@@ -65,7 +69,8 @@ mod tests {
 
     #[test]
     fn quotes_and_absence() {
-        let found = Distribution::parse(b"# x\nID=Debian\nVERSION_ID=\"12\"\nPRETTY_NAME='D \\'q'\n");
+        let found =
+            Distribution::parse(b"# x\nID=Debian\nVERSION_ID=\"12\"\nPRETTY_NAME='D \\'q'\n");
         assert_eq!(found.qualifier(), "debian-12");
         assert_eq!(found.name.as_deref(), Some("D 'q"));
         assert_eq!(Distribution::parse(b"\xff\n=").qualifier(), "");

@@ -12,6 +12,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':');
 
+/// Versions and qualifiers may hold slashes, too: nothing is divided by them there.
+const WITH_SLASH: &AsciiSet = &ENCODED.remove(b'/');
+
 /// A package URL in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Purl(String);
@@ -35,14 +38,14 @@ impl Purl {
         out.extend(utf8_percent_encode(name, ENCODED));
         if !version.is_empty() {
             out.push('@');
-            out.extend(utf8_percent_encode(version, ENCODED));
+            out.extend(utf8_percent_encode(version, WITH_SLASH));
         }
         let mut before = '?';
         for (key, value) in qualifiers.iter().filter(|(_, value)| !value.is_empty()) {
             out.push(before);
             out.push_str(key);
             out.push('=');
-            out.extend(utf8_percent_encode(value, ENCODED));
+            out.extend(utf8_percent_encode(value, WITH_SLASH));
             before = '&';
         }
         Self(out)
@@ -66,7 +69,11 @@ impl fmt::Display for Purl {
 #[must_use]
 pub fn oci(repository: &str, digest: &str) -> Purl {
     let name = repository.rsplit('/').next().unwrap_or(repository);
-    let url = if repository.contains('/') { repository } else { "" };
+    let url = if repository.contains('/') {
+        repository
+    } else {
+        ""
+    };
     let name = name.to_lowercase();
     Purl::new("oci", "", &name, digest, &[("repository_url", url)])
 }

@@ -120,7 +120,10 @@ fn document(bill: &Bill) -> Document {
             annotation_date: created.clone(),
             annotation_type: "OTHER",
             annotator: tool.clone(),
-            comment: format!("{}: not read: {}: {}", part.name, unread.path, unread.reason),
+            comment: format!(
+                "{}: not read: {}: {}",
+                part.name, unread.path, unread.reason
+            ),
         }));
         packages.push(image);
     }
@@ -182,7 +185,10 @@ fn package(part: &Part, component: &Component) -> Package {
         name: package.name.clone(),
         version_info: package.version.clone(),
         // Distributions name a person or an organisation alike.
-        supplier: package.supplier.as_deref().map(|one| format!("Organization: {}", line(one))),
+        supplier: package
+            .supplier
+            .as_deref()
+            .map(|one| format!("Organization: {}", line(one))),
         source_info: Some(match source {
             Some(source) => format!("{}; {found}", source.trim_end()),
             None => found,
@@ -212,7 +218,11 @@ fn relationship(one: &str, kind: &'static str, other: &str) -> Relationship {
 
 /// Identifiers have letters, digits, `.` and `-`.
 fn id_char(c: char) -> char {
-    if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }
+    if c.is_ascii_alphanumeric() || c == '.' {
+        c
+    } else {
+        '-'
+    }
 }
 
 /// `Name <address>` as SPDX writes it, in one line: `Name (address)`.
@@ -221,7 +231,11 @@ fn line(supplier: &str) -> String {
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+    match text
+        .trim()
+        .strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'))
+    {
         Some((name, address)) if !name.trim().is_empty() => {
             format!("{} ({address})", name.trim())
         }

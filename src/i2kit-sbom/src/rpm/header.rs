@@ -29,7 +29,9 @@ impl<'a> Header<'a> {
         let entries = number(blob, 0).ok_or_else(bad)?;
         let data = number(blob, 4).ok_or_else(bad)?;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let end = size(entries).checked_mul(16).and_then(|len| len.checked_add(8));
+        let end = size(entries)
+            .checked_mul(16)
+            .and_then(|len| len.checked_add(8));
         let end = end.ok_or_else(bad)?;
         let data_end = end.checked_add(size(data)).ok_or_else(bad)?;
         Ok(Self {

@@ -49,7 +49,11 @@ fn package(header: &Header<'_>, distribution: &Distribution, origin: &str) -> Op
     let version = format!("{}-{}", text(header::VERSION), text(header::RELEASE));
     let epoch = header.number(header::EPOCH).unwrap_or(0);
     let (architecture, source) = (text(header::ARCH), text(header::SOURCERPM));
-    let shown_epoch = if epoch == 0 { String::new() } else { epoch.to_string() };
+    let shown_epoch = if epoch == 0 {
+        String::new()
+    } else {
+        epoch.to_string()
+    };
     let purl = Purl::new(
         "rpm",
         distribution.id_or(""),
@@ -69,7 +73,9 @@ fn package(header: &Header<'_>, distribution: &Distribution, origin: &str) -> Op
     Some(Package {
         ecosystem: Ecosystem::Rpm,
         purl,
-        licence: header.text(header::LICENSE).map(|text| licence::tidy(&text)),
+        licence: header
+            .text(header::LICENSE)
+            .map(|text| licence::tidy(&text)),
         source: self::source(&source),
         supplier: header.text(header::VENDOR).filter(|text| text != "(none)"),
         origin: origin.to_owned(),

@@ -210,7 +210,11 @@ impl<'a> Row<'a> {
     fn number(&self, column: usize) -> Option<u64> {
         let (kind, value) = self.columns.get(column)?;
         match kind {
-            1..=6 => Some(value.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
+            1..=6 => Some(
+                value
+                    .iter()
+                    .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            ),
             9 => Some(1),
             _ => None,
         }
