@@ -10,7 +10,7 @@ Usage: scripts/build-oracles.sh [--locked | --update]
 Downloads cosign and skopeo of Debian 13, which scripts/oracles.lock pins, and unpacks them with
 the libraries they need into \$XDG_CACHE_HOME/i2kit/oracles; bin/cosign and bin/skopeo there run
 on Debian 12 too. (Debian 12 has no cosign, and its skopeo checks no sigstore signatures.) Beside
-them, in python/, lie the tools of SPDX and CycloneDX, of the versions in scripts/oracles-python.txt.
+them, in python/, lie the tools of SPDX, CycloneDX and in-toto, of the versions in scripts/oracles-python.txt.
 Needs no root and installs nothing; done once, unless a package or this script changed.
 
   --locked  fail when the mirror has dropped a pinned version (default: warn, take the current
@@ -74,7 +74,7 @@ PROGRAM
 done
 "$python" -m pip --disable-pip-version-check --no-cache-dir install --quiet --no-deps --root-user-action ignore \
   --target "$new/python" --requirement "$here/oracles-python.txt" >&2 ||
-  fail "the tools of SPDX and CycloneDX do not install (see above); hint: pip takes PIP_INDEX_URL"
+  fail "the Python packages do not install (see above); hint: pip takes PIP_INDEX_URL"
 printf '%s\n' "$key" >"$new/i2kit-key"
 replace "$new" "$out"
 say "oracles are in $out"

@@ -1,6 +1,7 @@
 //! Tests: which packages are found, and the papers that say so, against other projects' tools.
 
 mod databases;
+mod disks;
 mod papers;
 mod programs;
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod images;
+mod papers;
 mod sources;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
+pub use papers::{Sbom, SbomFormat};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 
 /// One Kubernetes Pod, one immutable virtual machine.
@@ -68,6 +70,10 @@ pub enum Command {
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
     Ls(Ls),
+    /// Print which packages a disk consists of, as the bill of materials in its store says
+    ///
+    /// Example: i2kit sbom app.raw > app.spdx.json
+    Sbom(Sbom),
     /// Look at what builds keep, check it, and make it smaller
     ///
     /// Builds keep converted layers in a cache folder, so that the next one is quick. It is safe to
@@ -214,6 +220,10 @@ pub struct Build {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "none")]
     pub scratch: u64,
+    /// Also write how the disk was built beside it, as FILE.provenance.json: an in-toto statement with
+    /// SLSA provenance about the disk's SHA-256, for which the whole disk is read once more
+    #[arg(long)]
+    pub provenance: bool,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,

@@ -43,6 +43,9 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
     let mut progress = arguments.pod.progress;
     progress.quiet |= arguments.json;
     let summary = disk(&plan, &arguments.output, progress, start)?;
+    if arguments.provenance {
+        super::provenance::write(&plan, &arguments.output)?;
+    }
     if arguments.json {
         let mut json = serde_json::to_vec_pretty(&summary)?;
         json.push(b'\n');
@@ -248,7 +251,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
 
 /// The full name of an image's repository; of one that lies in a file, `image`: its path is this
 /// machine's.
-fn repository(image: &str) -> String {
+pub fn repository(image: &str) -> String {
     image
         .parse::<crate::oci::Reference>()
         .map_or_else(|_| "image".to_owned(), |reference| reference.name())

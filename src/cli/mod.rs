@@ -10,6 +10,7 @@ mod images;
 mod lock;
 mod plan;
 mod progress;
+mod provenance;
 mod run;
 mod shared;
 mod show;
@@ -69,6 +70,7 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Bundle(arguments) => bundle::bundle(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
+        Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
