@@ -147,7 +147,7 @@ in_load_order() { # FOLDER NAME...
 write_record() {
   grep -o '^CONFIG_EROFS_FS_ZIP[A-Z0-9_]*=y' "$boot/config" | sed 's/CONFIG_EROFS_FS_//; s/=y//; s/^ZIP$/LZ4/; s/^ZIP_//' |
     grep -xE 'LZ4|LZMA|DEFLATE|ZSTD' | tr '[:upper:]' '[:lower:]' >"$work/compression"
-  printf '{\n  "kernel": "%s",\n  "distribution": {"id": "debian", "version": "12"},\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": %s,\n' "$release" "$(json_lines "$work/compression")"
+  printf '{\n  "kernel": "%s",\n  "distribution": {"id": "debian", "version": "12", "codename": "bookworm"},\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": %s,\n' "$release" "$(json_lines "$work/compression")"
   printf '  "packages": %s,\n  "drift": %s\n}\n' "$(json_packages "$work/packages")" "$(json_lines "$work/drift")"
 }
 

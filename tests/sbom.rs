@@ -1,5 +1,6 @@
 //! Tests: which packages are found, and the papers that say so, against other projects' tools.
 
+mod base;
 mod databases;
 mod disks;
 mod papers;

@@ -477,6 +477,14 @@ pub fn packages(data: &[u8]) {
             assert_eq!(order, reverse.reverse());
             return;
         }
+        7 => {
+            let _ = i2kit_sbom::apt::one_line_sources(&String::from_utf8_lossy(data));
+            let _ = i2kit_sbom::apt::stanza_sources(data);
+            let mut index = i2kit_sbom::apt::Index::default();
+            index.add(data);
+            let _ = index.judge("linux-image-6.1.0-1-amd64", "1");
+            return;
+        }
         _ => return,
     };
     written(found);

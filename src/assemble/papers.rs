@@ -9,17 +9,15 @@ use i2kit_contract::SYSTEM;
 use i2kit_format::ReadAt;
 use i2kit_format::erofs::{Content, InodeId};
 use i2kit_sbom::{
-    Bill, Distribution, Ecosystem, MAX_METADATA, Origin, Package, Part, PartKind, Purl, Source,
-    Unread, copyright, dpkg, oci_purl,
+    Bill, Distribution, Ecosystem, MAX_METADATA, Origin, Package, Part, PartKind, Purl, Unread,
+    copyright, oci_purl,
 };
 
-use super::base::{BaseRecord, RecordedPackage};
+use super::base::BaseRecord;
 use super::boot::Base;
 use super::merged::Merged;
 use super::{ContainerInput, Inputs};
 
-/// Where the base says what it was made of.
-const RECORD: &str = "boot/record.json";
 /// os-release(5): the first one counts.
 const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
@@ -149,7 +147,8 @@ fn text(merged: &Merged, root: InodeId, path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn debian_licence(merged: &Merged, root: InodeId, package: &str) -> Option<String> {
+/// What the copyright file of a Debian package says.
+pub(super) fn debian_licence(merged: &Merged, root: InodeId, package: &str) -> Option<String> {
     let path = format!("usr/share/doc/{package}/copyright");
     copyright::licence(&text(merged, root, &path)?)
 }
@@ -161,31 +160,11 @@ fn base_part(inputs: &Inputs<'_>, base: &Base<'_>, record: &serde_json::Value) -
     let record = BaseRecord::of(record);
     if let Some(system) = base.merged.lookup(base.root, Path::new(SYSTEM)) {
         found.scan(base.merged, system);
-        let listed = record.packages.into_iter().map(|one| {
-            let licence = debian_licence(base.merged, system, &one.name);
-            package(one, licence, &record.distribution)
-        });
-        found.packages.extend(listed);
+        found.packages.extend(record.packages(base.merged, system));
     }
     found.packages.push(init());
     let purl = oci_purl("i2kit-base", &inputs.base_digest);
     Part::new(PartKind::Base, "base", &inputs.base_digest, purl).with(found.packages, found.unread)
-}
-
-fn package(one: RecordedPackage, licence: Option<String>, distribution: &Distribution) -> Package {
-    Package {
-        ecosystem: Ecosystem::Deb,
-        purl: dpkg::purl(&one.name, &one.version, &one.architecture, distribution),
-        licence,
-        source: one.source.map(|name| Source {
-            name,
-            version: one.source_version,
-        }),
-        supplier: None,
-        origin: RECORD.to_owned(),
-        name: one.name,
-        version: one.version,
-    }
 }
 
 /// The guest's PID 1, which the initramfs holds.

@@ -15,7 +15,7 @@ use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
-pub use papers::{Sbom, SbomFormat};
+pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 
 /// One Kubernetes Pod, one immutable virtual machine.
@@ -74,6 +74,8 @@ pub enum Command {
     ///
     /// Example: i2kit sbom app.raw > app.spdx.json
     Sbom(Sbom),
+    /// Show what the base image is made of, and whether a mirror has newer packages
+    Base(Base),
     /// Look at what builds keep, check it, and make it smaller
     ///
     /// Builds keep converted layers in a cache folder, so that the next one is quick. It is safe to

@@ -1,6 +1,7 @@
 //! Flags become a plan; progress and what is printed.
 
 mod args;
+mod base;
 mod build;
 mod bundle;
 mod cache;
@@ -71,6 +72,7 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
         Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
+        Command::Base(arguments) => base::base(&arguments.command).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use i2kit_sbom::{Distribution, Origin, Package, apk, debian_version, dpkg, node, python, rpm};
+use i2kit_sbom::{Distribution, Origin, apk, debian_version, dpkg, node, python, rpm};
 use proptest::prelude::*;
 
 use super::names;

@@ -12,8 +12,9 @@ use crate::support::{i2kit, output_of, samples};
 const NGINX: &str = include_str!("../../fixtures/manifests/nginx.yaml");
 
 fn sbom(disk: &Path, format: &str) -> Vec<u8> {
-    let output = i2kit().arg("sbom").arg(disk).args(["--format", format]);
-    let output = output.output().unwrap();
+    let mut command = i2kit();
+    command.arg("sbom").arg(disk).args(["--format", format]);
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     output.stdout

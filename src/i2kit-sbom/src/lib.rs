@@ -8,6 +8,7 @@
 //! allocations are bounded by the input's length.
 
 pub mod apk;
+pub mod apt;
 mod bill;
 mod content;
 pub mod copyright;

@@ -4,14 +4,13 @@
 use crate::deb822::{self, Stanza};
 use crate::{Ecosystem, Package, Purl, licence};
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 7] = [
     "Name",
     "Version",
     "License",
     "License-Expression",
     "Classifier",
     "Author",
-    "Author-email",
     "Maintainer",
 ];
 
