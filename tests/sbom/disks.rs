@@ -110,7 +110,7 @@ fn provenance_names_the_disk_and_what_it_was_made_of() {
     let bench = Bench::new();
     let disk = bench.build(NGINX, "disk.raw", &["--provenance"]);
     let path = bench.path("disk.raw.provenance.json");
-    let script = "import sys; sys.path.insert(0, sys.argv[1])\nfrom google.protobuf import json_format\nimport in_toto_attestation.v1.statement_pb2 as pb\nfrom in_toto_attestation.v1.statement import Statement\nimport in_toto_attestation.predicates.provenance.v1.provenance_pb2 as pv\nfrom in_toto_attestation.predicates.provenance.v1.provenance import Provenance\nstatement = json_format.Parse(open(sys.argv[2]).read(), pb.Statement())\nStatement.copy_from_pb(statement).validate()\npredicate = json_format.ParseDict(json_format.MessageToDict(statement.predicate), pv.Provenance())\nProvenance.copy_from_pb(predicate).validate()";
+    let script = "import sys; sys.path.insert(0, sys.argv[1])\nfrom google.protobuf import json_format\nimport in_toto_attestation.v1.statement_pb2 as pb\nfrom in_toto_attestation.v1.statement import Statement\nimport in_toto_attestation.predicates.provenance.v1.provenance_pb2 as pv\nstatement = json_format.Parse(open(sys.argv[2]).read(), pb.Statement())\nStatement.copy_from_pb(statement).validate()\njson_format.ParseDict(json_format.MessageToDict(statement.predicate), pv.Provenance())";
     let python = samples::python_oracles();
     output_of(
         "/usr/bin/python3",

@@ -3,6 +3,12 @@
 /// Longer ones are texts, not names.
 const MAX_LEN: usize = 1000;
 
+/// By the specification alone, where identifiers that are deprecated still are identifiers.
+const MODE: spdx::ParseMode = spdx::ParseMode {
+    allow_deprecated: true,
+    ..spdx::ParseMode::STRICT
+};
+
 /// True when `text` is an SPDX licence expression of listed licences, with the operators in the
 /// capitals that every reader takes.
 #[must_use]
@@ -14,7 +20,7 @@ pub fn is_expression(text: &str) -> bool {
     text.len() <= MAX_LEN
         && text.is_ascii()
         && !has_small()
-        && spdx::Expression::parse(text).is_ok()
+        && spdx::Expression::parse_mode(text, MODE).is_ok()
 }
 
 /// The expression in SPDX's own words where `text` is one, allowing for what packagers write

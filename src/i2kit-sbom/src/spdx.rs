@@ -178,6 +178,10 @@ fn package(part: &Part, component: &Component) -> Package {
         format!("built from source package {} {version}", source.name)
     });
     let found = format!("found in {}", component.origins.join(", "));
+    let supplier = package.supplier.as_deref().map(line);
+    // What stands in brackets is an address, and a name has to come before it.
+    let is_name = |one: &String| !one.starts_with('(') && one.contains(char::is_alphanumeric);
+    let supplier = supplier.filter(is_name);
     let listed = package.spdx_licence();
     let other = package.licence.as_ref().filter(|_| listed.is_none());
     Package {
@@ -185,10 +189,7 @@ fn package(part: &Part, component: &Component) -> Package {
         name: package.name.clone(),
         version_info: package.version.clone(),
         // Distributions name a person or an organisation alike.
-        supplier: package
-            .supplier
-            .as_deref()
-            .map(|one| format!("Organization: {}", line(one))),
+        supplier: supplier.map(|one| format!("Organization: {one}")),
         source_info: Some(match source {
             Some(source) => format!("{}; {found}", source.trim_end()),
             None => found,
