@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
 done
 # shellcheck source=scripts/lib/debian.sh
 . "$here/lib/debian.sh"
-need dpkg-deb flock python3
+need dpkg-deb flock /usr/bin/python3
 take_turn
 out="$cache/oracles"
 mkdir -p "$cache"

@@ -73,16 +73,17 @@ pub fn stanza_sources(bytes: &[u8]) -> Vec<Archive> {
 
 fn archives<'a>(
     uris: impl IntoIterator<Item = &'a str>,
-    suites: impl IntoIterator<Item = &'a str> + Clone,
-    components: impl Iterator<Item = &'a str> + Clone,
+    suites: impl IntoIterator<Item = &'a str>,
+    components: impl Iterator<Item = &'a str>,
 ) -> Vec<Archive> {
+    let (suites, components) = (Vec::from_iter(suites), Vec::from_iter(components));
     let mut out = Vec::new();
     for uri in uris {
-        for suite in suites.clone() {
-            out.extend(components.clone().map(|component| Archive {
+        for suite in &suites {
+            out.extend(components.iter().map(|component| Archive {
                 uri: uri.trim_end_matches('/').to_owned(),
-                suite: suite.to_owned(),
-                component: component.to_owned(),
+                suite: (*suite).to_owned(),
+                component: (*component).to_owned(),
             }));
         }
     }
