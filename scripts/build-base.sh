@@ -30,9 +30,10 @@ What the image holds, in two layers:
   boot/modules-by-name.json  {"NAME": ["kernel/....ko", ...]}: what to load for each module that
                           the image carries, a target's or not: it and what it needs, in order
   boot/modules/           those modules, uncompressed, as signed by Debian
-  boot/record.json        packages with versions and SHA-256, consoles, compression that the
-                          kernel's EROFS reads, drift
-  system/                 the guest's root: containerd, runc, mkfs.ext4, their libraries, CAs
+  boot/record.json        packages with versions, SHA-256 and source packages, their distribution,
+                          consoles, compression that the kernel's EROFS reads, drift
+  system/                 the guest's root: containerd, runc, mkfs.ext4, their libraries, CAs, and
+                          under usr/share/doc every package's copyright file
 HELP
 }
 
@@ -175,7 +176,7 @@ in_load_order() { # FOLDER NAME...
 write_record() {
   grep -o '^CONFIG_EROFS_FS_ZIP[A-Z0-9_]*=y' "$boot/config" | sed 's/CONFIG_EROFS_FS_//; s/=y//; s/^ZIP$/LZ4/; s/^ZIP_//' |
     grep -xE 'LZ4|LZMA|DEFLATE|ZSTD' | tr '[:upper:]' '[:lower:]' >"$work/compression"
-  printf '{\n  "kernel": "%s",\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": %s,\n' "$release" "$(json_lines "$work/compression")"
+  printf '{\n  "kernel": "%s",\n  "distribution": {"id": "debian", "version": "12", "codename": "bookworm"},\n  "consoles": ["tty0", "ttyS0"],\n  "erofs": %s,\n' "$release" "$(json_lines "$work/compression")"
   printf '  "packages": %s,\n  "drift": %s\n}\n' "$(json_packages "$work/packages")" "$(json_lines "$work/drift")"
 }
 
@@ -224,10 +225,24 @@ build_system() {
   # As update-ca-certificates does: one file, each certificate ending with a newline.
   find "$unpacked/ca-certificates/usr/share/ca-certificates" -name '*.crt' -print0 | sort -z |
     xargs -0 awk 1 >"$system/etc/ssl/certs/ca-certificates.crt"
+  take_copyrights
   printf 'root:x:0:0:root:/root:/usr/sbin/nologin\n' >"$system/etc/passwd"
   printf 'root:x:0:\n' >"$system/etc/group"
   ln -s /run/i2kit/resolv.conf "$system/etc/resolv.conf"
   printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$system/etc/hosts"
+}
+
+# Who passes programs on passes their licences on. A package's folder may be a link to that of
+# another from the same source.
+take_copyrights() {
+  local name document='' folder
+  while read -r name _; do
+    folder="$unpacked/$name/usr/share/doc/$name"
+    [ ! -L "$folder" ] || folder="$unpacked/$(basename "$(readlink "$folder")")/usr/share/doc/$(basename "$(readlink "$folder")")"
+    document="$folder/copyright"
+    [ -f "$document" ] || fail "package $name has no usr/share/doc/$name/copyright"
+    install -D -m 644 "$document" "$system/usr/share/doc/$name/copyright"
+  done <"$work/packages"
 }
 
 # That no library is missing shows here, not in the guest.

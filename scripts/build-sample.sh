@@ -83,6 +83,15 @@ unpack_section() { # NAME FOLDER
   section "$1" | cut -d' ' -f3 | while read -r sha256; do unpack "$sha256" "$2"; done
 }
 
+# dpkg's database, as if the section's packages had been installed.
+dpkg_status() { # NAME
+  local sha256
+  section "$1" | cut -d' ' -f3 | while read -r sha256; do
+    dpkg-deb -f "$debs/$sha256.deb" | sed '1a Status: install ok installed'
+    printf '\n'
+  done
+}
+
 # Where bin is a link to usr/bin, packages that know only /bin fall in place.
 merged_usr() { # FOLDER
   local folder
@@ -101,8 +110,11 @@ nginx() {
   cp "$base/usr/share/base-passwd/passwd.master" "$base/etc/passwd"
   cp "$base/usr/share/base-passwd/group.master" "$base/etc/group"
   ln -s mawk "$base/usr/bin/awk"
+  dpkg_status base >"$base/var/lib/dpkg/status"
   merged_usr "$server"
   unpack_section server "$server"
+  mkdir -p "$server/var/lib/dpkg"
+  { dpkg_status base; dpkg_status server; } >"$server/var/lib/dpkg/status"
   # The links belong to the layer below, and so do folders that got nothing.
   rm "$server"/{bin,sbin,lib,lib64}
   rmdir --ignore-fail-on-non-empty "$server"/usr/{bin,sbin,lib,lib64}

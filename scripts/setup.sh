@@ -11,7 +11,7 @@ Installs the Debian 12 packages that building and running i2kit need and this ma
 root or with sudo. Says what it installs; silent when there is nothing to do. A program that is
 there already counts, wherever it came from, and no package is ever removed.
 
-  --test   also what the tests compare with: erofs-utils, cryptsetup, containerd, umoci, skopeo and others
+  --test   also what the tests compare with: erofs-utils, cryptsetup, containerd, umoci, skopeo, rpm, go and others
   --bench  also what scripts/bench.sh compares with
 
 Rust (1.90 or later) must be there.
@@ -79,6 +79,10 @@ test pesign pesign
 test /usr/lib/python3.11/ensurepip/__init__.py python3-venv
 test xxd xxd
 test unshare util-linux
+test rpmbuild rpm
+test go golang-go
+test /usr/bin/python3 python3
+test /usr/lib/python3/dist-packages/pip python3-pip
 test skopeo skopeo
 test docker-registry docker-registry
 bench igzip isal

@@ -29,6 +29,7 @@ mod policy;
 mod readme;
 mod registry;
 mod registry_config;
+mod sbom;
 mod signing;
 mod sources;
 mod support;

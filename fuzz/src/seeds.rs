@@ -35,6 +35,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
+        "packages" => package_files(),
+        "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
+        "program" => programs(),
         _ => Vec::new(),
     }
 }
@@ -387,4 +390,200 @@ pub fn empty_store() -> Vec<u8> {
     put(88, &900u32.to_le_bytes());
     put(92, &[0x5a, 0xfe, 0, 0, 0, 0, 0, 0]);
     out
+}
+/// Databases and metadata of packages, each after the number of its kind.
+fn package_files() -> Vec<Vec<u8>> {
+    let files = [
+        "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\nArchitecture: amd64\nSource: glibc (2.36)\n\nPackage: gone\nStatus: deinstall ok config-files\n",
+        "P:musl\nV:1.2.5-r0\nA:x86_64\nL:MIT\no:musl\nF:lib\nR:x\n\nP:b\nV:1\n",
+        "Metadata-Version: 2.1\nName: A_b\nVersion: 1.0\nClassifier: License :: OSI Approved :: MIT License\n\nName: text\n",
+        r#"{"name":"@s/a","version":"1.0.0","licenses":[{"type":"MIT"},"ISC"],"author":{"name":"x"}}"#,
+        "Format: https://x/\n\nFiles: *\nLicense: GPL-2+ or Expat\n text\n",
+        "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='a \\' b'\n",
+        "1:2.3~rc1-4+b1\n1:2.3-4",
+        "deb [ signed-by=/x ] http://h.example/debian bookworm main\n\nTypes: deb\nURIs: http://h.example/\nSuites: a b\nComponents: main\n",
+    ];
+    let numbered = (0..).zip(files);
+    numbered
+        .map(|(kind, text)| [&[kind], text.as_bytes()].concat())
+        .collect()
+}
+
+/// An RPM header: tag, type and value of each entry.
+pub fn rpm_header(entries: &[(u32, &str)], epoch: u32) -> Vec<u8> {
+    let (mut index, mut data) = (Vec::new(), Vec::new());
+    data.extend(epoch.to_be_bytes());
+    let mut add = |tag: u32, kind: u32, offset: usize| {
+        let offset = u32::try_from(offset).expect("a small header");
+        for number in [tag, kind, offset, 1] {
+            index.extend(number.to_be_bytes());
+        }
+    };
+    add(1003, 4, 0);
+    for (tag, text) in entries {
+        add(*tag, 6, data.len());
+        data.extend(text.as_bytes());
+        data.push(0);
+    }
+    let len = |bytes: usize| u32::try_from(bytes).expect("a small header").to_be_bytes();
+    [&len(index.len() / 16), &len(data.len()), &*index, &*data].concat()
+}
+
+fn rpm_sample() -> Vec<u8> {
+    let entries = [
+        (1000, "bash"),
+        (1001, "5.2"),
+        (1002, "1.fc40"),
+        (1044, "bash-5.2-1.fc40.src.rpm"),
+    ];
+    rpm_header(&entries, 1)
+}
+
+/// A database of one row whose second column is `blob`, of at most 400 bytes.
+pub fn sqlite(blob: &[u8]) -> Vec<u8> {
+    let number = |number: usize| u8::try_from(number).expect("a small number");
+    let varint = |value: usize| vec![number(value >> 7) | 0x80, number(value & 0x7f)];
+    let record = |types: &[Vec<u8>], body: &[u8]| {
+        let types = types.concat();
+        let payload = [&[number(types.len() + 1)], &*types, body].concat();
+        [varint(payload.len()), vec![1], payload].concat()
+    };
+    let page = |start: usize, cell: &[u8]| {
+        let mut page = vec![0; 512];
+        let at = 512 - cell.len();
+        page[at..].copy_from_slice(cell);
+        page[start] = 13;
+        page[start + 4] = 1;
+        for place in [start + 5, start + 8] {
+            page[place] = number(at >> 8);
+            page[place + 1] = number(at & 0xff);
+        }
+        page
+    };
+    let text = |len: usize| varint(13 + 2 * len);
+    let types = [text(5), text(8), text(8), vec![1], vec![0]];
+    let schema = record(&types, b"tablePackagesPackages\x02");
+    let mut first = page(100, &schema);
+    first[..16].copy_from_slice(b"SQLite format 3\0");
+    first[16] = 2;
+    let row = record(&[vec![0], varint(12 + 2 * blob.len())], blob);
+    [first, page(0, &row)].concat()
+}
+
+/// A database of SUSE's format with one package.
+pub fn ndb(blob: &[u8]) -> Vec<u8> {
+    let mut out = b"Slot\0\0\0\0\0\0\0\0\0\0\0\0".repeat(256);
+    out[..32].fill(0);
+    out[..4].copy_from_slice(b"RpmP");
+    out[12] = 1;
+    // Slot 2: package 1, block 256, as many blocks as it takes.
+    let blocks = (16 + blob.len() + 12).div_ceil(16);
+    out[36] = 1;
+    out[41] = 1;
+    out[44..48].copy_from_slice(&u32::try_from(blocks).expect("a small blob").to_le_bytes());
+    out.extend(b"BlbS\x01\0\0\0\0\0\0\0");
+    out.extend(
+        u32::try_from(blob.len())
+            .expect("a small blob")
+            .to_le_bytes(),
+    );
+    out.extend(blob);
+    out.resize(4096 + 16 * blocks, 0);
+    out
+}
+
+/// A 64-bit program of one writable segment at 0x1000 that holds `data`, and of `sections` (name,
+/// address, bytes).
+pub fn elf(data: &[u8], sections: &[(&str, u64, &[u8])]) -> Vec<u8> {
+    let mut out = vec![0; 64 + 56];
+    let put = |out: &mut Vec<u8>, at: usize, bytes: &[u8]| {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    put(&mut out, 0, b"\x7fELF\x02\x01\x01");
+    put(&mut out, 32, &64u64.to_le_bytes());
+    put(&mut out, 54, &[56, 0, 1]);
+    put(&mut out, 64, &[1, 0, 0, 0, 6]);
+    for (at, number) in [(72, 120), (80, 0x1000), (96, data.len() as u64)] {
+        put(&mut out, at, &number.to_le_bytes());
+    }
+    out.extend(data);
+    if sections.is_empty() {
+        return out;
+    }
+    let mut names = b"\0".to_vec();
+    let mut headers = vec![0; 64];
+    let mut header = |name: usize, address: u64, offset: usize, size: usize| {
+        let mut one = vec![0; 64];
+        put(
+            &mut one,
+            0,
+            &u32::try_from(name).expect("a short name").to_le_bytes(),
+        );
+        one[4] = 1;
+        put(&mut one, 16, &address.to_le_bytes());
+        put(&mut one, 24, &(offset as u64).to_le_bytes());
+        put(&mut one, 32, &(size as u64).to_le_bytes());
+        headers.extend(one);
+    };
+    for (name, address, bytes) in sections {
+        header(names.len(), *address, out.len(), bytes.len());
+        names.extend(name.as_bytes());
+        names.push(0);
+        out.extend(*bytes);
+    }
+    header(0, 0, out.len(), names.len());
+    out.extend(&names);
+    let at = out.len() as u64;
+    put(&mut out, 40, &at.to_le_bytes());
+    put(&mut out, 58, &[64]);
+    let count = u8::try_from(sections.len() + 2).expect("few sections");
+    put(&mut out, 60, &[count, 0, count - 1]);
+    out.extend(headers);
+    out
+}
+
+/// What Go's linker writes into the data at 0x1000: strings behind the header, or pointers to them.
+pub fn go_data(version: &str, modules: &str, is_inline: bool) -> Vec<u8> {
+    let framed = format!("0123456789abcdef{modules}0123456789abcdef");
+    let mut out = b"\xff Go buildinf:\x08".to_vec();
+    out.push(if is_inline { 2 } else { 0 });
+    if is_inline {
+        out.resize(32, 0);
+        for text in [version, &framed] {
+            let len = text.len();
+            out.push(u8::try_from(len & 0x7f).expect("seven bits") | 0x80);
+            out.push(u8::try_from(len >> 7).expect("a short text"));
+            out.extend(text.as_bytes());
+        }
+        // The linker pads it.
+        out.push(0);
+        return out;
+    }
+    let (headers, texts) = (0x1000 + 32, 0x1000 + 64);
+    for number in [headers, headers + 16] {
+        out.extend(u64::to_le_bytes(number));
+    }
+    let (version_len, modules_len) = (version.len() as u64, framed.len() as u64);
+    for number in [texts, version_len, texts + version_len, modules_len] {
+        out.extend(u64::to_le_bytes(number));
+    }
+    out.extend(version.as_bytes());
+    out.extend(framed.as_bytes());
+    out
+}
+
+fn programs() -> Vec<Vec<u8>> {
+    let modules = "path\tx.example/a\nmod\tx.example/a\t(devel)\t\ndep\tx.example/b\tv1.0.0\th1:x=\n=>\tx.example/c\tv2.0.0\t\n";
+    let inline = go_data("go1.22.1", modules, true);
+    let pointers = go_data("go1.12", modules, false);
+    let mut zlib = vec![0x78, 0x01, 0x01];
+    let json = br#"{"packages":[{"name":"a","version":"1.0.0"},{"name":"b","version":"1.0.0","kind":"build"}]}"#;
+    let len = u16::try_from(json.len()).expect("a short text");
+    zlib.extend([len.to_le_bytes(), (!len).to_le_bytes()].concat());
+    zlib.extend(json);
+    vec![
+        elf(&inline, &[]),
+        elf(&pointers, &[(".go.buildinfo", 0x1000, b"")]),
+        elf(b"x", &[(".dep-v0", 0, &zlib)]),
+    ]
 }

@@ -16,6 +16,7 @@ use i2kit::oci::{
 };
 use i2kit::sign;
 use i2kit_format::{ReadAt, authenticode, cpio, efi, erofs, fat, gpt, pcr, uki, verity};
+use i2kit_sbom::{Bill, Binary, Distribution, Package, Part, PartKind, oci_purl};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
@@ -23,7 +24,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 19] = [
+pub const ALL: [Target; 22] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -43,6 +44,9 @@ pub const ALL: [Target; 19] = [
     ("verity", verity),
     ("disk", disk),
     ("contract", contract),
+    ("packages", packages),
+    ("rpm", rpm),
+    ("program", program),
 ];
 
 /// Entries of a tar, their data read.
@@ -489,5 +493,77 @@ pub fn contract(data: &[u8]) {
         let json = contract.to_json().expect("what was read can be written");
         let again = i2kit_contract::Contract::from_json(&json).expect("and read again");
         assert_eq!(contract, again);
+    }
+}
+
+/// Databases and metadata of packages, by the number of their kind; what they name is written.
+pub fn packages(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    let distribution = Distribution::parse(b"ID=debian");
+    let found = match kind {
+        0 => i2kit_sbom::dpkg::packages(data, &distribution, "x"),
+        1 => i2kit_sbom::apk::packages(data, &distribution, "x"),
+        2 => Vec::from_iter(i2kit_sbom::python::package(data, "x")),
+        3 => Vec::from_iter(i2kit_sbom::node::package(data, "x").ok().flatten()),
+        4 => {
+            let _ = i2kit_sbom::copyright::licence(data);
+            return;
+        }
+        5 => {
+            let _ = Distribution::parse(data).qualifier();
+            return;
+        }
+        6 => {
+            let text = String::from_utf8_lossy(data);
+            let (one, other) = text.split_once('\n').unwrap_or((&text, ""));
+            let order = i2kit_sbom::debian_version::compare(one, other);
+            let reverse = i2kit_sbom::debian_version::compare(other, one);
+            assert_eq!(order, reverse.reverse());
+            return;
+        }
+        7 => {
+            let _ = i2kit_sbom::apt::one_line_sources(&String::from_utf8_lossy(data));
+            let _ = i2kit_sbom::apt::stanza_sources(data);
+            let mut index = i2kit_sbom::apt::Index::default();
+            index.add(data);
+            let _ = index.judge("linux-image-6.1.0-1-amd64", "1");
+            return;
+        }
+        _ => return,
+    };
+    written(found);
+}
+
+/// RPM's databases, either format.
+pub fn rpm(data: &[u8]) {
+    let found = i2kit_sbom::rpm::packages(&data.to_vec(), &Distribution::default(), "x");
+    written(found.unwrap_or_default());
+}
+
+/// Programs and what compilers leave in them.
+pub fn program(data: &[u8]) {
+    let file = data.to_vec();
+    if let Ok(Some(binary)) = Binary::open(&file) {
+        written(binary.packages("x").unwrap_or_default());
+    }
+}
+
+/// Whatever packages are called, papers come of them.
+fn written(packages: Vec<Package>) {
+    let part = Part::new(PartKind::Container, "c", "", oci_purl("x", "sha256:1"));
+    let bill = Bill {
+        name: "p".to_owned(),
+        tool_version: String::new(),
+        created: 0,
+        parts: vec![part.with(packages, Vec::new())],
+    };
+    for json in [
+        i2kit_sbom::spdx::write(&bill),
+        i2kit_sbom::cyclonedx::write(&bill),
+    ] {
+        let json = json.expect("papers are JSON");
+        serde_json::from_slice::<serde_json::Value>(&json).expect("papers are JSON");
     }
 }

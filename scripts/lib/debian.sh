@@ -204,13 +204,16 @@ json_lines() { # FILE
   awk 'BEGIN { printf "[" } { gsub(/["\\]/, "\\\\&"); printf "%s\"%s\"", (NR > 1 ? ", " : ""), $0 } END { printf "]" }' "$1"
 }
 
-# A JSON array of the packages in a file of NAME VERSION SHA256.
+# A JSON array of the packages in a file of NAME VERSION SHA256, with their source packages.
 json_packages() { # FILE
-  local name version sha256 comma=''
+  local name version sha256 source source_version comma=''
   printf '['
   while read -r name version sha256; do
-    printf '%s\n    {"name": "%s", "version": "%s", "architecture": "%s", "sha256": "%s"}' \
-      "$comma" "$name" "$version" "$(dpkg-deb -f "$debs/$sha256.deb" Architecture)" "$sha256"
+    # `Source: NAME (VERSION)`; either is the package's own where it is not told.
+    read -r source source_version <<<"$(dpkg-deb -f "$debs/$sha256.deb" Source | tr -d '()')"
+    printf '%s\n    {"name": "%s", "version": "%s", "architecture": "%s", "sha256": "%s", "source": "%s", "source_version": "%s"}' \
+      "$comma" "$name" "$version" "$(dpkg-deb -f "$debs/$sha256.deb" Architecture)" "$sha256" \
+      "${source:-$name}" "${source_version:-$version}"
     comma=,
   done <"$1"
   printf '\n  ]'

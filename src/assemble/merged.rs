@@ -14,11 +14,12 @@ use i2kit_format::erofs::{
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::merge;
+use super::unchecked::{Recent, Unchecked};
 use crate::disk::{Blob, BlobError};
 use crate::layer::ConvertedLayer;
 
 /// Bits of a block number that count within a layer: 2^40 bytes * 4096.
-const LAYER_SHIFT: u32 = 40;
+pub(super) const LAYER_SHIFT: u32 = 40;
 /// A path runs through at most this many symlinks, as in the kernel.
 const MAX_SYMLINKS: usize = 40;
 
@@ -80,12 +81,15 @@ pub enum Error {
 pub struct Merged {
     /// The inodes; extents are virtual until [`Merged::place`].
     pub tree: Tree,
-    layers: Vec<Placed>,
+    pub(super) layers: Vec<Placed>,
+    /// Clusters that were read last.
+    pub(super) recent: Recent,
 }
 
-struct Placed {
-    layer: Arc<ConvertedLayer>,
-    blob: Blob,
+/// A layer and its data.
+pub(super) struct Placed {
+    pub(super) layer: Arc<ConvertedLayer>,
+    pub(super) blob: Blob,
 }
 
 /// A layer whose bytes the tree needs, and where they lie.
@@ -125,6 +129,7 @@ impl Merged {
         Self {
             tree: Tree::new(plain_directory().metadata),
             layers: Vec::new(),
+            recent: Recent::default(),
         }
     }
 
@@ -249,6 +254,13 @@ impl Merged {
             Some(Content::Regular(file)) => self.read_data(file, path).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The regular file `id`, to be read piecemeal as the cache has it, unchecked: for files that go
+    /// into the store, whose slabs are checked when the disk is written. `None` for other inodes.
+    #[must_use]
+    pub fn unchecked(&self, id: InodeId) -> Option<Unchecked<'_>> {
+        Unchecked::of(self, &self.tree.get(id)?.content)
     }
 
     fn read_data(&self, file: &FileData, path: &str) -> Result<Vec<u8>, Error> {
@@ -469,7 +481,7 @@ fn clusters_len(clusters: &[Cluster]) -> u64 {
 }
 
 /// Layer number and block within it, or offset in its packed stream.
-fn split(block: u64) -> (usize, u64) {
+pub(super) fn split(block: u64) -> (usize, u64) {
     (
         usize::try_from(block >> LAYER_SHIFT).unwrap_or(usize::MAX),
         block & ((1 << LAYER_SHIFT) - 1),

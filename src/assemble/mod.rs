@@ -1,5 +1,6 @@
 //! Manifest, images and base become a disk.
 
+pub mod base;
 pub mod boot;
 pub mod cmdline;
 pub mod contract;
@@ -7,17 +8,23 @@ pub mod fec;
 pub mod measured;
 pub mod merge;
 pub mod merged;
+pub mod papers;
 pub mod partitions;
 pub mod resign;
 pub mod store;
+pub mod unchecked;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use i2kit_contract::{CONTAINERS, Contract, FailurePolicy, INPUTS_JSON, POD_JSON, SYSTEM};
+use i2kit_contract::{
+    CONTAINERS, Contract, FailurePolicy, INPUTS_JSON, POD_JSON, SBOM_CYCLONEDX_JSON,
+    SBOM_SPDX_JSON, SYSTEM,
+};
 use i2kit_format::erofs::{InodeId, Tree};
 use i2kit_format::gpt;
+use i2kit_sbom::Bill;
 use oci_spec::image::ImageConfiguration;
 
 use crate::cache::Cache;
@@ -38,6 +45,8 @@ pub struct Inputs<'a> {
     pub pod: &'a Pod,
     /// The base image's layers.
     pub base: Vec<Arc<ConvertedLayer>>,
+    /// The digest of the base image's manifest, `sha256:…`.
+    pub base_digest: String,
     /// The containers' images, in the Pod's order.
     pub containers: Vec<ContainerInput>,
     /// Images laid over the base's `system/`, lowest first.
@@ -60,10 +69,20 @@ pub struct Inputs<'a> {
     pub record: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What papers call an image.
+pub struct ImageName {
+    /// Its repository's full name: `docker.io/library/nginx`.
+    pub repository: String,
+    /// The digest of its manifest, `sha256:…`.
+    pub digest: String,
+}
+
 /// A container's image.
 pub struct ContainerInput {
     /// The container's name.
     pub name: String,
+    /// Its image.
+    pub image: ImageName,
     /// Its image's config.
     pub config: ImageConfiguration,
     /// Its image's layers, lowest first.
@@ -194,7 +213,8 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     // Placing the layers ends the merged tree: what is read of it is read before.
     let record = base.record()?;
     base.check_compression(&record)?;
-    let files = build_files(inputs, &contract, record)?;
+    let bill = papers::bill(inputs, &base, &record, &roots);
+    let files = build_files(inputs, &contract, record, &bill)?;
     let modules = boot::Modules {
         targets: &inputs.targets,
         named: &inputs.modules,
@@ -292,11 +312,12 @@ fn cmdline(
     Ok(cmdline.map_err(boot::Error::Cmdline)?)
 }
 
-/// `pod.json` and `inputs.json`.
+/// `pod.json`, `inputs.json` and the bill of materials.
 fn build_files(
     inputs: &Inputs<'_>,
     contract: &Contract,
     base_record: serde_json::Value,
+    bill: &Bill,
 ) -> Result<Vec<store::BuildFile>, Error> {
     let mut record = inputs.record.clone();
     record.insert("base_record".to_owned(), base_record);
@@ -310,6 +331,14 @@ fn build_files(
         store::BuildFile {
             name: INPUTS_JSON,
             bytes: record,
+        },
+        store::BuildFile {
+            name: SBOM_SPDX_JSON,
+            bytes: i2kit_sbom::spdx::write(bill)?,
+        },
+        store::BuildFile {
+            name: SBOM_CYCLONEDX_JSON,
+            bytes: i2kit_sbom::cyclonedx::write(bill)?,
         },
     ])
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod images;
+mod papers;
 mod sign;
 mod sources;
 
@@ -18,6 +19,7 @@ use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
+pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
 pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 
@@ -87,6 +89,12 @@ pub enum Command {
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
     Ls(Ls),
+    /// Print which packages a disk consists of, as the bill of materials in its store says
+    ///
+    /// Example: i2kit sbom app.raw > app.spdx.json
+    Sbom(Sbom),
+    /// Show what the base image is made of, and whether a mirror has newer packages
+    Base(Base),
     /// Look at what builds keep, check it, and make it smaller
     ///
     /// Builds keep converted layers in a cache folder, so that the next one is quick. It is safe to
@@ -301,6 +309,10 @@ pub struct Build {
     /// What signs the UKI.
     #[command(flatten)]
     pub sign: SignArgs,
+    /// Also write how the disk was built beside it, as FILE.provenance.json: an in-toto statement with
+    /// SLSA provenance about the disk's SHA-256, for which the whole disk is read once more
+    #[arg(long)]
+    pub provenance: bool,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,

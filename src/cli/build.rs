@@ -14,7 +14,7 @@ use super::images::Resolved;
 use super::plan::{Origin, Plan, plan};
 use super::progress::Terminal;
 use super::summary::{Layer, Partition, Stage, Summary};
-use crate::assemble::{self, Assembled, ContainerInput, ExtensionInput, Inputs};
+use crate::assemble::{self, Assembled, ContainerInput, ExtensionInput, ImageName, Inputs};
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
 use crate::output::{self, OutputsRecord, RawError};
@@ -48,6 +48,9 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
     let mut progress = arguments.pod.progress;
     progress.quiet |= arguments.json;
     let summary = disk(&plan, &arguments.output, progress, start)?;
+    if arguments.provenance {
+        super::provenance::write(&plan, &arguments.output)?;
+    }
     if arguments.json {
         let mut json = serde_json::to_vec_pretty(&summary)?;
         json.push(b'\n');
@@ -235,6 +238,10 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         let resolved = plan.images.get(&container.image)?;
         Some(ContainerInput {
             name: container.name.clone(),
+            image: ImageName {
+                repository: repository(&container.image),
+                digest: resolved.image.manifest.digest.to_string(),
+            },
             config: resolved.image.config.clone(),
             layers: of(resolved),
         })
@@ -248,6 +255,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
     Inputs {
         pod: &plan.pod,
         base: of(&plan.base),
+        base_digest: plan.base.image.manifest.digest.to_string(),
         containers: containers.collect(),
         extensions: extensions.collect(),
         targets: plan.targets.clone(),
@@ -259,6 +267,14 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         on_failure: plan.on_failure,
         record: plan.record.clone(),
     }
+}
+
+/// The full name of an image's repository; of one that lies in a file, `image`: its path is this
+/// machine's.
+pub fn repository(image: &str) -> String {
+    image
+        .parse::<crate::oci::Reference>()
+        .map_or_else(|_| "image".to_owned(), |reference| reference.name())
 }
 
 fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stage>) -> Summary {

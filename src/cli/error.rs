@@ -69,6 +69,12 @@ pub enum Error {
     KernelArg(#[from] assemble::cmdline::Error),
     #[error("find the base image: there is none at {path}")]
     NoBase { path: PathBuf },
+    #[error("find a mirror: apt's sources name none of the base's release over HTTP")]
+    NoMirror,
+    #[error(transparent)]
+    Mirror { source: oci::registry::Error },
+    #[error("read {url}: {source}")]
+    Index { url: String, source: io::Error },
     #[error("find a cache folder: neither --cache-dir, XDG_CACHE_HOME nor HOME is set")]
     NoCache,
     #[error("image {image}: {source}")]
@@ -127,6 +133,12 @@ impl Error {
             Self::Inspect(error) => error.hint(),
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
+            ),
+            Self::NoMirror => Some(
+                "name one, as in: --source 'deb http://MIRROR/debian bookworm main'".to_owned(),
+            ),
+            Self::Mirror { .. } | Self::Index { .. } => Some(
+                "check the mirror's URL, suite and component, and the proxy variables".to_owned(),
             ),
             Self::Manifest(errors) => errors.hint(),
             Self::Defaults(error) => error.hint(),

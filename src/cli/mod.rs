@@ -1,6 +1,7 @@
 //! Flags become a plan; progress and what is printed.
 
 mod args;
+mod base;
 mod build;
 mod bundle;
 mod cache;
@@ -11,6 +12,7 @@ mod keys;
 mod lock;
 mod plan;
 mod progress;
+mod provenance;
 mod run;
 mod shared;
 mod show;
@@ -74,6 +76,8 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Verify(arguments) => show::verify(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
+        Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
+        Command::Base(arguments) => base::base(&arguments.command).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

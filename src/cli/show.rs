@@ -1,9 +1,11 @@
-//! `i2kit inspect` and `i2kit ls`.
+//! `i2kit inspect`, `i2kit ls` and `i2kit sbom`.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::args::{Inspect, Ls, Verify};
+use i2kit_contract::{SBOM_CYCLONEDX_JSON, SBOM_SPDX_JSON};
+
+use super::args::{Inspect, Ls, Sbom, SbomFormat, Verify};
 use super::error::Error;
 use super::summary::bytes;
 use crate::disk::FileDisk;
@@ -63,6 +65,15 @@ pub fn ls(arguments: &Ls) -> Result<(), Error> {
     )?;
     let lines: String = listed.iter().map(|one| format!("{one}\n")).collect();
     super::print(lines.as_bytes())
+}
+
+/// `i2kit sbom`.
+pub fn sbom(arguments: &Sbom) -> Result<(), Error> {
+    let name = match arguments.format {
+        SbomFormat::Spdx => SBOM_SPDX_JSON,
+        SbomFormat::Cyclonedx => SBOM_CYCLONEDX_JSON,
+    };
+    super::print(&inspect::file(&FileDisk::open(&arguments.disk)?, name)?)
 }
 
 fn render(report: &Report) -> String {

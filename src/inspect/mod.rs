@@ -169,6 +169,15 @@ pub fn contract(disk: &dyn ReadAt) -> Result<Contract, Error> {
     Ok(Contract::from_json(&record(&store, POD_JSON)?)?)
 }
 
+/// A small file in the store's root: a record or the bill of materials, by its name.
+///
+/// # Errors
+/// [`Error`] when the disk has none.
+pub fn file(disk: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
+    let table = gpt::read(disk)?;
+    record(&window(disk, &table, LABEL_STORE)?, name)
+}
+
 fn window<'a>(
     disk: &'a dyn ReadAt,
     table: &gpt::Table,

@@ -44,3 +44,14 @@ fn program(folder: &str, name: &str, script: &str) -> String {
     assert!(path.exists(), "no {}: run {script}", path.display());
     path.display().to_string()
 }
+
+/// The folder of the Python packages to compare with.
+pub fn python_oracles() -> String {
+    let path = cache().join("oracles/python");
+    assert!(
+        path.exists(),
+        "no {}: run scripts/build-oracles.sh",
+        path.display()
+    );
+    path.display().to_string()
+}

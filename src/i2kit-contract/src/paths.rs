@@ -5,6 +5,10 @@
 pub const POD_JSON: &str = "pod.json";
 /// The inputs record, in the store's root.
 pub const INPUTS_JSON: &str = "inputs.json";
+/// The bill of materials in SPDX 2.3, in the store's root.
+pub const SBOM_SPDX_JSON: &str = "sbom.spdx.json";
+/// The bill of materials in CycloneDX 1.6, in the store's root.
+pub const SBOM_CYCLONEDX_JSON: &str = "sbom.cdx.json";
 /// containerd, runc and their libraries, in the store: the guest's root after the switch.
 pub const SYSTEM: &str = "system";
 /// One merged root per container lies below this folder of the store.

@@ -343,17 +343,21 @@ impl Response {
 
     /// The body, when it is no longer than a document may be.
     pub fn document(mut self) -> Result<(Vec<u8>, Self), Failure> {
+        Ok((self.bytes(MAX_DOCUMENT)?, self))
+    }
+
+    /// The body, when it is no longer than `limit`.
+    pub fn bytes(&mut self, limit: u64) -> Result<Vec<u8>, Failure> {
         let fail = Failure::at(&self.url);
-        if self.length().is_some_and(|length| length > MAX_DOCUMENT) {
-            let limit = MAX_DOCUMENT;
+        let expected = self.length();
+        if expected.is_some_and(|length| length > limit) {
             return Err(fail(Reason::TooLarge { limit }));
         }
-        let expected = self.length();
-        let bytes = self.body.read_bounded(MAX_DOCUMENT).map_err(&fail)?;
+        let bytes = self.body.read_bounded(limit).map_err(&fail)?;
         let found = bytes.len() as u64;
         match expected {
             Some(expected) if found < expected => Err(fail(Reason::Short { found, expected })),
-            _ => Ok((bytes, self)),
+            _ => Ok(bytes),
         }
     }
 
