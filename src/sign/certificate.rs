@@ -1,6 +1,6 @@
 //! Certificates that sign, or that firmware trusts.
 
-use der::{Decode as _, Encode as _};
+use der::{Decode as _, DecodePem as _, Encode as _};
 use i2kit_format::efi::Time;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -24,7 +24,10 @@ impl Certificate {
     /// # Errors
     /// [`Error`] when there is none, or its key is not RSA of 2048 or 3072 bits.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let all = x509_cert::Certificate::load_pem_chain(pem).map_err(Error::Certificate)?;
+        let all = blocks(pem)
+            .map(x509_cert::Certificate::from_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Certificate)?;
         let (parsed, chain) = all.split_first().ok_or(Error::NoCertificate)?;
         let chain = chain.iter().map(der::Encode::to_der);
         let spki = parsed.tbs_certificate().subject_public_key_info();
@@ -97,6 +100,19 @@ impl Certificate {
             .into_iter()
             .chain(self.chain.iter().map(Vec::as_slice))
     }
+}
+
+/// The certificates of a PEM file, whatever else it holds.
+fn blocks(pem: &[u8]) -> impl Iterator<Item = &str> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut rest = std::str::from_utf8(pem).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let from = rest.get(rest.find(BEGIN)?..)?;
+        let end = from.find(END)? + END.len();
+        rest = from.get(end..)?;
+        from.get(..end)
+    })
 }
 
 /// UEFI asks for RSA-2048 at least, and firmware knows few others (UEFI 2.10, section 32.4.1).
