@@ -6,7 +6,7 @@ use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 
-use super::Error;
+use super::{Error, pem};
 
 /// A PEM file's first certificate, with the ones behind it.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ impl Certificate {
     ///
     /// # Errors
     /// [`Error`] when there is none, or its key is not RSA of 2048 or 3072 bits.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let all = blocks(pem)
+    pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
+        let all = pem::blocks(file, "CERTIFICATE")
             .map(x509_cert::Certificate::from_pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Certificate)?;
@@ -100,19 +100,6 @@ impl Certificate {
             .into_iter()
             .chain(self.chain.iter().map(Vec::as_slice))
     }
-}
-
-/// The certificates of a PEM file, whatever else it holds.
-fn blocks(pem: &[u8]) -> impl Iterator<Item = &str> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let mut rest = std::str::from_utf8(pem).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let from = rest.get(rest.find(BEGIN)?..)?;
-        let end = from.find(END)? + END.len();
-        rest = from.get(end..)?;
-        from.get(..end)
-    })
 }
 
 /// UEFI asks for RSA-2048 at least, and firmware knows few others (UEFI 2.10, section 32.4.1).
