@@ -286,6 +286,16 @@ fn keys_that_cannot_sign_are_named() {
         at,
         "sign disk.raw -o signed.raw --sign-key pkcs1.pem --sign-cert cert.pem",
     );
+    // Text and keys may stand beside a certificate.
+    shell(
+        at,
+        "(cat key.pem; openssl x509 -text -in cert.pem) >all.pem; chmod 600 all.pem",
+    );
+    works(
+        at,
+        "sign disk.raw -o again.raw --sign-key all.pem --sign-cert all.pem",
+    );
+    shell(at, "cmp signed.raw again.raw");
     let cases = [
         (
             "--sign-key locked.pem --sign-cert cert.pem",

@@ -1,12 +1,12 @@
 //! Certificates that sign, or that firmware trusts.
 
-use der::{Decode as _, Encode as _};
+use der::{Decode as _, DecodePem as _, Encode as _};
 use i2kit_format::efi::Time;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 
-use super::Error;
+use super::{Error, pem};
 
 /// A PEM file's first certificate, with the ones behind it.
 #[derive(Clone, Debug)]
@@ -23,8 +23,11 @@ impl Certificate {
     ///
     /// # Errors
     /// [`Error`] when there is none, or its key is not RSA of 2048 or 3072 bits.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let all = x509_cert::Certificate::load_pem_chain(pem).map_err(Error::Certificate)?;
+    pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
+        let all = pem::blocks(file, "CERTIFICATE")
+            .map(x509_cert::Certificate::from_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Certificate)?;
         let (parsed, chain) = all.split_first().ok_or(Error::NoCertificate)?;
         let chain = chain.iter().map(der::Encode::to_der);
         let spki = parsed.tbs_certificate().subject_public_key_info();

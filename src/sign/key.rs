@@ -5,8 +5,8 @@ use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::{Pkcs1v15Sign, PublicKey};
 
-use super::Error;
 use super::certificate::check_bits;
+use super::{Error, pem};
 
 /// A private key. It is never printed.
 #[derive(Clone)]
@@ -23,15 +23,17 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`Error`] when there is none, it is encrypted, or not RSA of 2048 or 3072 bits.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(pem).map_err(|_| Error::NoKey)?;
-        let has = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
-        let key = if has("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-            return Err(Error::Encrypted);
-        } else if has("PRIVATE KEY") {
+    pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
+        let first = |label| pem::blocks(file, label).next();
+        let key = if let Some(text) = first("PRIVATE KEY") {
             rsa::PrivateKey::from_pkcs8_pem(text).map_err(|_| Error::Key)?
-        } else if has("RSA PRIVATE KEY") {
+        } else if let Some(text) = first("RSA PRIVATE KEY") {
+            if text.contains("ENCRYPTED") {
+                return Err(Error::Encrypted);
+            }
             rsa::PrivateKey::from_pkcs1_pem(text).map_err(|_| Error::Key)?
+        } else if first("ENCRYPTED PRIVATE KEY").is_some() {
+            return Err(Error::Encrypted);
         } else {
             return Err(Error::NoKey);
         };

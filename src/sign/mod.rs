@@ -8,6 +8,7 @@ mod certificate;
 mod enrol;
 mod generate;
 mod key;
+mod pem;
 mod pkcs7;
 mod signer;
 
