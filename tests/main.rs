@@ -25,6 +25,7 @@ mod measured;
 mod oci;
 mod package;
 mod partitions;
+mod plan;
 mod policy;
 mod readme;
 mod registry;

@@ -13,6 +13,7 @@ use i2kit_format::erofs::{
 };
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
+use super::live::Live;
 use super::merge;
 use super::unchecked::{Recent, Unchecked};
 use crate::disk::{Blob, BlobError};
@@ -101,6 +102,8 @@ pub struct PlacedLayer {
     pub data: Blob,
     /// First 4 KiB block in the file system.
     pub start_block: u64,
+    /// Bytes that no file of the tree has: layers above deleted or replaced theirs.
+    pub dead: u64,
 }
 
 /// A directory that root owns, of no particular time.
@@ -399,15 +402,21 @@ impl Merged {
                 layer: Arc::clone(&one.layer),
                 data: one.blob.clone(),
                 start_block: place.start_block,
+                dead: 0,
             });
         }
         if let Some(compression) = &mut self.tree.compression {
             compression.packed = packed;
         }
-        for id in reachable {
-            if let Some(inode) = self.tree.get_mut(id) {
+        for id in &reachable {
+            if let Some(inode) = self.tree.get_mut(*id) {
                 settle(&mut inode.content, &places);
             }
+        }
+        let inodes = reachable.iter().filter_map(|id| self.tree.get(*id));
+        let live = Live::of(&self.tree, inodes.map(|inode| &inode.content));
+        for one in &mut placed {
+            one.dead = live.dead_bytes(one);
         }
         (placed, next)
     }

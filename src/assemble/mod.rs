@@ -5,11 +5,13 @@ pub mod boot;
 pub mod cmdline;
 pub mod contract;
 pub mod fec;
+mod live;
 pub mod measured;
 pub mod merge;
 pub mod merged;
 pub mod papers;
 pub mod partitions;
+pub mod regions;
 pub mod resign;
 pub mod store;
 pub mod unchecked;
@@ -35,6 +37,7 @@ use crate::sign::{self, Identity};
 pub use cmdline::KernelArgs;
 pub use measured::MeasuredBoot;
 use merged::Merged;
+use regions::Region;
 
 /// `/etc/passwd` and `/etc/group` are read up to this size.
 const MAX_USER_FILE: u64 = 16 << 20;
@@ -105,7 +108,9 @@ pub struct Assembled {
     pub root_hash: [u8; 32],
     /// Partitions in their order.
     pub partitions: Vec<gpt::Partition>,
-    /// Layers in the store: diffID, bytes, whether the cache had it.
+    /// What each stretch of the disk is for, ascending.
+    pub regions: Vec<Region>,
+    /// Layers in the store.
     pub layers: Vec<LayerPart>,
     /// Bytes of the store's metadata.
     pub metadata_len: u64,
@@ -122,6 +127,8 @@ pub struct LayerPart {
     pub diff_id: String,
     /// Bytes in the store.
     pub len: u64,
+    /// Bytes of it that no file has: layers above deleted or replaced theirs.
+    pub dead: u64,
     /// The cache had it.
     pub reused: bool,
 }
@@ -234,9 +241,11 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),
         len: placed.data.len(),
+        dead: placed.dead,
         reused: placed.layer.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
+    let (parts, placed) = (store.parts, store.layers.clone());
     let parity = fec.map(|fec| partitions::Parity {
         guid: fec.guid,
         parts: fec.parity,
@@ -244,6 +253,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let made = partitions::partition(store, parity, uki, inputs.scratch)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
+        regions: regions::regions(&partitions, parts, &placed),
         disk,
         root_hash,
         partitions,

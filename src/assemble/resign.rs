@@ -6,6 +6,7 @@ use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_FEC, LABEL_STORE_VERITY
 use i2kit_format::gpt;
 
 use super::partitions::{self, ALIGN, Parity, Partitioned, partition};
+use super::regions::StoreParts;
 use super::store::Store;
 use crate::disk::{Blob, BlobError};
 
@@ -69,6 +70,7 @@ pub fn with_uki(path: &Path, uki: Vec<u8>, root_hash: [u8; 32]) -> Result<Partit
         root_hash,
         layers: Vec::new(),
         metadata_len: 0,
+        parts: StoreParts::default(),
     };
     let parity = fec.map(|fec| {
         Ok::<_, Error>(Parity {

@@ -13,6 +13,7 @@ use i2kit_format::{BLOCK, SLAB};
 use sha2::{Digest, Sha256};
 
 use super::merged::{Merged, PlacedLayer};
+use super::regions::StoreParts;
 use crate::disk::{self, Blob, BlobError, SlabDigests};
 
 const SLAB_BLOCKS: u64 = SLAB / BLOCK;
@@ -60,6 +61,8 @@ pub struct Store {
     pub layers: Vec<PlacedLayer>,
     /// Bytes of EROFS metadata.
     pub metadata_len: u64,
+    /// Where its own parts lie.
+    pub parts: StoreParts,
 }
 
 /// Builds the store from a merged tree whose root already names everything but `files`.
@@ -88,6 +91,10 @@ pub fn build(mut merged: Merged, files: Vec<BuildFile>) -> Result<Store, Error> 
         tail_at: next * BLOCK,
         layers,
         metadata_len,
+        parts: StoreParts {
+            files_at: next * BLOCK,
+            metadata_at: meta_start_block * BLOCK,
+        },
     }
     .finish()
 }
@@ -166,6 +173,7 @@ struct Assembly {
     tail_at: u64,
     layers: Vec<PlacedLayer>,
     metadata_len: u64,
+    parts: StoreParts,
 }
 
 impl Assembly {
@@ -207,6 +215,7 @@ impl Assembly {
             root_hash: upper.root_hash,
             layers: self.layers,
             metadata_len: self.metadata_len,
+            parts: self.parts,
         })
     }
 }

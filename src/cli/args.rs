@@ -48,6 +48,13 @@ pub enum Command {
     ///
     /// Example: i2kit build -f nginx.yaml --image nginx=oci:./nginx -o nginx.raw
     Build(Build),
+    /// Show what a build's disk would be, without writing it
+    ///
+    /// With --against, tell how many slabs of 512 KiB it shares with an old disk at the same place,
+    /// which an update need not send, and what the others are for:
+    ///   i2kit plan -f app.yaml --against app.raw
+    #[command(verbatim_doc_comment)]
+    Plan(Plan),
     /// Boot a Pod, an image or a disk in a local virtual machine
     ///
     /// Ctrl-C presses the power button; twice ends the machine at once. Examples:
@@ -291,24 +298,46 @@ pub struct PodArgs {
     pub progress: ProgressArgs,
 }
 
-/// `i2kit build`.
+/// What is on a disk.
 #[derive(Debug, Args)]
-pub struct Build {
+pub struct DiskArgs {
     /// Where the Pod comes from.
     #[command(flatten)]
     pub pod: PodArgs,
     /// Build from an image without a manifest
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["files", "bundle"])]
     pub from: Option<String>,
-    /// The disk to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "none")]
     pub scratch: u64,
     /// What signs the UKI.
     #[command(flatten)]
     pub sign: SignArgs,
+}
+
+/// `i2kit plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What is on the disk.
+    #[command(flatten)]
+    pub disk: DiskArgs,
+    /// Compare it, slab by slab, with a disk or the record beside one
+    #[arg(long, value_name = "OLD")]
+    pub against: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `i2kit build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// What is on the disk.
+    #[command(flatten)]
+    pub disk: DiskArgs,
+    /// The disk to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
     /// Also write how the disk was built beside it, as FILE.provenance.json: an in-toto statement with
     /// SLSA provenance about the disk's SHA-256, for which the whole disk is read once more
     #[arg(long)]

@@ -20,10 +20,30 @@ use crate::layer::{self, ConvertedLayer};
 use crate::output::{self, OutputsRecord, RawError};
 use crate::pipeline::{self, Request};
 
-type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLayer>>;
+pub type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLayer>>;
 
 /// `i2kit build`.
 pub fn build(arguments: &args::Build) -> Result<(), Error> {
+    let start = Instant::now();
+    let plan = planned(&arguments.disk)?;
+    let mut progress = arguments.disk.pod.progress;
+    progress.quiet |= arguments.json;
+    let summary = disk(&plan, &arguments.output, progress, start)?;
+    if arguments.provenance {
+        super::provenance::write(&plan, &arguments.output)?;
+    }
+    if arguments.json {
+        let mut json = serde_json::to_vec_pretty(&summary)?;
+        json.push(b'\n');
+        super::print(&json)?;
+    } else if !progress.is_silent() {
+        super::say(&summary.render());
+    }
+    Ok(())
+}
+
+/// The plan that the flags make.
+pub fn planned(arguments: &args::DiskArgs) -> Result<Plan, Error> {
     let origin = match &arguments.from {
         Some(reference) => Origin::Image {
             reference,
@@ -38,27 +58,13 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
         }
         None => Origin::Manifests,
     };
-    let start = Instant::now();
     // A key that cannot be used is told before layers are fetched.
     let signer = super::sign::identity(&arguments.sign, arguments.pod.progress.quiet)?;
     let mut plan = plan(&arguments.pod, &origin, arguments.scratch)?;
     if let Some(signer) = signer {
         plan.sign_with(signer);
     }
-    let mut progress = arguments.pod.progress;
-    progress.quiet |= arguments.json;
-    let summary = disk(&plan, &arguments.output, progress, start)?;
-    if arguments.provenance {
-        super::provenance::write(&plan, &arguments.output)?;
-    }
-    if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&summary)?;
-        json.push(b'\n');
-        super::print(&json)?;
-    } else if !progress.is_silent() {
-        super::say(&summary.render());
-    }
-    Ok(())
+    Ok(plan)
 }
 
 /// Writes the planned disk to `path`, unless it is there already.
@@ -87,6 +93,20 @@ pub fn disk(
     let summary = build.run(start)?;
     super::cache::after(&plan.cache, plan.cache_limit, progress.quiet);
     Ok(summary)
+}
+
+/// The planned disk, which is written nowhere, and the layers that it points into.
+pub fn assembled(plan: &Plan, progress: ProgressArgs) -> Result<(Layers, Assembled), Error> {
+    let build = Build {
+        plan,
+        path: Path::new(""),
+        cache: &plan.cache,
+        progress,
+    };
+    let (layers, _) = build.convert(Instant::now())?;
+    let assembled = assemble::assemble(&inputs(plan, &layers), &plan.cache)?;
+    super::cache::after(&plan.cache, plan.cache_limit, progress.quiet);
+    Ok((layers, assembled))
 }
 
 fn requests(plan: &Plan) -> Vec<Request> {
@@ -291,6 +311,7 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
             .map(|one| Layer {
                 diff_id: one.diff_id.clone(),
                 size: one.len,
+                dead: one.dead,
                 reused: one.reused,
             })
             .collect(),

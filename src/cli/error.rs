@@ -97,6 +97,8 @@ pub enum Error {
     Port(#[from] run::PortError),
     #[error(transparent)]
     Run(#[from] run::Error),
+    #[error("read the planned disk: {0}")]
+    Planned(io::Error),
     #[error("write to standard output: {0}")]
     Print(io::Error),
     #[error("write JSON: {0}")]

@@ -1,5 +1,6 @@
 //! Flags become a plan; progress and what is printed.
 
+mod against;
 mod args;
 mod base;
 mod build;
@@ -66,6 +67,7 @@ pub fn main() -> ExitCode {
 fn command(command: Command) -> Result<u8, Error> {
     match command {
         Command::Build(arguments) => build::build(&arguments).map(|()| 0),
+        Command::Plan(arguments) => against::plan(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments),
         Command::Pull(arguments) => sources::pull(&arguments).map(|()| 0),
         Command::Resolve(arguments) => sources::resolve(&arguments).map(|()| 0),

@@ -51,6 +51,8 @@ impl From<&gpt::Partition> for Partition {
 pub struct Layer {
     pub diff_id: String,
     pub size: u64,
+    /// Bytes of files that layers above deleted or replaced.
+    pub dead: u64,
     pub reused: bool,
 }
 
@@ -92,6 +94,10 @@ impl Summary {
             "\n  layers: {}, {reused} from the cache",
             self.layers.len()
         );
+        let dead: u64 = self.layers.iter().map(|layer| layer.dead).sum();
+        if dead > 0 {
+            let _ = write!(out, ", {} dead", bytes(dead));
+        }
         let stages = self
             .stages
             .iter()

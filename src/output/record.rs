@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::SlabDigest;
+
 use crate::assemble::MeasuredBoot;
 
 /// The record's version; another one is as good as none.
@@ -139,6 +141,34 @@ impl<S: Serialize + for<'de> Deserialize<'de>> OutputsRecord<S> {
     #[must_use]
     pub fn still_true(disk: &Path, inputs_key: &str) -> Option<Self> {
         Self::of(disk).filter(|record| record.inputs_key == inputs_key)
+    }
+
+    /// The record of the disk at `path`, if that is still the file that was written, or the record
+    /// that `path` itself is.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        if let Some(record) = Self::of(path) {
+            return Some(record);
+        }
+        // No disk begins like a record.
+        let mut start = [0];
+        let mut file = std::fs::File::open(path).ok()?;
+        io::Read::read_exact(&mut file, &mut start).ok()?;
+        let json = (start == *b"{")
+            .then(|| std::fs::read(path).ok())
+            .flatten()?;
+        let record: Self = serde_json::from_slice(&json).ok()?;
+        (record.version == VERSION).then_some(record)
+    }
+
+    /// The plain SHA-256 of each slab that is not zero, by index; those that are no digests are left
+    /// out.
+    pub fn digests(&self) -> impl Iterator<Item = (u64, SlabDigest)> + '_ {
+        self.slabs.iter().filter_map(|(index, digest)| {
+            let mut out = SlabDigest::default();
+            hex::decode_to_slice(digest, &mut out).ok()?;
+            Some((*index, out))
+        })
     }
 
     /// The record beside `disk`, if it is there, of this version, and the disk is still the very

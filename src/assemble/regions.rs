@@ -1,0 +1,109 @@
+//! What each stretch of a disk is for.
+
+use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY};
+use i2kit_format::gpt::Partition;
+use i2kit_format::{BLOCK, SLAB};
+
+use super::merged::PlacedLayer;
+
+/// A stretch of the disk with one purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its purpose.
+    pub part: Part,
+    /// Where it begins, bytes from the start of the disk.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Purposes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The partition table, either copy.
+    Table,
+    /// The UKI's partition.
+    Esp,
+    /// The store's first slab.
+    Superblock,
+    /// A layer's data, by its diffID.
+    Layer(String),
+    /// Files made for this build: contract, records.
+    Files,
+    /// The store's metadata.
+    Metadata,
+    /// The store's hash tree.
+    Verity,
+    /// Another partition, by its name.
+    Other(String),
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Table => "partition table",
+            Self::Esp => "esp",
+            Self::Superblock => "superblock",
+            Self::Layer(diff_id) => return write!(formatter, "layer {diff_id}"),
+            Self::Files => "contract and records",
+            Self::Metadata => "metadata",
+            Self::Verity => "hash tree",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+/// The store's own parts, bytes from its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreParts {
+    /// Where files made for this build begin.
+    pub files_at: u64,
+    /// Where the metadata begins.
+    pub metadata_at: u64,
+}
+
+/// The regions, ascending; what none of them has is the partition table's, or nothing.
+#[must_use]
+pub fn regions(partitions: &[Partition], store: StoreParts, layers: &[PlacedLayer]) -> Vec<Region> {
+    let mut out = Vec::new();
+    for partition in partitions {
+        let (offset, len) = (partition.offset(), partition.size());
+        let part = match &*partition.name {
+            LABEL_ESP => Part::Esp,
+            LABEL_STORE_VERITY => Part::Verity,
+            LABEL_STORE => {
+                out.extend(store_regions(offset, len, store, layers));
+                continue;
+            }
+            name => Part::Other(name.to_owned()),
+        };
+        out.push(Region { part, offset, len });
+    }
+    out
+}
+
+fn store_regions(
+    start: u64,
+    len: u64,
+    store: StoreParts,
+    layers: &[PlacedLayer],
+) -> impl Iterator<Item = Region> {
+    let region = move |part, offset: u64, len| Region {
+        part,
+        offset: start + offset,
+        len,
+    };
+    let layers = layers.iter().map(move |placed| {
+        let part = Part::Layer(placed.layer.diff_id.clone());
+        region(part, placed.start_block * BLOCK, placed.data.len())
+    });
+    let files_len = store.metadata_at - store.files_at;
+    let rest = [
+        region(Part::Files, store.files_at, files_len),
+        region(Part::Metadata, store.metadata_at, len - store.metadata_at),
+    ];
+    std::iter::once(region(Part::Superblock, 0, SLAB))
+        .chain(layers.collect::<Vec<_>>())
+        .chain(rest)
+        .filter(|region| region.len > 0)
+}
