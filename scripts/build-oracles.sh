@@ -10,9 +10,8 @@ Usage: scripts/build-oracles.sh [--locked | --update]
 Downloads cosign, skopeo, erofs-utils and squashfs-tools of Debian 13, which scripts/oracles.lock
 pins, and unpacks them with the libraries they need into \$XDG_CACHE_HOME/i2kit/oracles; the
 programs in bin there run on Debian 12 too. (Debian 12 has no cosign, its skopeo checks no sigstore
-signatures, and its erofs-utils knows neither ZSTD nor fragments.) Beside them, in python/, lie the
-tools of SPDX, CycloneDX and in-toto, of the versions in scripts/oracles-python.txt. Needs no root
-and installs nothing; done once, unless a package or this script changed.
+signatures, and its erofs-utils knows neither ZSTD nor fragments.) Needs no root and installs
+nothing; done once, unless a package or this script changed.
 
   --locked  fail when the mirror has dropped a pinned version (default: warn, take the current
             one)
@@ -32,7 +31,7 @@ while [ $# -gt 0 ]; do
 done
 # shellcheck source=scripts/lib/debian.sh
 . "$here/lib/debian.sh"
-need dpkg-deb flock /usr/bin/python3
+need dpkg-deb flock
 take_turn
 out="$cache/oracles"
 mkdir -p "$cache"
@@ -51,8 +50,7 @@ if [ "$mode" = update ]; then
   cat "$work/lock" >"$lock"
 fi
 # Debian's own: its packages are there whatever else is first in PATH.
-python=/usr/bin/python3
-key=$(cat "$work/packages" "$here/build-oracles.sh" "$here/oracles-python.txt" - < <("$python" --version) | sha256sum | cut -d' ' -f1)
+key=$(cat "$work/packages" "$here/build-oracles.sh" | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
   say "oracles are up to date: $out"
   exit 0
@@ -73,9 +71,6 @@ exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$root/usr/bi
 PROGRAM
   chmod 755 "$new/bin/$program"
 done
-"$python" -m pip --disable-pip-version-check --no-cache-dir install --quiet --no-deps --root-user-action ignore \
-  --target "$new/python" --requirement "$here/oracles-python.txt" >&2 ||
-  fail "the Python packages do not install (see above); hint: pip takes PIP_INDEX_URL"
 printf '%s\n' "$key" >"$new/i2kit-key"
 replace "$new" "$out"
 say "oracles are in $out"

@@ -7,9 +7,10 @@ usage() {
   cat <<HELP
 Usage: scripts/build-python-oracles.sh [--update]
 
-Installs virt-firmware (virt-fw-vars) and uefivars, which read and write UEFI variables, into
-\$XDG_CACHE_HOME/i2kit/python-oracles, a virtual environment, as scripts/python-oracles.lock pins
-them. Needs no root; done once, unless the lock changed.
+Installs virt-firmware (virt-fw-vars) and uefivars, which read and write UEFI variables, and the
+tools of SPDX, CycloneDX and in-toto into \$XDG_CACHE_HOME/i2kit/python-oracles, a virtual
+environment, as scripts/python-oracles.lock pins them. Needs no root; done once, unless the lock
+or Python changed.
 
   --update  take the current versions and renew scripts/python-oracles.lock
 HELP
@@ -27,7 +28,8 @@ done
 # shellcheck source=scripts/lib/common.sh
 . "$here/lib/common.sh"
 out="${XDG_CACHE_HOME:-$HOME/.cache}/i2kit/python-oracles"
-key=$(sha256sum "$lock" | cut -d' ' -f1)
+digest() { cat "$lock" - < <(/usr/bin/python3 --version) | sha256sum | cut -d' ' -f1; }
+key=$(digest)
 if [ -z "$mode" ] && [ "$(cat "$out/i2kit-key" 2>/dev/null)" = "$key" ]; then
   say "Python oracles are up to date: $out"
   exit 0
@@ -37,13 +39,14 @@ rm -rf "$out"
 mkdir -p "$(dirname "$out")"
 /usr/bin/python3 -m venv "$out" || fail "cannot make a virtual environment; hint: scripts/setup.sh --test"
 if [ "$mode" = update ]; then
-  "$out/bin/pip" install --quiet --disable-pip-version-check virt-firmware uefivars >&2
+  "$out/bin/pip" install --quiet --disable-pip-version-check virt-firmware uefivars \
+    spdx-tools 'cyclonedx-python-lib[json-validation]' in-toto-attestation >&2
   {
     grep '^#' "$lock"
     "$out/bin/pip" freeze --disable-pip-version-check
   } >"$lock.new"
   mv "$lock.new" "$lock"
-  key=$(sha256sum "$lock" | cut -d' ' -f1)
+  key=$(digest)
 else
   "$out/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$lock" >&2
 fi

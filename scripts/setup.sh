@@ -82,7 +82,6 @@ test unshare util-linux
 test rpmbuild rpm
 test go golang-go
 test /usr/bin/python3 python3
-test /usr/lib/python3/dist-packages/pip python3-pip
 test skopeo skopeo
 test docker-registry docker-registry
 bench igzip isal

@@ -110,12 +110,9 @@ fn provenance_names_the_disk_and_what_it_was_made_of() {
     let bench = Bench::new();
     let disk = bench.build(NGINX, "disk.raw", &["--provenance"]);
     let path = bench.path("disk.raw.provenance.json");
-    let script = "import sys; sys.path.insert(0, sys.argv[1])\nfrom google.protobuf import json_format\nimport in_toto_attestation.v1.statement_pb2 as pb\nfrom in_toto_attestation.v1.statement import Statement\nimport in_toto_attestation.predicates.provenance.v1.provenance_pb2 as pv\nstatement = json_format.Parse(open(sys.argv[2]).read(), pb.Statement())\nStatement.copy_from_pb(statement).validate()\njson_format.ParseDict(json_format.MessageToDict(statement.predicate), pv.Provenance())";
-    let python = samples::python_oracles();
-    output_of(
-        "/usr/bin/python3",
-        &["-c", script, &python, path.to_str().unwrap()],
-    );
+    let script = "import sys\nfrom google.protobuf import json_format\nimport in_toto_attestation.v1.statement_pb2 as pb\nfrom in_toto_attestation.v1.statement import Statement\nimport in_toto_attestation.predicates.provenance.v1.provenance_pb2 as pv\nstatement = json_format.Parse(open(sys.argv[1]).read(), pb.Statement())\nStatement.copy_from_pb(statement).validate()\njson_format.ParseDict(json_format.MessageToDict(statement.predicate), pv.Provenance())";
+    let python = samples::python_oracle("python");
+    output_of(&python, &["-c", script, path.to_str().unwrap()]);
     let bytes = fs::read(&path).unwrap();
     let statement: Value = serde_json::from_slice(&bytes).unwrap();
     let sum = output_of("sha256sum", &[disk.to_str().unwrap()]);

@@ -1,9 +1,7 @@
-"""Judges an SPDX and a CycloneDX document by their own projects' tools: PYTHON-FOLDER SPDX CYCLONEDX."""
+"""Judges an SPDX and a CycloneDX document by their own projects' tools: SPDX CYCLONEDX."""
 
 import json
 import sys
-
-sys.path.insert(0, sys.argv[1])
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -20,14 +18,14 @@ def purl(text):
         found.append(f"package URL {text} is {again}")
 
 
-document = parse_file(sys.argv[2])
+document = parse_file(sys.argv[1])
 for message in validate_full_spdx_document(document):
     found.append(f"SPDX: {message.validation_message} ({message.context.full_element or message.context.spdx_id})")
 for package in document.packages:
     for reference in package.external_references:
         purl(reference.locator)
 
-with open(sys.argv[3], encoding="utf-8") as file:
+with open(sys.argv[2], encoding="utf-8") as file:
     text = file.read()
 error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
 if error is not None:

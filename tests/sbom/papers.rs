@@ -16,8 +16,8 @@ use crate::support::{output_of, samples};
 pub fn judge(spdx: &Path, cyclonedx: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sbom/judge.py");
     let (spdx, cyclonedx) = (spdx.to_str().unwrap(), cyclonedx.to_str().unwrap());
-    let python = samples::python_oracles();
-    output_of("/usr/bin/python3", &[script, &python, spdx, cyclonedx]);
+    let python = samples::python_oracle("python");
+    output_of(&python, &[script, spdx, cyclonedx]);
 }
 
 fn judge_bill(bill: &Bill) -> (Value, Value) {

@@ -34,7 +34,8 @@ pub fn oracle(name: &str) -> String {
     program("oracles", name, "scripts/build-oracles.sh")
 }
 
-/// A Python program to compare with: `virt-fw-vars` or `uefivars`.
+/// A Python program to compare with (`virt-fw-vars`, `uefivars`), or `python` itself with the packages
+/// to compare with.
 pub fn python_oracle(name: &str) -> String {
     program("python-oracles", name, "scripts/build-python-oracles.sh")
 }
@@ -42,16 +43,5 @@ pub fn python_oracle(name: &str) -> String {
 fn program(folder: &str, name: &str, script: &str) -> String {
     let path = cache().join(folder).join("bin").join(name);
     assert!(path.exists(), "no {}: run {script}", path.display());
-    path.display().to_string()
-}
-
-/// The folder of the Python packages to compare with.
-pub fn python_oracles() -> String {
-    let path = cache().join("oracles/python");
-    assert!(
-        path.exists(),
-        "no {}: run scripts/build-oracles.sh",
-        path.display()
-    );
     path.display().to_string()
 }
