@@ -9,7 +9,7 @@ use i2kit_format::erofs::{Cluster, CompressedFile, FileData, FileExtent};
 use super::EntryKind;
 use super::buffers::Sender;
 use super::pack::{NewFile, Pack, is_hole};
-use super::run::{Gone, may_cut};
+use super::run::{Candidates, Gone};
 
 /// Bytes that are laid out together.
 pub(super) struct Item {
@@ -25,6 +25,7 @@ pub(super) struct ClusterPacker {
     cluster_size: usize,
     /// Items sent.
     count: u64,
+    candidates: Candidates,
     may_cut: bool,
     /// The packed stream's next cluster.
     fragments: Vec<u8>,
@@ -52,6 +53,7 @@ impl ClusterPacker {
             items,
             cluster_size: cluster_size as usize,
             count: 0,
+            candidates: Candidates::default(),
             may_cut: false,
             fragments: Vec::new(),
             packed: Vec::new(),
@@ -159,7 +161,7 @@ impl ClusterPacker {
 
 impl Pack for ClusterPacker {
     fn begin(&mut self, file: NewFile<'_>) -> Result<(), Gone> {
-        if may_cut(file.size, file.head) {
+        if self.candidates.is_next(file.size, file.head) {
             self.close_fragments()?;
             self.may_cut = true;
         }

@@ -7,7 +7,7 @@ use i2kit_format::erofs::{Algorithm, MAX_CLUSTER};
 
 const BLOCK: u32 = 4096;
 
-/// Compression of a layer's files. Written as `zstd:3,cluster=128K`.
+/// Compression of a layer's files. Written as `zstd:3,cluster=1M`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// What compresses.
@@ -32,7 +32,7 @@ impl Compression {
             Algorithm::Zstd => Self {
                 algorithm,
                 level: 3,
-                cluster_size: 128 << 10,
+                cluster_size: 1 << 20,
             },
             Algorithm::Lz4 => Self {
                 algorithm,
@@ -62,8 +62,11 @@ impl Compression {
 
 impl fmt::Display for Compression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, level, size) = (self.algorithm.name(), self.level, self.cluster_size >> 10);
-        write!(formatter, "{name}:{level},cluster={size}K")
+        let (name, level, size) = (self.algorithm.name(), self.level, self.cluster_size);
+        match size >> 20 {
+            0 => write!(formatter, "{name}:{level},cluster={}K", size >> 10),
+            size => write!(formatter, "{name}:{level},cluster={size}M"),
+        }
     }
 }
 
@@ -129,9 +132,9 @@ mod tests {
     #[test]
     fn text_and_back() {
         for (text, expected) in [
-            ("zstd", "zstd:3,cluster=128K"),
-            ("zstd:19", "zstd:19,cluster=128K"),
-            ("zstd,cluster=1M", "zstd:3,cluster=1024K"),
+            ("zstd", "zstd:3,cluster=1M"),
+            ("zstd:19", "zstd:19,cluster=1M"),
+            ("zstd,cluster=128K", "zstd:3,cluster=128K"),
             ("lz4:12,cluster=4096", "lz4:12,cluster=4K"),
         ] {
             let parsed: Compression = text.parse().unwrap();

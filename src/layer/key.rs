@@ -13,7 +13,7 @@ pub struct KeyParts {
     pub diff_id: String,
     /// The version of the writer.
     pub writer: u32,
-    /// How files are compressed, as `zstd.3.131072`; empty when they are not, or were not known.
+    /// How files are compressed, as `zstd.3.1048576`; empty when they are not, or were not known.
     pub compression: String,
 }
 
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_key_is_taken_apart_into_what_it_was_made_of() {
         let diff_id = format!("sha256:{}", "0a".repeat(32));
-        for (compression, name) in [(None, ""), (Some(Compression::DEFAULT), "zstd.3.131072")] {
+        for (compression, name) in [(None, ""), (Some(Compression::DEFAULT), "zstd.3.1048576")] {
             let parts = KeyParts::of(&key(&diff_id, compression)).unwrap();
             assert_eq!(parts.diff_id, diff_id);
             assert_eq!((parts.writer, &*parts.compression), (WRITER_VERSION, name));

@@ -5,7 +5,7 @@ use i2kit_format::erofs::{FileData, FileExtent};
 
 use super::EntryKind;
 use super::buffers::Sender;
-use super::run::{Gone, Slabs, may_cut};
+use super::run::{Candidates, Gone, Slabs};
 
 /// Holes lie at multiples of this, so that few chunks of a file name them.
 pub(super) const HOLE: usize = 64 * 1024;
@@ -39,6 +39,7 @@ pub(super) struct NewFile<'a> {
 /// Packs plain files into slabs. An aligned run of zeros of [`HOLE`] bytes becomes a hole.
 pub(super) struct Packer {
     slabs: Slabs,
+    candidates: Candidates,
     file: FileData,
     /// Bytes of the file so far, holes included.
     at: u64,
@@ -48,6 +49,7 @@ impl Packer {
     pub(super) fn new(slabs: Sender<Vec<u8>>) -> Self {
         Self {
             slabs: Slabs::new(slabs),
+            candidates: Candidates::default(),
             file: FileData::default(),
             at: 0,
         }
@@ -61,7 +63,7 @@ impl Packer {
 
 impl Pack for Packer {
     fn begin(&mut self, file: NewFile<'_>) -> Result<(), Gone> {
-        if may_cut(file.size, file.head) {
+        if self.candidates.is_next(file.size, file.head) {
             self.slabs.cut()?;
         }
         self.slabs.next_block()?;

@@ -1,19 +1,25 @@
 //! Slabs of the data blob in the making, and where runs of them may begin anew.
 //!
 //! So that a file which grows shifts its neighbours and not the whole rest of the layer, packing
-//! resynchronises: at some files it starts a new slab. Whether a file *may* do so depends on nothing
-//! but itself (its size and first bytes), with a probability that grows with its size; that it does
-//! depends on how much was written since the last time. So runs are [`MIN_RUN`] and a little long,
-//! whatever the sizes are, and half a slab of padding is lost at each: 2 to 3 %.
+//! resynchronises: at some files it starts a new slab. Whether a file *may* do so depends on itself
+//! alone (its size and first bytes), with a probability that grows with its size, but not soon after
+//! another that may; that it does
+//! depends on how much was written since the last time, and on how much of the slab is left. So runs
+//! are [`MIN_RUN`] and a little long, whatever the sizes are, and a quarter of a slab of padding is lost
+//! at each: less than 2 %.
 
 use i2kit_format::{BLOCK, SLAB};
 
 use super::buffers::Sender;
 
 /// Bytes written between two cuts, at least.
-const MIN_RUN: u64 = 10 << 20;
-/// Mean bytes of files between those that may cut. A file at least as long always may.
-const CANDIDATES: u64 = 4 << 20;
+const MIN_RUN: u64 = 5 << 20;
+/// Padding that a run as long as that is not ended for; one twice as long is.
+const MAX_PADDING: u64 = SLAB / 2;
+/// Bytes of files between two that may cut, at least.
+const SPACING: u64 = 2 << 20;
+/// Mean bytes of files between those that may, beyond that. A file at least as long always may.
+const CANDIDATES: u64 = 1 << 20;
 /// Bytes of a file that decide whether it may.
 const HEAD: usize = 1024;
 
@@ -31,8 +37,26 @@ pub(super) struct Slabs {
     slabs: Sender<Vec<u8>>,
 }
 
-/// Whether packing may start a new slab at a file of `size` bytes whose first ones are `head`.
-pub(super) fn may_cut(size: u64, head: &[u8]) -> bool {
+/// Picks the files at which packing may start a new slab.
+#[derive(Default)]
+pub(super) struct Candidates {
+    /// Bytes of files since the last one.
+    since: u64,
+}
+
+impl Candidates {
+    /// Whether packing may cut at the next file, of `size` bytes, whose first ones are `head`.
+    pub(super) fn is_next(&mut self, size: u64, head: &[u8]) -> bool {
+        let is_candidate = self.since >= SPACING && is_picked(size, head);
+        if is_candidate {
+            self.since = 0;
+        }
+        self.since = self.since.saturating_add(size);
+        is_candidate
+    }
+}
+
+fn is_picked(size: u64, head: &[u8]) -> bool {
     let mut hash = blake3::Hasher::new();
     hash.update(&size.to_le_bytes())
         .update(head.get(..HEAD).unwrap_or(head));
@@ -59,7 +83,9 @@ impl Slabs {
 
     /// Starts a new slab, if the run is long enough.
     pub(super) fn cut(&mut self) -> Result<(), Gone> {
-        if self.position() - self.run >= MIN_RUN {
+        let run = self.position() - self.run;
+        let padding = self.position().next_multiple_of(SLAB) - self.position();
+        if run >= 2 * MIN_RUN || (run >= MIN_RUN && padding <= MAX_PADDING) {
             self.pad_to(SLAB)?;
             self.run = self.position();
         }
