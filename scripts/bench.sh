@@ -24,7 +24,8 @@ Each line ends with the ratio and the bound it must hold; a bound that does not 
   --runs N    rounds
   --boot      also boots the tiny disk N times and prints the guest's boot stages
   --registry  also measures images from Debian's registry on this machine:
-              pull    an empty cache, beside skopeo copy of the image to an OCI layout
+              pull    an empty cache, without compression (see bench-store.sh), beside skopeo copy
+                      of the image to an OCI layout
               shared  a build's layers from a shared cache, beside pulling and converting them
               locked  requests of a locked build with a full cache
               layers  an image of 20 layers of 100 MB: how busy the cores are, and memory
@@ -60,49 +61,8 @@ nginx="$cache/samples/nginx" tiny="$cache/samples/tiny" base="$cache/base"
 # Beside the cache, so that every command reads and writes the same file system.
 work=$(mktemp -d "$cache/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/times"
-missed=0
-
-# TIMES-FILE COMMAND...: appends the seconds that the command took.
-timed() {
-  local into="$1" start end
-  shift
-  start=$(date +%s%N)
-  "$@"
-  end=$(date +%s%N)
-  awk -v ns=$((end - start)) 'BEGIN { printf "%.4f\n", ns / 1e9 }' >>"$work/times/$into"
-}
-
-median() { sort -n "$work/times/$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-
-# The median over the rounds of A/B, so that a drift of the machine's speed cancels out.
-ratio() { # A B
-  paste "$work/times/$1" "$work/times/$2" | awk '{ print $1 / $2 }' | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
-}
-
-verdict= # set by judge
-judge() { # FOUND BOUND UNIT
-  if awk -v found="$1" -v bound="$2" 'BEGIN { exit !(found <= bound) }'; then
-    verdict="at most $2$3: holds"
-  else
-    missed=1
-    verdict="at most $2$3: MISSED"
-  fi
-}
-
-measured() { # WHAT FOUND UNIT BOUND
-  judge "$2" "$4" " $3"
-  printf '%-34s %8.3f %-3s  %s\n' "$1" "$2" "$3" "$verdict"
-}
-
-mebibytes() { awk -v bytes="$1" 'BEGIN { print bytes / 1048576 }'; }
-
-against() { # WHAT A B BOUND
-  local found
-  found=$(ratio "$2" "$3")
-  judge "$found" "$4" x
-  printf '%-34s %8.3f s  %8.3f s  %6.2fx  %s\n' "$1" "$(median "$2")" "$(median "$3")" "$found" "$verdict"
-}
+# shellcheck source=scripts/lib/bench.sh
+. "$here/lib/bench.sh"
 
 layers() { # LAYOUT: paths of the layers' blobs
   jq -r '.manifests[0].digest' "$1/index.json" | tr : / | while read -r manifest; do
@@ -122,8 +82,6 @@ limit() {
   sha256sum "$work/plain" >/dev/null
   dd if="$work/plain" of="$work/written" bs=1M conv=fsync status=none
 }
-
-tag() { jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"] // "latest"' "$1/index.json"; }
 
 chain() {
   local layout
@@ -170,7 +128,7 @@ rm -rf "$work/cache" "$work/cold.raw"*
 measured 'most memory, cold' "$(mebibytes $((1024 * $(cat "$work/memory"))))" MiB 200
 
 "$i2kit" build -q --from "oci:$tiny" --cache-dir "$work/cache" -o "$work/tiny.raw"
-measured 'disk of a tiny container' "$(mebibytes "$(stat -c %s "$work/tiny.raw")")" MiB 96
+measured 'disk of a tiny container' "$(mebibytes "$(stat -c %s "$work/tiny.raw")")" MiB 48
 "$i2kit" inspect "$work/tiny.raw"
 init=$(find "$target/i2kit-init" -path '*/init/i2kit-init' -type f -printf '%s\n' | sort -n | tail -n 1)
 measured 'i2kit-init' "$(mebibytes "${init:?i2kit-init was not built}")" MiB 4
@@ -198,6 +156,7 @@ YAML
 }
 
 pull() { "$i2kit" pull -q --cache-dir "$work/pulled" "127.0.0.1:$port/nginx"; }
+pull_plain() { "$i2kit" pull -q --compression none --cache-dir "$work/plain" "127.0.0.1:$port/nginx"; }
 skopeo_copy() { skopeo copy -q --src-tls-verify=false "docker://127.0.0.1:$port/nginx:latest" "oci:$work/skopeo:latest"; }
 shared() {
   "$i2kit" pull -q --cache-dir "$work/shared" --cache-from "127.0.0.1:$port/cache" --cache-key "$work/cache.key" \
@@ -212,7 +171,9 @@ bench_registry() {
     "127.0.0.1:$port/nginx"
   for round in $(seq "$runs"); do
     say "registry, round $round of $runs"
-    rm -rf "$work/pulled" "$work/skopeo" "$work/shared"; sync -f "$work"
+    rm -rf "$work/plain" "$work/pulled" "$work/skopeo" "$work/shared"; sync -f "$work"
+    timed plain pull_plain
+    sync -f "$work"
     timed pull pull
     sync -f "$work"
     timed skopeo skopeo_copy
@@ -221,7 +182,7 @@ bench_registry() {
     sync -f "$work"
   done
   printf '%-34s %10s  %10s  %7s\n' "nginx from a registry" i2kit other ratio
-  against 'pull + convert, skopeo copy' pull skopeo 1.5
+  against 'pull + convert, skopeo copy' plain skopeo 1.5
   against 'shared cache, pull + convert' shared pull 0.6
   (cd "$work" && sed "s#image: nginx#image: 127.0.0.1:$port/nginx#" "$OLDPWD/$manifest" >locked.yaml &&
     "$i2kit" lock -q -f locked.yaml --cache-dir "$work/pulled" &&
