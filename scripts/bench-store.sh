@@ -14,6 +14,7 @@ Prints, as medians of N rounds (default 3) whose commands take turns:
   store      the nginx layers of a default build, beside mksquashfs -comp zstd and
              mkfs.erofs -zzstd,3 -C131072 -Efragments of the same files: size, and the time of
              fetching nothing and converting everything beside the other's
+  best       the same with --compression best
   default    a cold build with default compression, beside one without
   reading    for each compression: seconds to read all of nginx's files through the kernel's mount,
              by folder and in random order, and 2,000 times 4 KiB; each from a cold cache
@@ -60,6 +61,7 @@ build() { # COMPRESSION DISK
 }
 
 convert() { "$i2kit" pull -q --cache-dir "$work/pulled" "oci:$nginx"; }
+best() { "$i2kit" pull -q --compression best --cache-dir "$work/best" "oci:$nginx"; }
 squashfs() { "$oracles/mksquashfs" "$work/root/rootfs" "$work/nginx.squashfs" -comp zstd -quiet -no-progress >/dev/null; }
 erofs() { "$oracles/mkfs.erofs" --quiet -zzstd,3 -C131072 -Efragments "$work/nginx.erofs" "$work/root/rootfs" >/dev/null; }
 
@@ -68,6 +70,8 @@ for round in $(seq "$runs"); do
   say "store, round $round of $runs"
   rm -rf "$work/pulled"; sync -f "$work"
   timed convert convert
+  rm -rf "$work/best"; sync -f "$work"
+  timed best best
   rm -f "$work/nginx.squashfs"; sync -f "$work"
   timed squashfs squashfs
   rm -f "$work/nginx.erofs"; sync -f "$work"
@@ -78,14 +82,20 @@ for round in $(seq "$runs"); do
   done
 done
 # All of the store but the base's layer, which comes first.
-store=$(jq '(.partitions[] | select(.name == "store") | .size) - .layers[0].size' "$work/summary.json")
+nginx_bytes() { jq '(.partitions[] | select(.name == "store") | .size) - .layers[0].size' "$work/summary.json"; }
+store=$(nginx_bytes)
 of() { awk -v store="$store" -v other="$(stat -c %s "$1")" 'BEGIN { print store / other }'; }
 measured 'nginx in the store' "$(mebibytes "$store")" MiB 1000
 measured 'size, mksquashfs -comp zstd' "$(of "$work/nginx.squashfs")" x 1.1
 measured 'size, mkfs.erofs zstd,3 fragments' "$(of "$work/nginx.erofs")" x 1.03
+rm -rf "$work/disk.raw"*
+build best "$work/disk.raw"
+store=$(nginx_bytes)
+measured 'size of best, mksquashfs -comp zstd' "$(of "$work/nginx.squashfs")" x 1
 printf '%-34s %10s  %10s  %7s\n' '' i2kit other ratio
 against 'time, mksquashfs -comp zstd' convert squashfs 0.1
 against 'time, mkfs.erofs zstd,3 fragments' convert erofs 0.1
+against 'time of best, mksquashfs' best squashfs 0.5
 against 'cold build, one without' zstd none 1.6
 
 printf '\n%-20s %10s %10s %10s %10s\n' compression 'store MB' 'by folder' random '2000x4K'

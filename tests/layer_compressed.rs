@@ -16,6 +16,7 @@ fn compressions() -> Vec<Compression> {
         "zstd:9,cluster=1M",
         "lz4",
         "lz4:1,cluster=1M",
+        "zstd:1,cluster=64K,dedupe",
     ];
     texts.map(|text| text.parse().unwrap()).to_vec()
 }
@@ -63,17 +64,14 @@ fn of_all_sizes() -> Vec<(String, Vec<u8>)> {
         1 << 20,
         2_500_000,
     ];
-    let kinds: [(&str, fn(u32, usize) -> Vec<u8>); 3] = [
-        ("text", text),
-        ("noise", noise),
-        ("zeros", |_, len| vec![0; len]),
-    ];
-    let of = |(kind, make): (&'static str, fn(u32, usize) -> Vec<u8>)| {
-        sizes
-            .into_iter()
-            .map(move |len| (format!("{kind}-{len}"), make(len as u32, len)))
+    let of = |len: usize| {
+        [
+            (format!("text-{len}"), text(1, len)),
+            (format!("noise-{len}"), noise(2, len)),
+            (format!("zeros-{len}"), vec![0; len]),
+        ]
     };
-    kinds.into_iter().flat_map(of).collect()
+    sizes.into_iter().flat_map(of).collect()
 }
 
 #[test]
@@ -119,7 +117,7 @@ fn each_compression_has_its_own_entry() {
     folders.push(with(None));
     folders.sort();
     folders.dedup();
-    assert_eq!(folders.len(), 6);
+    assert_eq!(folders.len(), 7);
 }
 
 #[test]
@@ -136,6 +134,22 @@ fn what_does_not_shrink_takes_no_more_than_plain() {
             .all(i2kit_format::erofs::Cluster::is_plain)
     );
     assert_eq!(layer.data.len(), 3 << 20);
+}
+
+#[test]
+fn equal_clusters_lie_once_where_that_is_asked_for() {
+    let bytes = noise(1, 256 << 10);
+    let tar = archive(&[
+        ("a".to_owned(), bytes.repeat(4)),
+        ("b".to_owned(), [noise(2, 256 << 10), bytes].concat()),
+    ]);
+    let size = |compression: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let layer = converted(folder.path(), &tar, Some(compression.parse().unwrap()));
+        layer.data.len()
+    };
+    assert_eq!(size("zstd,cluster=256K"), 6 * (256 << 10));
+    assert_eq!(size("zstd,cluster=256K,dedupe"), 2 * (256 << 10));
 }
 
 #[test]
@@ -180,8 +194,8 @@ fn top_layer(grown: usize) -> Vec<u8> {
     while total < 400_000_000 {
         // Sizes spread evenly over their logarithms, taken from anywhere in the pool.
         let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let size = ((2048 << (random % 10)) + random / 10 % 2048) as usize;
-        let from = (random / 7919) as usize % (pool.len() - size);
+        let size = usize::try_from((2048 << (random % 10)) + random / 10 % 2048).unwrap();
+        let from = usize::try_from(random / 7919).unwrap() % (pool.len() - size);
         let bytes = [&number.to_le_bytes(), &pool[from..from + size]].concat();
         append(format!("f{number:06}"), &bytes);
         total += size;

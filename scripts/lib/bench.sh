@@ -1,10 +1,8 @@
 # Sourced by the benchmarks: times of commands that take turns, and verdicts over them. Wants $work,
 # a folder of the benchmark's own.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 mkdir "$work/times"
-# Read by who sources this.
-# shellcheck disable=SC2034
 missed=0
 
 # TIMES-FILE COMMAND...: appends the seconds that the command took.

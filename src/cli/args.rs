@@ -169,10 +169,11 @@ pub struct CacheArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64GiB")]
     pub max_layer_size: u64,
     /// How the store's files are compressed: none, lz4 or zstd, with a level and the bytes that are
-    /// compressed together, as in zstd:9,cluster=1M
+    /// compressed together, as in zstd:9,cluster=1M; or best
     ///
     /// Levels: lz4 1 to 12, zstd 1 to 22. Clusters: 4K to 1M. Larger ones make smaller disks and
     /// slower reads of a few bytes; a level costs time when a layer is converted, which happens once.
+    /// With ,dedupe equal clusters of a layer are stored once. best is zstd:12,cluster=1M,dedupe.
     #[arg(long, value_name = "HOW", default_value_t)]
     pub compression: CompressionArg,
 }

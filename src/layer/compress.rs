@@ -1,5 +1,6 @@
 //! Compresses clusters, several at once, and lays them out in order.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +24,15 @@ pub(super) struct Placement {
     blocks: u32,
 }
 
+/// What became of an item.
+#[derive(Default)]
+struct Squeezed {
+    /// None where it stays as it is.
+    bytes: Option<Vec<u8>>,
+    /// By which another of the same bytes is known.
+    digest: Option<blake3::Hash>,
+}
+
 /// Compressors that wait for work: making one takes longer than compressing a cluster.
 struct Pool {
     compression: Compression,
@@ -30,19 +40,20 @@ struct Pool {
 }
 
 impl Pool {
-    fn compress(&self, item: &Item) -> io::Result<Option<Vec<u8>>> {
+    fn compress(&self, item: &Item) -> io::Result<Squeezed> {
         if !item.is_compressed {
-            return Ok(None);
+            return Ok(Squeezed::default());
         }
+        let digest = self.compression.dedupe.then(|| blake3::hash(&item.bytes));
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = idle().pop();
         let mut compressor = match waiting {
             Some(compressor) => compressor,
             None => Compressor::new(self.compression.algorithm, self.compression.level)?,
         };
-        let compressed = compressor.compress(&item.bytes)?;
+        let bytes = compressor.compress(&item.bytes)?;
         idle().push(compressor);
-        Ok(compressed)
+        Ok(Squeezed { bytes, digest })
     }
 }
 
@@ -57,7 +68,10 @@ pub(super) fn run(
         compression,
         idle: Mutex::new(Vec::new()),
     };
-    let mut slabs = Slabs::new(slabs);
+    let mut layout = Layout {
+        slabs: Slabs::new(slabs),
+        seen: HashMap::new(),
+    };
     let mut placements = Vec::new();
     let batch_len = rayon::current_num_threads().saturating_mul(BATCH_PER_THREAD);
     loop {
@@ -69,28 +83,44 @@ pub(super) fn run(
         let compressed: io::Result<Vec<_>> =
             batch.par_iter().map(|item| pool.compress(item)).collect();
         for (item, compressed) in batch.into_iter().zip(compressed?) {
-            let Ok(placement) = place(&mut slabs, &item, compressed.as_deref()) else {
+            let Ok(placement) = layout.place(&item, &compressed) else {
                 return Ok(placements);
             };
             placements.push(placement);
             items.give_back(item.bytes);
         }
     }
-    let _: Result<(), Gone> = slabs.finish();
+    let _: Result<(), Gone> = layout.slabs.finish();
     Ok(placements)
 }
 
-fn place(slabs: &mut Slabs, item: &Item, compressed: Option<&[u8]>) -> Result<Placement, Gone> {
-    if item.may_cut {
-        slabs.cut()?;
+/// Where the next item goes.
+struct Layout {
+    slabs: Slabs,
+    /// By the digest of their bytes, clusters that are stored once.
+    seen: HashMap<blake3::Hash, Placement>,
+}
+
+impl Layout {
+    fn place(&mut self, item: &Item, squeezed: &Squeezed) -> Result<Placement, Gone> {
+        if item.may_cut {
+            self.slabs.cut()?;
+        }
+        if let Some(found) = squeezed.digest.and_then(|digest| self.seen.get(&digest)) {
+            return Ok(*found);
+        }
+        let bytes = squeezed.bytes.as_deref().unwrap_or(&item.bytes);
+        let start_block = self.slabs.next_block()?;
+        self.slabs.append(bytes)?;
+        let placement = Placement {
+            start_block,
+            blocks: u32::try_from((bytes.len() as u64).div_ceil(BLOCK)).unwrap_or(u32::MAX),
+        };
+        if let Some(digest) = squeezed.digest {
+            self.seen.insert(digest, placement);
+        }
+        Ok(placement)
     }
-    let bytes = compressed.unwrap_or(&item.bytes);
-    let start_block = slabs.next_block()?;
-    slabs.append(bytes)?;
-    Ok(Placement {
-        start_block,
-        blocks: u32::try_from((bytes.len() as u64).div_ceil(BLOCK)).unwrap_or(u32::MAX),
-    })
 }
 
 /// Puts blocks in the place of items' numbers.

@@ -16,16 +16,25 @@ pub struct Compression {
     pub level: i32,
     /// Bytes that are compressed together: a power of 2, 4 KiB to 1 MiB.
     pub cluster_size: u32,
+    /// Whether clusters of a layer that have the same bytes are stored once.
+    pub dedupe: bool,
 }
 
 /// Text that is no compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; write none, lz4 or zstd, as in zstd:9,cluster=1M")]
+#[error("{0}; write none, lz4, zstd or best, as in zstd:9,cluster=1M")]
 pub struct CompressionError(String);
 
 impl Compression {
     /// What is used where nothing else is asked for.
     pub const DEFAULT: Self = Self::of(Algorithm::Zstd);
+
+    /// What makes the smallest disk in a time that one still waits for.
+    pub const BEST: Self = Self {
+        level: 12,
+        dedupe: true,
+        ..Self::DEFAULT
+    };
 
     const fn of(algorithm: Algorithm) -> Self {
         match algorithm {
@@ -33,11 +42,13 @@ impl Compression {
                 algorithm,
                 level: 3,
                 cluster_size: 1 << 20,
+                dedupe: false,
             },
             Algorithm::Lz4 => Self {
                 algorithm,
                 level: 9,
                 cluster_size: 64 << 10,
+                dedupe: false,
             },
         }
     }
@@ -45,7 +56,8 @@ impl Compression {
     /// For file names and tags.
     pub(super) fn suffix(&self) -> String {
         let (name, level, size) = (self.algorithm.name(), self.level, self.cluster_size);
-        format!("-{name}.{level}.{size}")
+        let dedupe = if self.dedupe { ".dedupe" } else { "" };
+        format!("-{name}.{level}.{size}{dedupe}")
     }
 
     /// `text` as `--compression` has it; None for none.
@@ -66,7 +78,8 @@ impl fmt::Display for Compression {
         match size >> 20 {
             0 => write!(formatter, "{name}:{level},cluster={}K", size >> 10),
             size => write!(formatter, "{name}:{level},cluster={size}M"),
-        }
+        }?;
+        formatter.write_str(if self.dedupe { ",dedupe" } else { "" })
     }
 }
 
@@ -75,10 +88,11 @@ impl FromStr for Compression {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = |why: String| CompressionError(why);
-        let (kind, settings) = match text.split_once(',') {
-            Some((kind, settings)) => (kind, Some(settings)),
-            None => (text, None),
-        };
+        if text == "best" {
+            return Ok(Self::BEST);
+        }
+        let mut settings = text.split(',');
+        let kind = settings.next().unwrap_or_default();
         let (name, level) = match kind.split_once(':') {
             Some((name, level)) => (name, Some(level)),
             None => (kind, None),
@@ -101,10 +115,14 @@ impl FromStr for Compression {
                     ))
                 })?;
         }
-        if let Some(settings) = settings {
-            let size = settings
+        for setting in settings {
+            if setting == "dedupe" {
+                out.dedupe = true;
+                continue;
+            }
+            let size = setting
                 .strip_prefix("cluster=")
-                .ok_or_else(|| error(format!("no setting {settings:?}")))?;
+                .ok_or_else(|| error(format!("no setting {setting:?}")))?;
             out.cluster_size = cluster_size(size)
                 .ok_or_else(|| error(format!("cluster {size:?} is no power of 2 from 4K to 1M")))?;
         }
@@ -136,6 +154,8 @@ mod tests {
             ("zstd:19", "zstd:19,cluster=1M"),
             ("zstd,cluster=128K", "zstd:3,cluster=128K"),
             ("lz4:12,cluster=4096", "lz4:12,cluster=4K"),
+            ("best", "zstd:12,cluster=1M,dedupe"),
+            ("lz4,dedupe,cluster=64K", "lz4:9,cluster=64K,dedupe"),
         ] {
             let parsed: Compression = text.parse().unwrap();
             assert_eq!(parsed.to_string(), expected);

@@ -225,7 +225,9 @@ fn feature_incompat(plan: &Plan<'_>, compression: Option<&Compression>) -> u32 {
     if compression.is_some() {
         features |= INCOMPAT_ZERO_PADDING | INCOMPAT_COMPR_CFGS;
     }
-    if plan.packed_nid > 0 {
+    // The bit says that clusters are shared, too, which only full indexes can do.
+    let may_share = |inode: &Planned<'_>| matches!(&inode.data, Data::Compressed(map) if map.layout == layout::COMPRESSED_FULL);
+    if plan.inodes.iter().any(may_share) {
         features |= INCOMPAT_FRAGMENTS;
     }
     features

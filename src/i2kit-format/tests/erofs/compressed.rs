@@ -277,6 +277,51 @@ fn an_image_without_fragments_reads_back_as_the_same_tree() {
     assert_eq!(made.fixture.tree.compression, read.compression);
 }
 
+#[test]
+fn clusters_that_files_share() {
+    for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+        let shape = Shape {
+            algorithm,
+            cluster_size: 131_072,
+            gap: 0,
+            has_fragments: false,
+        };
+        let mut packer = Packer::new(shape);
+        let bytes = contents(Kind::Text, 1, 131_072);
+        let shared = packer.cluster(&bytes);
+        let other = contents(Kind::Noise, 2, 131_072);
+        let plain = packer.cluster(&other);
+        let mut files = Vec::new();
+        for (name, clusters) in [
+            ("twice", vec![shared, shared]),
+            ("between", vec![plain, shared, plain, shared]),
+        ] {
+            let file = CompressedFile {
+                size: clusters.len() as u64 * 131_072,
+                clusters: clusters.clone(),
+                fragment: None,
+            };
+            let content = Content::Compressed(file);
+            let fixture = &mut packer.fixture;
+            fixture.add(Tree::ROOT, name.as_bytes(), metadata(0o644), content);
+            let of = |cluster: &Cluster| if *cluster == shared { &bytes } else { &other };
+            files.push((
+                name.to_owned(),
+                clusters.iter().flat_map(of).copied().collect(),
+            ));
+        }
+        let fixture = packer.finish();
+        let made = Made {
+            files,
+            bytes: fixture.image(),
+            fixture,
+        };
+        read_back(&made);
+        mounted(&made);
+        extracted(&crate::tools::recent("fsck.erofs"), &made);
+    }
+}
+
 /// The packed inode of many layers is larger than 4 GiB: the offset's upper half has a place of its
 /// own.
 #[test]
