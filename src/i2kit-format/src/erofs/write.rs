@@ -227,7 +227,7 @@ fn feature_incompat(plan: &Plan<'_>, compression: Option<&Compression>) -> u32 {
     }
     // The bit says that clusters are shared, too, which only full indexes can do.
     let may_share = |inode: &Planned<'_>| matches!(&inode.data, Data::Compressed(map) if map.layout == layout::COMPRESSED_FULL);
-    if plan.inodes.iter().any(may_share) {
+    if plan.packed_nid > 0 || plan.inodes.iter().any(may_share) {
         features |= INCOMPAT_FRAGMENTS;
     }
     features
