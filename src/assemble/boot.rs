@@ -268,6 +268,8 @@ pub struct Boot {
     kernel: Vec<u8>,
     release: Vec<u8>,
     initramfs: Vec<u8>,
+    /// Names all of these: the base's layers, the modules and the guest's program decide them.
+    pub identity: String,
 }
 
 /// Reads the base's parts, and makes the initramfs with the `modules` unless `cache` has it.
@@ -275,11 +277,13 @@ pub struct Boot {
 /// # Errors
 /// [`Error`] when the base lacks a part.
 pub fn read(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Result<Boot, Error> {
+    let (identity, initramfs) = kept_initramfs(base, modules, cache)?;
     Ok(Boot {
         stub: base.file("boot/stub.efi")?,
         kernel: base.file("boot/vmlinuz")?,
         release: base.file("boot/kernel.release")?,
-        initramfs: kept_initramfs(base, modules, cache)?,
+        initramfs,
+        identity,
     })
 }
 
@@ -301,8 +305,12 @@ impl Boot {
     }
 }
 
-/// The initramfs, compressed once for all builds of the same base, modules and init.
-fn kept_initramfs(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Result<Vec<u8>, Error> {
+/// The initramfs, compressed once for all builds of the same base, modules and init, and its key.
+fn kept_initramfs(
+    base: &Base<'_>,
+    modules: &Modules<'_>,
+    cache: &Cache,
+) -> Result<(String, Vec<u8>), Error> {
     let modules = base.modules(modules)?;
     let mut hash = Sha256::new_with_prefix(INITRAMFS_VERSION);
     let layers = base.layers.iter().map(|layer| layer.diff_id.as_str());
@@ -316,11 +324,11 @@ fn kept_initramfs(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Resu
     }
     let key = format!("initramfs-{}", hex::encode(hash.finalize()));
     if let Some(bytes) = cache.piece(&key) {
-        return Ok(bytes);
+        return Ok((key, bytes));
     }
     let bytes = initramfs(base, modules)?;
     cache.keep_piece(&key, &bytes)?;
-    Ok(bytes)
+    Ok((key, bytes))
 }
 
 /// The initramfs: init, the modules and the list of them, compressed with zstd.

@@ -3,6 +3,12 @@
 use i2kit_format::pcr::{self, Bank, Stub};
 use i2kit_format::uki;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::cache::{self, Cache};
+
+/// Changes whenever the same parts make another UKI or other values.
+const VERSION: &str = "i2kit measured boot 1";
 
 /// Registers that follow from the UKI alone. PCR 7 does not: it depends on the keys enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +38,28 @@ pub struct Registers {
 }
 
 impl MeasuredBoot {
+    /// As [`MeasuredBoot::of`], computed once for all builds of the same UKI, which `parts` decide.
+    ///
+    /// # Errors
+    /// [`cache::Error`] when they cannot be kept.
+    pub fn kept(uki: &[u8], parts: &[&str], cache: &Cache) -> Result<Option<Self>, cache::Error> {
+        let mut hash = Sha256::new_with_prefix(VERSION);
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let key = format!("measured-{}", hex::encode(hash.finalize()));
+        let kept = cache.piece(&key);
+        if let Some(found) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(Some(found));
+        }
+        let found = Self::of(uki);
+        if let Some(json) = found.as_ref().and_then(|one| serde_json::to_vec(one).ok()) {
+            cache.keep_piece(&key, &json)?;
+        }
+        Ok(found)
+    }
+
     /// The values for a UKI; `None` where its stub is not systemd's or older than 252, or its kernel
     /// no EFI program, which no firmware would start.
     #[must_use]
@@ -58,13 +86,15 @@ fn registers(
     bank: Bank,
 ) -> Result<(Registers, Vec<&'static str>), uki::Error> {
     let (pcr11, sections) = pcr::kernel_image(uki, measured, bank)?;
-    let pcr4 = |secure_boot| {
-        let kernel = pcr::kernel_is_measured(stub.major, secure_boot);
-        pcr::boot_manager_code(uki, kernel, bank)
+    let with_kernel = |secure_boot| pcr::kernel_is_measured(stub.major, secure_boot);
+    let code = pcr::boot_manager_code(uki, with_kernel(false) || with_kernel(true), bank)?;
+    let pcr4 = |secure_boot| match &code.and_kernel {
+        Some(and_kernel) if with_kernel(secure_boot) => hex::encode(and_kernel.value()),
+        _ => hex::encode(code.uki.value()),
     };
     let registers = Registers {
-        pcr4: hex::encode(pcr4(false)?.value()),
-        pcr4_secure_boot: hex::encode(pcr4(true)?.value()),
+        pcr4: pcr4(false),
+        pcr4_secure_boot: pcr4(true),
         pcr11: hex::encode(pcr11.value()),
     };
     Ok((registers, sections))

@@ -236,7 +236,9 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     if let Some(signer) = inputs.signer {
         signer.sign(&mut uki)?;
     }
-    let measured_boot = MeasuredBoot::of(&uki);
+    let signer = inputs.signer.map(Identity::name).unwrap_or_default();
+    let parts = [boot.identity.as_str(), &cmdline, &signer];
+    let measured_boot = MeasuredBoot::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.layer.diff_id.clone(),

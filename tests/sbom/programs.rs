@@ -129,7 +129,7 @@ fn pointers_to_gos_strings_are_followed() {
 fn crates_in_a_rust_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let json = r#"{"packages":[{"name":"adler","version":"1.0.2","source":"crates.io"},{"name":"cc","version":"1.0.0","source":"crates.io","kind":"build"},{"name":"me","version":"0.1.0","source":"local","dependencies":[0],"root":true}]}"#;
+    let json = r#"{"packages":[{"name":"adler","version":"1.0.2","source":"registry"},{"name":"cc","version":"1.0.0","source":"registry","kind":"build"},{"name":"me","version":"0.1.0","source":"local","dependencies":[0],"root":true}]}"#;
     let section = path("section");
     let script =
         "import sys, zlib; open(sys.argv[1], 'wb').write(zlib.compress(sys.argv[2].encode(), 7))";

@@ -14,21 +14,38 @@ pub fn kernel_is_measured(stub_major: u32, secure_boot: bool) -> bool {
     stub_major < 258 && !(stub_major >= 252 && secure_boot)
 }
 
+/// PCR 4 when the firmware's first boot attempt starts a UKI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootManagerCode {
+    /// When the UKI alone is measured.
+    pub uki: Pcr,
+    /// When the kernel in it is, too; see [`kernel_is_measured`].
+    pub and_kernel: Option<Pcr>,
+}
+
 /// PCR 4 when the firmware's first boot attempt starts this UKI, and nothing ran before it that
-/// the firmware measures here. `kernel`: see [`kernel_is_measured`].
+/// the firmware measures here; with the kernel measured, too, where `with_kernel` asks for that.
 ///
 /// # Errors
 /// [`Error`] when the UKI, or the kernel in it, is no PE32+ file.
-pub fn boot_manager_code(uki: &[u8], kernel: bool, bank: Bank) -> Result<Pcr, Error> {
+pub fn boot_manager_code(
+    uki: &[u8],
+    with_kernel: bool,
+    bank: Bank,
+) -> Result<BootManagerCode, Error> {
     let mut pcr = Pcr::new(bank);
     pcr.measure([CALLING]);
     pcr.measure([&SEPARATOR[..]]);
     pcr.measure(uki::signed_parts(uki)?);
-    if kernel && let Some(section) = uki::read(uki)?.section(".linux") {
+    let alone = pcr.clone();
+    if with_kernel && let Some(section) = uki::read(uki)?.section(".linux") {
         let start = usize::try_from(section.offset).map_err(|_| Error::TooLarge)?;
         let len = usize::try_from(section.size).map_err(|_| Error::TooLarge)?;
         let bytes = uki.get(start..).and_then(|rest| rest.get(..len));
         pcr.measure(uki::signed_parts(bytes.unwrap_or_default())?);
     }
-    Ok(pcr)
+    Ok(BootManagerCode {
+        uki: alone,
+        and_kernel: with_kernel.then_some(pcr),
+    })
 }

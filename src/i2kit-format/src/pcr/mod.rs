@@ -9,7 +9,7 @@ mod boot;
 mod secure_boot;
 mod stub;
 
-pub use boot::{boot_manager_code, kernel_is_measured};
+pub use boot::{BootManagerCode, boot_manager_code, kernel_is_measured};
 pub use secure_boot::{SecureBoot, secure_boot_policy};
 pub use stub::{Stub, kernel_image};
 
