@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use i2kit_format::erofs::{
-    Cluster, CompressedFile, Compression, Content, Directory, FileData, Inode, InodeId, Metadata,
-    Tree,
+    Cluster, Compression, Content, Directory, Inode, InodeId, Metadata, Tree,
 };
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
+use super::file::{Altered, Check, File, Recent};
 use super::live::Live;
 use super::merge;
-use super::unchecked::{Recent, Unchecked};
 use crate::disk::{Blob, BlobError};
 use crate::layer::ConvertedLayer;
 
@@ -54,12 +53,6 @@ pub enum Error {
         /// The cached file.
         blob: PathBuf,
     },
-    /// A cluster of a layer does not decompress: its converter was wrong.
-    #[error("read {path}: a cluster does not decompress")]
-    Cluster {
-        /// Path in the merged tree.
-        path: String,
-    },
     /// Layers that were compressed in different ways.
     #[error("merge layer {layer}: it is not compressed as the others are")]
     Compression {
@@ -76,6 +69,21 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+}
+
+impl Error {
+    /// Reading the file at `path` failed.
+    fn of(path: &str, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(Altered { blob }) => Self::Altered {
+                path,
+                blob: blob.clone(),
+            },
+            None => Self::Read { path, source },
+        }
+    }
 }
 
 /// A tree and the layers that its extents point into.
@@ -244,134 +252,29 @@ impl Merged {
         let inode = self
             .lookup(root, Path::new(path))
             .and_then(|id| self.tree.get(id));
-        match inode.map(|inode| &inode.content) {
-            Some(
-                Content::Regular(FileData { size, .. })
-                | Content::Compressed(CompressedFile { size, .. }),
-            ) if *size > max => Err(Error::TooLarge {
+        let file = inode.and_then(|inode| File::of(self, &inode.content, Check::EverySlab));
+        let Some(file) = file else {
+            return Ok(None);
+        };
+        if file.len() > max {
+            return Err(Error::TooLarge {
                 path: path.to_owned(),
-                size: *size,
+                size: file.len(),
                 max,
-            }),
-            Some(Content::Compressed(file)) => self.read_clusters(file, path).map(Some),
-            Some(Content::Regular(file)) => self.read_data(file, path).map(Some),
-            _ => Ok(None),
+            });
         }
+        let too_large = |_| Error::of(path, std::io::ErrorKind::OutOfMemory.into());
+        let mut bytes = vec![0; usize::try_from(file.len()).map_err(too_large)?];
+        let read = file.read_exact_at(&mut bytes, 0);
+        read.map_err(|source| Error::of(path, source))?;
+        Ok(Some(bytes))
     }
 
     /// The regular file `id`, to be read piecemeal as the cache has it, unchecked: for files that go
     /// into the store, whose slabs are checked when the disk is written. `None` for other inodes.
     #[must_use]
-    pub fn unchecked(&self, id: InodeId) -> Option<Unchecked<'_>> {
-        Unchecked::of(self, &self.tree.get(id)?.content)
-    }
-
-    fn read_data(&self, file: &FileData, path: &str) -> Result<Vec<u8>, Error> {
-        let read = |source| Error::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let too_large = || read(std::io::ErrorKind::OutOfMemory.into());
-        let mut out = vec![0; usize::try_from(file.size).map_err(|_| too_large())?];
-        for extent in &file.extents {
-            let start = usize::try_from(extent.offset).map_err(|_| too_large())?;
-            let end = usize::try_from(extent.offset + extent.len).map_err(|_| too_large())?;
-            let part = out.get_mut(start..end).ok_or_else(too_large)?;
-            self.read_run(extent.start_block, part, path)?;
-        }
-        Ok(out)
-    }
-
-    fn read_clusters(&self, file: &CompressedFile, path: &str) -> Result<Vec<u8>, Error> {
-        let mut out = Vec::new();
-        for cluster in &file.clusters {
-            out.extend(self.read_cluster(cluster, path)?);
-        }
-        let mut rest = usize::try_from(file.size.saturating_sub(out.len() as u64)).unwrap_or(0);
-        let Some(fragment) = file.fragment else {
-            return Ok(out);
-        };
-        let (number, mut skip) = split(fragment);
-        let packed = self
-            .layers
-            .get(number)
-            .map(|one| one.layer.packed.as_slice());
-        for cluster in packed.unwrap_or_default() {
-            let len = u64::from(cluster.len);
-            if rest == 0 {
-                break;
-            }
-            if skip >= len {
-                skip -= len;
-                continue;
-            }
-            let mut cluster = *cluster;
-            cluster.start_block += (number as u64) << LAYER_SHIFT;
-            let bytes = self.read_cluster(&cluster, path)?;
-            let from = bytes
-                .get(usize::try_from(skip).unwrap_or(0)..)
-                .unwrap_or_default();
-            let taken = from.len().min(rest);
-            out.extend(from.iter().take(taken));
-            (skip, rest) = (0, rest - taken);
-        }
-        Ok(out)
-    }
-
-    fn read_cluster(&self, cluster: &Cluster, path: &str) -> Result<Vec<u8>, Error> {
-        let len = if cluster.is_plain() {
-            u64::from(cluster.len)
-        } else {
-            u64::from(cluster.blocks) * BLOCK
-        };
-        let mut blocks = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.read_run(cluster.start_block, &mut blocks, path)?;
-        if cluster.is_plain() {
-            return Ok(blocks);
-        }
-        let algorithm = self.tree.compression.as_ref().map(|one| one.algorithm);
-        let bytes = algorithm.and_then(|one| one.decompress(&blocks, cluster.len as usize));
-        bytes.ok_or_else(|| Error::Cluster {
-            path: path.to_owned(),
-        })
-    }
-
-    fn read_run(&self, start_block: u64, out: &mut [u8], path: &str) -> Result<(), Error> {
-        let (number, block) = split(start_block);
-        let missing = || Error::Read {
-            path: path.to_owned(),
-            source: std::io::ErrorKind::NotFound.into(),
-        };
-        let blob = &self.layers.get(number).ok_or_else(missing)?.blob;
-        let mut at = block * BLOCK;
-        let mut rest = out;
-        let mut slab = vec![0; usize::try_from(SLAB).unwrap_or(0)];
-        while !rest.is_empty() {
-            let index = at / SLAB;
-            blob.read_exact_at(&mut slab, index * SLAB)
-                .map_err(|source| Error::Read {
-                    path: path.to_owned(),
-                    source,
-                })?;
-            if !blob
-                .slab_digests(index)
-                .is_some_and(|known| known.match_bytes(&slab))
-            {
-                let blob = blob.path().unwrap_or(Path::new("")).to_owned();
-                return Err(Error::Altered {
-                    path: path.to_owned(),
-                    blob,
-                });
-            }
-            let within = usize::try_from(at % SLAB).unwrap_or(0);
-            let from = slab.get(within..).unwrap_or_default();
-            let len = from.len().min(rest.len());
-            let (now, later) = rest.split_at_mut(len);
-            now.copy_from_slice(from.get(..len).unwrap_or_default());
-            rest = later;
-            at += len as u64;
-        }
-        Ok(())
+    pub fn unchecked(&self, id: InodeId) -> Option<File<'_>> {
+        File::of(self, &self.tree.get(id)?.content, Check::Nothing)
     }
 
     /// Gives every layer that a file of the tree needs its place from `first_block` on, slab

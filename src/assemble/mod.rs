@@ -5,6 +5,7 @@ pub mod boot;
 pub mod cmdline;
 pub mod contract;
 pub mod fec;
+pub mod file;
 mod live;
 pub mod measured;
 pub mod merge;
@@ -14,7 +15,6 @@ pub mod partitions;
 pub mod regions;
 pub mod resign;
 pub mod store;
-pub mod unchecked;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,20 +1,40 @@
-//! Files of the merged tree, read piecemeal as the cache has them.
+//! Files of the merged tree, read piecemeal from the cache.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use i2kit_format::erofs::{Cluster, CompressedFile, Content, FileData};
-use i2kit_format::{BLOCK, ReadAt};
+use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::merged::{LAYER_SHIFT, Merged, split};
+use crate::disk::Blob;
 
 /// Clusters that are kept: small files that are looked at one after another share them.
 const RECENT: usize = 8;
 
-/// A file whose slabs nobody has checked; see [`Merged::unchecked`].
-pub struct Unchecked<'a> {
+/// A regular file of the merged tree.
+pub struct File<'a> {
     merged: &'a Merged,
     data: Data<'a>,
+    check: Check,
+}
+
+/// What is believed of the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Slabs that are what was hashed.
+    EverySlab,
+    /// Everything: for files that go into the store, whose slabs are checked when the disk is written.
+    Nothing,
+}
+
+/// A cached blob's slab is not what was hashed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was altered in the cache", blob.display())]
+pub(super) struct Altered {
+    /// The cached file.
+    pub(super) blob: PathBuf,
 }
 
 enum Data<'a> {
@@ -22,7 +42,7 @@ enum Data<'a> {
     Compressed(&'a CompressedFile),
 }
 
-/// Clusters that were read last, by their first block, the latest last.
+/// Clusters that were read last without a check, by their first block, the latest last.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<Vec<(u64, Arc<[u8]>)>>);
 
@@ -42,15 +62,19 @@ impl Recent {
     }
 }
 
-impl<'a> Unchecked<'a> {
+impl<'a> File<'a> {
     /// The file of that content; None for what is no regular file.
-    pub(super) fn of(merged: &'a Merged, content: &'a Content) -> Option<Self> {
+    pub(super) fn of(merged: &'a Merged, content: &'a Content, check: Check) -> Option<Self> {
         let data = match content {
             Content::Regular(file) => Data::Plain(file),
             Content::Compressed(file) => Data::Compressed(file),
             _ => return None,
         };
-        Some(Self { merged, data })
+        Some(Self {
+            merged,
+            data,
+            check,
+        })
     }
 
     fn plain(&self, file: &FileData, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -115,8 +139,9 @@ impl<'a> Unchecked<'a> {
     }
 
     fn cluster(&self, cluster: &Cluster) -> io::Result<Arc<[u8]>> {
-        let recent = &self.merged.recent;
-        if let Some(bytes) = recent.get(cluster.start_block) {
+        let is_unchecked = self.check == Check::Nothing;
+        let recent = Some(&self.merged.recent).filter(|_| is_unchecked);
+        if let Some(bytes) = recent.and_then(|recent| recent.get(cluster.start_block)) {
             return Ok(bytes);
         }
         let len = cluster.len as usize;
@@ -128,9 +153,12 @@ impl<'a> Unchecked<'a> {
         } else {
             let compression = self.merged.tree.compression.as_ref();
             let bytes = compression.and_then(|one| one.algorithm.decompress(&blocks, len));
-            bytes.ok_or(io::ErrorKind::InvalidData)?.into()
+            let failed = || io::Error::other("a cluster does not decompress");
+            bytes.ok_or_else(failed)?.into()
         };
-        recent.keep(cluster.start_block, &bytes);
+        if let Some(recent) = recent {
+            recent.keep(cluster.start_block, &bytes);
+        }
         Ok(bytes)
     }
 
@@ -138,11 +166,36 @@ impl<'a> Unchecked<'a> {
     fn stored(&self, start_block: u64, skip: u64, buf: &mut [u8]) -> io::Result<()> {
         let (number, block) = split(start_block);
         let layer = self.merged.layers.get(number).ok_or_else(eof)?;
-        layer.blob.read_exact_at(buf, block * BLOCK + skip)
+        let at = block * BLOCK + skip;
+        match self.check {
+            Check::Nothing => layer.blob.read_exact_at(buf, at),
+            Check::EverySlab => checked(&layer.blob, at, buf),
+        }
     }
 }
 
-impl ReadAt for Unchecked<'_> {
+/// Reads the slabs that have the bytes at `at`, and takes those of them.
+fn checked(blob: &Blob, mut at: u64, mut rest: &mut [u8]) -> io::Result<()> {
+    let mut slab = vec![0; within(SLAB, 0)?];
+    while !rest.is_empty() {
+        let index = at / SLAB;
+        blob.read_exact_at(&mut slab, index * SLAB)?;
+        let known = blob.slab_digests(index);
+        if !known.is_some_and(|known| known.match_bytes(&slab)) {
+            let blob = blob.path().unwrap_or(Path::new("")).to_owned();
+            return Err(io::Error::other(Altered { blob }));
+        }
+        let from = slab.get(within(at % SLAB, 0)?..).unwrap_or_default();
+        let len = from.len().min(rest.len());
+        let (now, later) = rest.split_at_mut(len);
+        now.copy_from_slice(from.get(..len).ok_or_else(eof)?);
+        rest = later;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+impl ReadAt for File<'_> {
     fn len(&self) -> u64 {
         match self.data {
             Data::Plain(file) => file.size,
