@@ -60,7 +60,7 @@ pub fn planned(arguments: &args::DiskArgs) -> Result<Plan, Error> {
     };
     // A key that cannot be used is told before layers are fetched.
     let signer = super::sign::identity(&arguments.sign, arguments.pod.progress.quiet)?;
-    let mut plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let mut plan = plan(&arguments.pod, &origin, &arguments.place, arguments.scratch)?;
     if let Some(signer) = signer {
         plan.sign_with(signer);
     }
@@ -282,6 +282,8 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         modules: plan.modules.clone(),
         kernel_args: plan.kernel_args.clone(),
         fec: plan.fec,
+        like: &plan.placing.like,
+        compact: plan.placing.compact,
         scratch: plan.scratch,
         signer: plan.signer.as_ref(),
         on_failure: plan.on_failure,
@@ -310,11 +312,14 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
         layers: layers
             .map(|one| Layer {
                 diff_id: one.diff_id.clone(),
-                size: one.len,
+                size: one.place.slabs * i2kit_format::SLAB,
+                place: one.place,
                 dead: one.dead,
+                dropped: one.dropped,
                 reused: one.reused,
             })
             .collect(),
+        holes: assembled.holes,
         metadata: assembled.metadata_len,
         measured_boot: None,
         ports: ports(&assembled.contract),

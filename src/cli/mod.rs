@@ -11,6 +11,7 @@ mod error;
 mod images;
 mod keys;
 mod lock;
+mod place;
 mod plan;
 mod progress;
 mod provenance;

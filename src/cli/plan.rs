@@ -8,9 +8,10 @@ use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
+use super::place::Placing;
 use super::shared::Shared;
 use crate::assemble::KernelArgs;
 use crate::cache::Cache;
@@ -33,6 +34,8 @@ pub struct Plan {
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
+    /// How layers are placed.
+    pub placing: Placing,
     pub scratch: u64,
     pub cache: Cache,
     /// Where converted layers are shared.
@@ -73,7 +76,12 @@ pub enum Origin<'a> {
 }
 
 /// Reads manifests and images' documents, no layer.
-pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
+pub fn plan(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    place: &PlaceArgs,
+    scratch: u64,
+) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
     let kernel_args = KernelArgs::new(&arguments.kernel_args)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
@@ -95,6 +103,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     };
     let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
     record.extend(added(arguments, &extensions, &images));
+    let placing = Placing::of(place, diff_ids(&base, &images))?;
+    placing.record(&mut record)?;
     let key = key(&record, scratch, on_failure);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
@@ -108,6 +118,7 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         kernel_args,
         fec: arguments.fec,
         on_failure,
+        placing,
         scratch,
         cache,
         shared,
@@ -118,6 +129,16 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         record,
         key,
     })
+}
+
+/// The diffIDs of all layers.
+fn diff_ids<'a>(
+    base: &'a Resolved,
+    images: &'a BTreeMap<String, Resolved>,
+) -> impl Iterator<Item = String> + 'a {
+    let all = images.values().chain([base]);
+    all.flat_map(|one| &one.image.layers)
+        .map(|layer| layer.diff_id.to_string())
 }
 
 /// The key of a disk whose UKI is signed, from the one of the same disk without.

@@ -117,7 +117,12 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
         .sign(&mut uki)
         .map_err(|source| in_disk(source, arguments))?;
     let measured_boot = MeasuredBoot::of(&uki);
-    let made = assemble::resign::with_uki(&arguments.disk, uki, root_hash)?;
+    let made = assemble::resign::with_uki(
+        &arguments.disk,
+        uki,
+        root_hash,
+        &super::place::recorded(&inspect::inputs(&disk)?)?,
+    )?;
     let target = arguments.output.as_ref().unwrap_or(&arguments.disk);
     // Before the disk may take the old one's place.
     let old = OutputsRecord::<Summary>::of(&arguments.disk);

@@ -178,6 +178,22 @@ pub fn file(disk: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
     record(&window(disk, &table, LABEL_STORE)?, name)
 }
 
+/// What the disk was made of: its inputs record.
+///
+/// # Errors
+/// [`Error`] when the disk has none that is JSON.
+pub fn inputs(disk: &dyn ReadAt) -> Result<serde_json::Value, Error> {
+    Ok(serde_json::from_slice(&file(disk, INPUTS_JSON)?)?)
+}
+
+/// The partitions in their order.
+///
+/// # Errors
+/// [`Error`] when the disk has no sound partition table.
+pub fn partitions(disk: &dyn ReadAt) -> Result<Vec<Partition>, Error> {
+    Ok(gpt::read(disk)?.partitions.iter().map(partition).collect())
+}
+
 fn window<'a>(
     disk: &'a dyn ReadAt,
     table: &gpt::Table,
