@@ -33,9 +33,7 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
         super::provenance::write(&plan, &arguments.output)?;
     }
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&summary)?;
-        json.push(b'\n');
-        super::print(&json)?;
+        super::print_json(&summary)?;
     } else if !progress.is_silent() {
         super::say(&summary.render());
     }

@@ -115,6 +115,13 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// A value as JSON for people and programs, on standard output.
+fn print_json(value: &(impl serde::Serialize + ?Sized)) -> Result<(), Error> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    print(&json)
+}
+
 /// A line for the person, on standard error; a closed one is nobody's fault.
 fn say(line: &str) {
     let _ = writeln!(anstream::stderr(), "{line}");

@@ -15,9 +15,7 @@ use crate::inspect::{self, Report};
 pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
     let report = inspect::inspect(&FileDisk::open(&arguments.disk)?, arguments.verify)?;
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&report)?;
-        json.push(b'\n');
-        return super::print(&json);
+        return super::print_json(&report);
     }
     super::print(render(&report).as_bytes())
 }
@@ -28,9 +26,7 @@ pub fn verify(arguments: &Verify) -> Result<(), Error> {
     let certificate = certificate.transpose()?;
     let verified = inspect::verify(&FileDisk::open(&arguments.disk)?, certificate.as_ref())?;
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&verified)?;
-        json.push(b'\n');
-        return super::print(&json);
+        return super::print_json(&verified);
     }
     let mut out = String::from("ESP: nothing but the UKI\n");
     if let Some(subject) = &verified.signed_by {

@@ -132,7 +132,7 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
     if arguments.json {
         let certificate = arguments.sign.sign_cert.as_deref();
         let json = json!({"disk": target, "certificate": certificate, "root_hash": hex::encode(root_hash)});
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     if !arguments.quiet {
         super::say(&format!("signed {}", target.display()));
@@ -162,7 +162,7 @@ fn digest_only(uki: &[u8], arguments: &args::Sign) -> Result<(), Error> {
         "digest_info": hex::encode(info.as_bytes()),
         "authenticode": hex::encode(authenticode),
     });
-    super::print(format!("{json:#}\n").as_bytes())
+    super::print_json(&json)
 }
 
 /// The record beside the signed disk, as the build would have written it; none where there was none.
