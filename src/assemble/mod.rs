@@ -65,6 +65,8 @@ pub struct Inputs<'a> {
     pub modules: Vec<String>,
     /// Words of the kernel command line besides i2kit's own.
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Parity bytes of each code word of the store's error correction; none without it.
     pub fec: Option<u8>,
     /// What the disk keeps of an old one's layout.
@@ -255,12 +257,13 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let fec = inputs.fec.map(|roots| fec::build(&store, roots));
     let fec = fec.transpose()?;
     let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
-    let mut uki = boot.uki(&cmdline)?;
+    let os_release = boot::os_release(inputs.image_version);
+    let mut uki = boot.uki(&os_release, &cmdline)?;
     if let Some(signer) = inputs.signer {
         signer.sign(&mut uki)?;
     }
     let signer = inputs.signer.map(Identity::name).unwrap_or_default();
-    let parts = [boot.identity.as_str(), &cmdline, &signer];
+    let parts = [boot.identity.as_str(), &os_release, &cmdline, &signer];
     let measured_boot = MeasuredBoot::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {

@@ -268,6 +268,10 @@ pub struct PodArgs {
     /// before i2kit's own
     #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub kernel_args: Vec<String>,
+    /// A number that grows with each version of this image: what the UKI's os-release calls
+    /// IMAGE_VERSION, so that a signature covers it; see i2kit verify --min-version
+    #[arg(long, value_name = "N")]
+    pub image_version: Option<u64>,
     /// What is added to the guest's own system.
     #[command(flatten)]
     pub extensions: ExtensionArgs,

@@ -192,7 +192,7 @@ impl Build<'_> {
         )?;
         progress.clear();
         stages.end("write");
-        let mut summary = summary(path, &assembled, written.data_bytes, stages.all);
+        let mut summary = summary(plan, path, &assembled, written.data_bytes, stages.all);
         let slabs = written
             .slabs
             .iter()
@@ -279,6 +279,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         targets: plan.targets.clone(),
         modules: plan.modules.clone(),
         kernel_args: plan.kernel_args.clone(),
+        image_version: plan.image_version,
         fec: plan.fec,
         like: &plan.placing.like,
         compact: plan.placing.compact,
@@ -297,7 +298,13 @@ pub fn repository(image: &str) -> String {
         .map_or_else(|_| "image".to_owned(), |reference| reference.name())
 }
 
-fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stage>) -> Summary {
+fn summary(
+    plan: &Plan,
+    path: &Path,
+    assembled: &Assembled,
+    data_bytes: u64,
+    stages: Vec<Stage>,
+) -> Summary {
     let partitions = assembled.partitions.iter();
     let layers = assembled.layers.iter();
     Summary {
@@ -305,6 +312,7 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
         size: assembled.disk.len(),
         data_bytes,
         root_hash: hex::encode(assembled.root_hash),
+        image_version: plan.image_version,
         unchanged: false,
         partitions: partitions.map(Partition::from).collect(),
         layers: layers

@@ -31,6 +31,8 @@ pub struct Plan {
     pub targets: Vec<String>,
     pub modules: Vec<String>,
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
@@ -116,6 +118,7 @@ pub fn plan(
         targets: arguments.target.clone(),
         modules: arguments.modules.clone(),
         kernel_args,
+        image_version: arguments.image_version,
         fec: arguments.fec,
         on_failure,
         placing,
@@ -375,6 +378,7 @@ fn added(
         ),
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
+        ("image_version".to_owned(), arguments.image_version.into()),
     ])
 }
 

@@ -24,7 +24,10 @@ pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
 pub fn verify(arguments: &Verify) -> Result<(), Error> {
     let certificate = arguments.key.as_deref().map(super::sign::certificate);
     let certificate = certificate.transpose()?;
-    let verified = inspect::verify(&FileDisk::open(&arguments.disk)?, certificate.as_ref())?;
+    let disk = FileDisk::open(&arguments.disk)?;
+    let verified = inspect::verify(&disk, certificate.as_ref())?;
+    let least = arguments.min_version;
+    least.map_or(Ok(()), |least| inspect::check_version(&disk, least))?;
     if arguments.json {
         return super::print_json(&verified);
     }

@@ -18,6 +18,8 @@ pub struct Summary {
     /// Bytes that are not holes.
     pub data_bytes: u64,
     pub root_hash: String,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// The disk was already there.
     pub unchanged: bool,
     pub partitions: Vec<Partition>,
