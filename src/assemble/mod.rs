@@ -274,7 +274,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         reused: placed.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
-    let (parts, placed) = (store.parts, store.layers.clone());
+    let (metadata_at, placed) = (store.metadata_at, store.layers.clone());
     let parity = fec.map(|fec| partitions::Parity {
         guid: fec.guid,
         parts: fec.parity,
@@ -282,7 +282,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let made = partitions::partition(store, parity, uki, inputs.scratch, inputs.like)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
-        regions: regions::regions(&partitions, parts, &placed),
+        regions: regions::regions(&partitions, metadata_at, &placed),
         disk,
         root_hash,
         partitions,
