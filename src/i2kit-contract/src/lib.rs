@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod paths;
+pub mod runtime;
 mod status;
 
 pub use paths::*;

@@ -8,16 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, Status};
+use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, Status, runtime::RuntimeConfig};
 use tokio::runtime::Runtime;
 
 use crate::{
     block::partition::{self, Partition},
     cgroup,
     cmdline::{self, Fec, RootHash},
+    config::{self, Found},
     console::{self, Console},
     containerd::{client::Client, daemon},
-    fault::{Context, Fault},
+    fault::{Chain, Context, Fault},
     kmsg, modules, mounts,
     net::{client as dhcp_client, dhcp::Lease, files, iface},
     paths,
@@ -92,6 +93,11 @@ pub const STEPS: &[Step] = &[
         run: mount_store,
     },
     Step {
+        name: "config",
+        purpose: "read the run-time configuration that the machine brings",
+        run: read_config,
+    },
+    Step {
         name: "root",
         purpose: "make the store's system/ the root",
         run: switch_root,
@@ -125,6 +131,11 @@ pub const STEPS: &[Step] = &[
         name: "lease",
         purpose: "wait for an address",
         run: await_lease,
+    },
+    Step {
+        name: "metadata",
+        purpose: "on EC2, read the run-time configuration from the user data",
+        run: read_metadata,
     },
     Step {
         name: "pod",
@@ -168,6 +179,9 @@ pub enum Error {
     /// containerd cannot be used.
     #[error(transparent)]
     Containerd(#[from] crate::containerd::client::Error),
+    /// The run-time configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The table's order is wrong.
     #[error("needs {0}, which no step before it has set")]
     Order(&'static str),
@@ -185,6 +199,7 @@ pub struct Boot {
     disk: Option<Disk>,
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
+    config: Option<RuntimeConfig>,
     lease: Option<mpsc::Receiver<Lease>>,
     lease_deadline: Option<Instant>,
     runtime: Option<Runtime>,
@@ -215,6 +230,7 @@ impl Boot {
             disk: None,
             mapped: None,
             contract: None,
+            config: None,
             lease: None,
             lease_deadline: None,
             runtime: None,
@@ -365,6 +381,50 @@ fn mount_store(boot: &mut Boot) -> Result<(), Error> {
     boot.fuse.set_policy(contract.on_failure);
     boot.console.say(format_args!("Pod {}", contract.name));
     boot.contract = Some(contract);
+    Ok(())
+}
+
+/// fw_cfg first: who started this machine put it there, and it costs nothing to look.
+fn read_config(boot: &mut Boot) -> Result<(), Error> {
+    let found = match config::fw_cfg::find()? {
+        Some(found) => Some(found),
+        None => config::disk::find(&boot.disk()?.data.disk)?,
+    };
+    found.map_or(Ok(()), |found| use_config(boot, &found))
+}
+
+/// The service may be turned off, or out of reach; then the Pod starts without.
+fn read_metadata(boot: &mut Boot) -> Result<(), Error> {
+    if boot.config.is_some() || !config::imds::is_ec2() {
+        return Ok(());
+    }
+    match config::imds::user_data() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => use_config(boot, &found),
+        Err(error) => {
+            let error = Chain(&error);
+            boot.console.say(format_args!(
+                "configuration: EC2's user data: {error}; going on without"
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn use_config(boot: &mut Boot, found: &Found) -> Result<(), Error> {
+    let Found { source, bytes, .. } = found;
+    boot.config = config::read(found, boot.contract()?)?;
+    match &boot.config {
+        Some(config) => boot.console.say(format_args!(
+            "configuration: from {source}, {} bytes; secrets: {}",
+            bytes.len(),
+            config::Secrets::new(config).summary()
+        )),
+        None => boot.console.say(format_args!(
+            "configuration: {source} is another program's, no {}: ignored",
+            i2kit_contract::runtime::KIND
+        )),
+    }
     Ok(())
 }
 
