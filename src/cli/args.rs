@@ -1,6 +1,7 @@
 //! The command line, as clap sees it.
 
 mod cache;
+mod config;
 mod images;
 mod papers;
 mod sign;
@@ -18,6 +19,7 @@ use crate::oci::Platform;
 use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
+pub use config::{ConfigArgs, SecretFile, Variable};
 pub use images::{ImageArgs, RegistryArgs};
 pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
 pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
@@ -389,6 +391,9 @@ pub struct Run {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "4GiB")]
     pub scratch: u64,
+    /// What the Pod is told at run time.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `i2kit inspect`.

@@ -6,6 +6,7 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod config;
 mod defaults;
 mod error;
 mod images;

@@ -17,8 +17,12 @@ pub const EXIT_NOT_RUN: u8 = 125;
 
 /// `i2kit run`; answers the Pod's exit code.
 pub fn run(arguments: &Run) -> Result<u8, Error> {
-    let (disk, ports) = disk(arguments)?;
+    let disk = disk(arguments)?;
+    let contract = inspect::contract(&FileDisk::open(&disk)?)?;
     let mut options = Options::new(disk);
+    options.config = super::config::document(&arguments.config, &contract)?;
+    let containers = contract.containers.into_iter();
+    let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
     options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
     options.memory_mib = u32::try_from(arguments.memory >> 20).unwrap_or(u32::MAX);
     options.cpus = arguments.cpus;
@@ -50,17 +54,10 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     Ok(outcome.exit_code())
 }
 
-/// The disk to boot, built now unless it was named, and the ports of its Pod.
-fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
+/// The disk to boot, built now unless it was named.
+fn disk(arguments: &Run) -> Result<PathBuf, Error> {
     let origin = match &arguments.what {
-        Some(what) if Path::new(what).is_file() => {
-            let ports = inspect::contract(&FileDisk::open(Path::new(what))?)?.containers;
-            let ports = ports
-                .into_iter()
-                .flat_map(|container| container.ports)
-                .collect();
-            return Ok((PathBuf::from(what), ports));
-        }
+        Some(what) if Path::new(what).is_file() => return Ok(PathBuf::from(what)),
         Some(reference) => Origin::Image {
             reference,
             args: &arguments.args,
@@ -80,7 +77,7 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     if !arguments.pod.progress.is_silent() {
         super::say(&summary.render());
     }
-    Ok((path, summary.ports))
+    Ok(path)
 }
 
 /// Where it is remembered that guests hang under KVM; nowhere, when there is no such folder.

@@ -55,6 +55,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The run-time configuration cannot be handed over.
+    #[error("hand over the run-time configuration: {0}")]
+    Config(io::Error),
     /// Signals cannot be received.
     #[error("watch for SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

@@ -5,11 +5,13 @@
 //! ([`i2kit_contract::Status`]); its serial console is streamed.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use i2kit_contract::{ContainerExit, Status};
+use i2kit_contract::{ContainerExit, Status, runtime::SecretBytes};
 
 mod command;
 mod console;
@@ -88,6 +90,9 @@ pub struct Options {
     pub qemu: Option<PathBuf>,
     /// UEFI firmware; none takes the first that [`Firmware::find`] finds.
     pub firmware: Option<Firmware>,
+    /// The run-time configuration ([`i2kit_contract::runtime`]), which may hold secrets. The guest
+    /// reads it from QEMU's fw_cfg.
+    pub config: Option<SecretBytes>,
 }
 
 impl Options {
@@ -112,6 +117,7 @@ impl Options {
             kvm_hangs: None,
             qemu: None,
             firmware: None,
+            config: None,
         }
     }
 }
@@ -198,6 +204,8 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         .or_else(Firmware::find)
         .ok_or(Error::FirmwareMissing)?;
     let disk = open_disk(&options.disk)?;
+    let config = options.config.as_ref().map(in_memory).transpose();
+    let config = config.map_err(Error::Config)?;
     let forwards = settle(&options.forwards)?;
     let (sender, messages) = mpsc::channel();
     let _signals = signals::Watch::start(sender.clone()).map_err(Error::Signals)?;
@@ -208,6 +216,7 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         qemu,
         firmware,
         disk,
+        config,
         forwards,
         sender,
         messages,
@@ -239,6 +248,14 @@ fn open_disk(path: &Path) -> Result<File, Error> {
     }
 }
 
+/// A file without a name, in memory: it goes with the last process that has it open.
+fn in_memory(config: &SecretBytes) -> std::io::Result<OwnedFd> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::memfd_create("i2kit-config", flags)?);
+    file.write_all(config.expose())?;
+    Ok(file.into())
+}
+
 struct Session<'a> {
     options: &'a Options,
     hangs: kvm::Hangs,
@@ -247,6 +264,7 @@ struct Session<'a> {
     qemu: PathBuf,
     firmware: Firmware,
     disk: File,
+    config: Option<OwnedFd>,
     forwards: Vec<Forward>,
     sender: Sender<Message>,
     messages: Receiver<Message>,
@@ -318,7 +336,8 @@ impl Session<'_> {
             machine.arguments()
         };
         let started = Instant::now();
-        let vm = Vm::start(&self.qemu, &self.disk, arguments, &self.sender)
+        let config = self.config.as_ref();
+        let vm = Vm::start(&self.qemu, &self.disk, config, arguments, &self.sender)
             .map_err(|source| self.process_error("start", source))?;
         let starting = Event::Starting {
             accelerator,
@@ -404,6 +423,7 @@ mod tests {
                 secure_boot: false,
             },
             disk: File::open(disk).unwrap(),
+            config: None,
             forwards: Vec::new(),
             sender,
             messages,

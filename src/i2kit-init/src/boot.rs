@@ -20,7 +20,7 @@ use crate::{
     containerd::{client::Client, daemon},
     fault::{Chain, Context, Fault},
     kmsg, modules, mounts,
-    net::{client as dhcp_client, dhcp::Lease, files, iface},
+    net::{iface, settings::Settings, setup},
     paths,
     pod::{
         folders,
@@ -104,7 +104,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "network",
-        purpose: "bring up loopback, start DHCP",
+        purpose: "bring up loopback and the first Ethernet interface",
         run: start_network,
     },
     Step {
@@ -200,7 +200,8 @@ pub struct Boot {
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
     config: Option<RuntimeConfig>,
-    lease: Option<mpsc::Receiver<Lease>>,
+    network: Option<Settings>,
+    lease: Option<mpsc::Receiver<()>>,
     lease_deadline: Option<Instant>,
     runtime: Option<Runtime>,
     client: Option<Client>,
@@ -231,6 +232,7 @@ impl Boot {
             mapped: None,
             contract: None,
             config: None,
+            network: None,
             lease: None,
             lease_deadline: None,
             runtime: None,
@@ -260,6 +262,18 @@ impl Boot {
 
     fn contract(&self) -> Result<&Contract, Error> {
         self.contract.as_ref().ok_or(Error::Order("contract"))
+    }
+
+    /// The configured host name, else the contract's.
+    fn hostname(&self) -> Result<String, Error> {
+        let configured = self
+            .config
+            .as_ref()
+            .and_then(|config| config.hostname.as_ref());
+        match configured {
+            Some(label) => Ok(label.as_str().to_owned()),
+            None => Ok(self.contract()?.hostname.clone()),
+        }
     }
 
     fn disk(&self) -> Result<&Disk, Error> {
@@ -400,7 +414,10 @@ fn read_metadata(boot: &mut Boot) -> Result<(), Error> {
     }
     match config::imds::user_data() {
         Ok(None) => Ok(()),
-        Ok(Some(found)) => use_config(boot, &found),
+        Ok(Some(found)) => {
+            use_config(boot, &found)?;
+            rename(boot)
+        }
         Err(error) => {
             let error = Chain(&error);
             boot.console.say(format_args!(
@@ -411,6 +428,23 @@ fn read_metadata(boot: &mut Boot) -> Result<(), Error> {
     }
 }
 
+/// What comes over the network comes too late to set it up: the host name, name servers and search
+/// domains can still change.
+fn rename(boot: &mut Boot) -> Result<(), Error> {
+    let (Some(config), Some(network)) = (&boot.config, &boot.network) else {
+        return Ok(());
+    };
+    let hostname = boot.hostname()?;
+    rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
+    let wanted = &config.network;
+    if !wanted.addresses.is_empty() || !wanted.routes.is_empty() || wanted.mtu.is_some() {
+        boot.console.say(
+            "configuration: addresses, routes and mtu come too late from EC2's user data: ignored",
+        );
+    }
+    Ok(network.replace(&hostname, wanted.clone())?)
+}
+
 fn use_config(boot: &mut Boot, found: &Found) -> Result<(), Error> {
     let Found { source, bytes, .. } = found;
     boot.config = config::read(found, boot.contract()?)?;
@@ -418,7 +452,7 @@ fn use_config(boot: &mut Boot, found: &Found) -> Result<(), Error> {
         Some(config) => boot.console.say(format_args!(
             "configuration: from {source}, {} bytes; secrets: {}",
             bytes.len(),
-            config::Secrets::new(config).summary()
+            config::secrets_summary(config)
         )),
         None => boot.console.say(format_args!(
             "configuration: {source} is another program's, no {}: ignored",
@@ -433,9 +467,11 @@ fn switch_root(_: &mut Boot) -> Result<(), Error> {
 }
 
 fn start_network(boot: &mut Boot) -> Result<(), Error> {
-    let hostname = boot.contract()?.hostname.clone();
+    let hostname = boot.hostname()?;
     rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
-    files::write_initial(&hostname)?;
+    let network = boot.config.as_ref().map(|config| config.network.clone());
+    let network = Settings::new(&hostname, network.unwrap_or_default());
+    network.write()?;
     iface::bring_up("lo")?;
     // What containerd grants every Pod: low ports and ping without privileges.
     for (path, value) in [
@@ -445,7 +481,8 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
         fs::write(path, value).context("write", path)?;
     }
     boot.lease_deadline = Some(Instant::now() + LEASE_PATIENCE);
-    boot.lease = Some(dhcp_client::start(&hostname, &boot.console)?);
+    boot.lease = Some(setup::start(&network, &boot.console)?);
+    boot.network = Some(network);
     Ok(())
 }
 
@@ -500,8 +537,14 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     let (console, summary) = (boot.console.clone(), boot.summary());
     let (begun, pod_begun) = (boot.begun, Instant::now());
     let memory = total_memory();
+    let mut contract = boot.contract.take().ok_or(Error::Order("contract"))?;
+    if let Some(config) = &boot.config {
+        for container in &mut contract.containers {
+            container.env = config.environment(&container.name, &container.env);
+        }
+    }
     let pod = Pod {
-        contract: boot.contract.take().ok_or(Error::Order("contract"))?,
+        contract,
         client: boot.client.take().ok_or(Error::Order("client"))?,
         console: boot.console.clone(),
         report: boot.report.clone(),

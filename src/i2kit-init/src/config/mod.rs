@@ -5,7 +5,7 @@
 
 use i2kit_contract::{
     Contract,
-    runtime::{self, RuntimeConfig, Secret},
+    runtime::{self, RuntimeConfig},
 };
 
 pub mod disk;
@@ -50,45 +50,21 @@ pub fn read(found: &Found, contract: &Contract) -> Result<Option<RuntimeConfig>,
     }
 }
 
-/// The Pod's secrets. They live in this process's memory alone.
-#[derive(Clone, Debug, Default)]
-pub struct Secrets(std::collections::BTreeMap<String, Secret>);
-
-impl Secrets {
-    /// Those of a document.
-    pub fn new(config: &RuntimeConfig) -> Self {
-        Self(config.secrets.clone())
-    }
-
-    /// The value of a key of a secret.
-    pub fn get(&self, name: &str, key: &str) -> Option<&[u8]> {
-        self.0.get(name)?.get(key)
-    }
-
-    /// A secret's keys, in order; none where there is no such secret.
-    pub fn keys(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.get(name).into_iter().flat_map(Secret::keys)
-    }
-
-    /// Names and keys, for people.
-    pub fn summary(&self) -> String {
-        let secrets: Vec<String> = self
-            .0
-            .keys()
-            .map(|name| {
-                let keys: Vec<&str> = self.keys(name).collect();
-                format!(
-                    "{} ({})",
-                    name.escape_debug(),
-                    keys.join(", ").escape_debug()
-                )
-            })
-            .collect();
-        if secrets.is_empty() {
-            "none".into()
-        } else {
-            secrets.join(", ")
-        }
+/// Names and keys of the secrets, for people.
+pub fn secrets_summary(config: &RuntimeConfig) -> String {
+    let secrets = config.secrets.iter().map(|(name, secret)| {
+        let keys: Vec<&str> = secret.keys().collect();
+        format!(
+            "{} ({})",
+            name.escape_debug(),
+            keys.join(", ").escape_debug()
+        )
+    });
+    let secrets: Vec<String> = secrets.collect();
+    if secrets.is_empty() {
+        "none".into()
+    } else {
+        secrets.join(", ")
     }
 }
 
@@ -127,14 +103,7 @@ mod tests {
         );
         let text = text.replace("api,", "web,");
         let config = read(&found(&text, false), &contract()).unwrap().unwrap();
-        let secrets = Secrets::new(&config);
-        assert_eq!(secrets.get("db", "k"), Some(&b"v"[..]));
-        assert_eq!(
-            (secrets.get("db", "x"), secrets.get("x", "k")),
-            (None, None)
-        );
-        assert_eq!(secrets.keys("db").collect::<Vec<_>>(), ["k"]);
-        assert_eq!(secrets.summary(), "db (k)");
-        assert_eq!(Secrets::default().summary(), "none");
+        assert_eq!(config.secrets["db"].get("k"), Some(&b"v"[..]));
+        assert_eq!(secrets_summary(&config), "db (k)");
     }
 }
