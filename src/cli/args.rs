@@ -287,6 +287,10 @@ pub struct PodArgs {
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
+    /// Let whoever runs the machine locally ask its guest (i2kit exec, logs and status); off, a
+    /// guest listens to nobody
+    #[arg(long)]
+    pub control: bool,
     /// What the images are for
     #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
     pub platform: Platform,

@@ -33,6 +33,7 @@ pub struct Plan {
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
+    pub control: bool,
     pub scratch: u64,
     pub cache: Cache,
     /// Where converted layers are shared.
@@ -108,6 +109,7 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         kernel_args,
         fec: arguments.fec,
         on_failure,
+        control: arguments.control,
         scratch,
         cache,
         shared,
@@ -354,6 +356,7 @@ fn added(
         ),
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
+        ("control".to_owned(), arguments.control.into()),
     ])
 }
 

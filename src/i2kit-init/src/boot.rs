@@ -18,6 +18,7 @@ use crate::{
     config::{self, Found},
     console::{self, Console},
     containerd::{client::Client, daemon},
+    control::registry::Registry,
     fault::{Chain, Context, Fault},
     kmsg, modules, mounts,
     net::{iface, settings::Settings, setup},
@@ -544,6 +545,7 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
         }
     }
     let pod = Pod {
+        registry: Registry::new(&contract),
         contract,
         client: boot.client.take().ok_or(Error::Order("client"))?,
         console: boot.console.clone(),

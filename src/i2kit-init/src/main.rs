@@ -16,6 +16,7 @@ mod cmdline;
 mod config;
 mod console;
 mod containerd;
+mod control;
 mod fault;
 mod http;
 mod kmsg;

@@ -377,7 +377,7 @@ mod tests {
             ("network: {mtu: 60}", "line 4, column 16: not an MTU"),
             (
                 "network: {addresses: [hunter2]}",
-                "line 4, column 22: not an address",
+                "line 4, column 23: not an address",
             ),
             (
                 "network: {ipv6: hunter2}",

@@ -462,7 +462,7 @@ mod tests {
             ),
             (
                 "name: !!str s3cret",
-                "line 1, column 7: an anchor or a tag, which are not supported here",
+                "line 1, column 13: an anchor or a tag, which are not supported here",
             ),
             (
                 "name: a\n---\nname: s3cret",
