@@ -15,6 +15,8 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Control(#[from] run::ControlError),
     #[error("configure the Pod: {0}")]
     RuntimeConfig(runtime::Error),
     #[error("read {path}: {source}")]
@@ -160,6 +162,7 @@ impl Error {
             Self::Raw(error) => error.hint(),
             Self::Port(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Control(error) => error.hint(),
             Self::KernelArg(error) => error.hint(),
             _ => None,
         }

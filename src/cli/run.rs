@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use i2kit_contract::{Port, Status};
+use i2kit_contract::{Contract, Port, Status};
 
 use super::args::{Accel, Bus, Run};
 use super::error::Error;
@@ -20,6 +20,7 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     let disk = disk(arguments)?;
     let contract = inspect::contract(&FileDisk::open(&disk)?)?;
     let mut options = Options::new(disk);
+    options.control = contract.control.then(|| name(arguments, &contract));
     options.config = super::config::document(&arguments.config, &contract)?;
     let containers = contract.containers.into_iter();
     let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
@@ -52,6 +53,12 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
         super::say("note: the guest rebooted; a run ends there");
     }
     Ok(outcome.exit_code())
+}
+
+/// The machine's name: its Pod's, unless another one was asked for.
+fn name(arguments: &Run, contract: &Contract) -> String {
+    let name = arguments.vm.as_ref().unwrap_or(&contract.name);
+    name.clone()
 }
 
 /// The disk to boot, built now unless it was named.

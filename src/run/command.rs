@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use i2kit_contract::{STATUS_PORT, runtime::FW_CFG_NAME};
+use i2kit_contract::{STATUS_PORT, control::CONTROL_PORT, runtime::FW_CFG_NAME};
 
 use super::forward::transport;
 use super::{DiskBus, Firmware, Forward};
@@ -33,6 +33,7 @@ pub(super) struct Descriptors {
     pub(super) status: i32,
     pub(super) monitor: i32,
     pub(super) config: Option<i32>,
+    pub(super) control: Option<i32>,
 }
 
 /// What the virtual machine is made of.
@@ -159,6 +160,13 @@ impl Machine<'_> {
             "-device",
             format!("virtserialport,chardev=status,name={STATUS_PORT}"),
         );
+        if let Some(control) = self.descriptors.control {
+            args.option("-chardev", format!("socket,id=control,fd={control}"));
+            args.option(
+                "-device",
+                format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
+            );
+        }
         args.option("-chardev", format!("socket,id=monitor,fd={monitor}"));
         args.option("-mon", "chardev=monitor,mode=control");
     }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use i2kit_contract::{ContainerExit, Status, runtime::SecretBytes};
 
 mod command;
 mod console;
+mod control;
 mod error;
 mod firmware;
 mod forward;
@@ -26,10 +28,12 @@ mod vm;
 mod watch;
 
 pub use command::Accelerator;
+pub use control::{ControlError, Session as ControlSession};
 pub use error::Error;
 pub use firmware::Firmware;
 pub use forward::{DEFAULT_HOST_IP, Forward, ForwardError, PortError, settle, with_defaults};
 
+use control::Control;
 use vm::{Message, Vm};
 use watch::{Told, Watch};
 
@@ -93,6 +97,9 @@ pub struct Options {
     /// The run-time configuration ([`i2kit_contract::runtime`]), which may hold secrets. The guest
     /// reads it from QEMU's fw_cfg.
     pub config: Option<SecretBytes>,
+    /// The name by which others of this user find the machine's control channel; none for a guest
+    /// that answers nobody.
+    pub control: Option<String>,
 }
 
 impl Options {
@@ -118,6 +125,7 @@ impl Options {
             qemu: None,
             firmware: None,
             config: None,
+            control: None,
         }
     }
 }
@@ -206,6 +214,11 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
     let disk = open_disk(&options.disk)?;
     let config = options.config.as_ref().map(in_memory).transpose();
     let config = config.map_err(Error::Config)?;
+    let control = options
+        .control
+        .as_deref()
+        .map(Control::listen)
+        .transpose()?;
     let forwards = settle(&options.forwards)?;
     let (sender, messages) = mpsc::channel();
     let _signals = signals::Watch::start(sender.clone()).map_err(Error::Signals)?;
@@ -217,6 +230,7 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         firmware,
         disk,
         config,
+        control,
         forwards,
         sender,
         messages,
@@ -265,6 +279,7 @@ struct Session<'a> {
     firmware: Firmware,
     disk: File,
     config: Option<OwnedFd>,
+    control: Option<Control>,
     forwards: Vec<Forward>,
     sender: Sender<Message>,
     messages: Receiver<Message>,
@@ -337,7 +352,18 @@ impl Session<'_> {
         };
         let started = Instant::now();
         let config = self.config.as_ref();
-        let vm = Vm::start(&self.qemu, &self.disk, config, arguments, &self.sender)
+        let control = self.attach_control();
+        let vm = control
+            .and_then(|control| {
+                Vm::start(
+                    &self.qemu,
+                    &self.disk,
+                    config,
+                    control,
+                    arguments,
+                    &self.sender,
+                )
+            })
             .map_err(|source| self.process_error("start", source))?;
         let starting = Event::Starting {
             accelerator,
@@ -369,6 +395,16 @@ impl Session<'_> {
             accelerator,
             duration,
         }))
+    }
+
+    /// A new end for the guest's port, where it is to have one.
+    fn attach_control(&self) -> std::io::Result<Option<UnixStream>> {
+        let Some(control) = &self.control else {
+            return Ok(None);
+        };
+        let (host, guest) = UnixStream::pair()?;
+        control.attach(host)?;
+        Ok(Some(guest))
     }
 
     fn process_error(&self, operation: &'static str, source: std::io::Error) -> Error {
@@ -424,6 +460,7 @@ mod tests {
             },
             disk: File::open(disk).unwrap(),
             config: None,
+            control: None,
             forwards: Vec::new(),
             sender,
             messages,

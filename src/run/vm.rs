@@ -65,11 +65,12 @@ pub(super) enum Reader {
 
 impl Vm {
     /// Starts QEMU with the arguments that `arguments` makes of the inherited descriptors: those of
-    /// the disk, of the run-time configuration and of our streams.
+    /// the disk, of the run-time configuration, of the control channel's far end and of our streams.
     pub(super) fn start(
         qemu: &Path,
         disk: &File,
         config: Option<&OwnedFd>,
+        control: Option<UnixStream>,
         arguments: impl FnOnce(Descriptors) -> Vec<OsString>,
         messages: &Sender<Message>,
     ) -> io::Result<Self> {
@@ -84,6 +85,7 @@ impl Vm {
             status: guest_status.as_raw_fd(),
             monitor: guest_monitor.as_raw_fd(),
             config: config.map(AsRawFd::as_raw_fd),
+            control: control.as_ref().map(AsRawFd::as_raw_fd),
         };
         let mut inherited = vec![
             descriptors.disk,
@@ -92,11 +94,12 @@ impl Vm {
             descriptors.monitor,
         ];
         inherited.extend(descriptors.config);
+        inherited.extend(descriptors.control);
         let sockets = vec![status.try_clone()?, monitor.try_clone()?];
         let commands = monitor.try_clone()?;
         let mut child = spawn(Command::new(qemu).args(arguments(descriptors)), inherited)?;
         // Only QEMU holds its ends from here on: when it ends, ours read the end of the stream.
-        drop((guest_console, guest_status, guest_monitor));
+        drop((guest_console, guest_status, guest_monitor, control));
 
         let words = child
             .stderr

@@ -29,7 +29,7 @@ use crate::{
     },
     power::Fuse,
     report::Report,
-    requests, scratch, uptime,
+    requests, scratch, time, uptime,
     verity::{dm, recheck::Recheck, superblock},
 };
 
@@ -137,6 +137,11 @@ pub const STEPS: &[Step] = &[
         name: "metadata",
         purpose: "on EC2, read the run-time configuration from the user data",
         run: read_metadata,
+    },
+    Step {
+        name: "time",
+        purpose: "start to keep the time",
+        run: start_time,
     },
     Step {
         name: "pod",
@@ -406,6 +411,26 @@ fn read_config(boot: &mut Boot) -> Result<(), Error> {
         None => config::disk::find(&boot.disk()?.data.disk)?,
     };
     found.map_or(Ok(()), |found| use_config(boot, &found))
+}
+
+fn start_time(boot: &mut Boot) -> Result<(), Error> {
+    let servers = boot.config.as_ref().map(|config| &config.time.servers);
+    let servers = servers.into_iter().flatten();
+    let servers = servers.map(|server| server.as_str().to_owned()).collect();
+    let network = boot.network.as_ref().ok_or(Error::Order("network"))?;
+    time::start(servers, network, &boot.console)?;
+    if !has_entropy() {
+        boot.console
+            .say("entropy: the kernel has too little yet; what needs random numbers waits");
+    }
+    Ok(())
+}
+
+/// The kernel seeds itself: from the firmware (the EFI stub's seed), the CPU and virtio-rng.
+fn has_entropy() -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the buffer is valid for its one byte.
+    unsafe { libc::getrandom((&raw mut byte).cast(), 1, libc::GRND_NONBLOCK) == 1 }
 }
 
 /// The service may be turned off, or out of reach; then the Pod starts without.

@@ -29,6 +29,7 @@ mod power;
 mod report;
 mod requests;
 mod scratch;
+mod time;
 mod uptime;
 mod verity;
 

@@ -9,7 +9,6 @@ use std::{
 
 use i2kit_contract::control::{Kind, WINDOW};
 use tokio::{
-    io::AsyncWriteExt,
     net::unix::pipe,
     sync::{mpsc, watch},
 };
@@ -182,6 +181,18 @@ async fn pump(
     }
 }
 
+async fn write_all(fifo: &pipe::Sender, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        fifo.writable().await?;
+        match fifo.try_write(data) {
+            Ok(written) => data = data.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Hands on standard input until its end, and then stays: what else the host may send is of no
 /// use.
 async fn feed(
@@ -191,7 +202,7 @@ async fn feed(
     input: Option<mpsc::UnboundedReceiver<Input>>,
     session: &Session,
 ) {
-    if let (Some(mut stdin), Some(mut input)) = (stdin, input) {
+    if let (Some(stdin), Some(mut input)) = (stdin, input) {
         let mut waiting = 0usize;
         while let Some(Input::Data(data)) = input.recv().await {
             waiting = waiting.saturating_add(data.len());
@@ -199,7 +210,7 @@ async fn feed(
                 // A host that keeps to no window.
                 return;
             }
-            if stdin.write_all(&data).await.is_err() {
+            if write_all(&stdin, &data).await.is_err() {
                 break;
             }
             waiting = waiting.saturating_sub(data.len());

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod dhcp;
 mod dhcp6;
+pub mod dns;
 pub mod files;
 pub mod iface;
 mod iface6;
