@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
 
 use super::{contains, pod};
 use crate::support::vm::{Bench, Vm, printed};
@@ -285,6 +285,103 @@ fn a_metadata_service_that_hangs_does_not_hold_up_the_pod_for_long() {
     );
     let waited = stage(&console, "metadata");
     assert!((3000..13_000).contains(&waited), "{waited} ms");
+}
+
+/// A time server whose clock is an hour ahead of its own machine's.
+const CLOCK: &str = r#"
+use Socket;
+socket(S, PF_INET, SOCK_DGRAM, 17) and bind(S, sockaddr_in(123, INADDR_ANY)) or die $!;
+while (1) {
+  my $from = recv(S, my $query, 100, 0) or next;
+  my $times = pack("N2", (time() + 3600 + 2208988800) & 0xffffffff, 0) x 2;
+  my $head = pack("C4 N2 a4 N2", 0x24, 2, 6, 0, 0, 0, "LOCL", 0, 0);
+  send(S, $head . substr($query, 40, 8) . $times, 0, $from);
+}
+"#;
+
+/// A command's exit code, standard output and standard error.
+fn ask(runtime: &Path, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = i2kit();
+    command.args(arguments).env("XDG_RUNTIME_DIR", runtime);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
+    // One that fails early reads none of it.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_machine_answers_exec_logs_and_status_and_keeps_the_time() {
+    let bench = Bench::new();
+    let perl = serde_json::to_string(CLOCK).unwrap();
+    let clock = format!("image: nginx\ncommand: [perl, -e, {perl}]");
+    let script = "echo first; echo second; while :; do sleep 1; done";
+    let containers = [
+        ("look", "env: [{name: A, value: b}]", script),
+        ("clock", clock.as_str(), ""),
+    ];
+    let options = ["--scratch", "none", "--control"];
+    let manifest = pod("terminationGracePeriodSeconds: 1", &containers);
+    let disk = bench.build(&manifest, "test.raw", &options);
+    let time = "time: {servers: [127.0.0.1]}";
+    let config = write(&bench, "config.yaml", &format!("{HEAD}pod: test\n{time}\n"));
+    let runtime = bench.path("runtime");
+    let ask = |arguments: &[&str], input: &str| ask(&runtime, arguments, input);
+    let (code, _, err) = ask(&["status", "box"], "");
+    assert!(
+        code == Some(1) && err.contains("no machine of this name runs here"),
+        "{err}"
+    );
+    let mut command = i2kit();
+    command
+        .arg("run")
+        .arg(&disk)
+        .env("XDG_RUNTIME_DIR", &runtime);
+    command.args(["--vm", "box", "--config", &config, "--timeout", "280"]);
+    let vm = Vm::start(command);
+    vm.wait_for("i2kit: started in ");
+
+    let (_, json, _) = ask(&["status", "box", "--json"], "");
+    let state: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(state["pod"], "test");
+    assert_eq!(state["containers"][0]["running"], true);
+    let script = "echo $A; echo oops >&2; exit 7";
+    let (code, out, err) = ask(&["exec", "box", "--", "sh", "-c", script], "");
+    assert_eq!((code, &*out, &*err), (Some(7), "b\n", "oops\n"));
+    // More than a window, there and back.
+    let long = "0123456789abcdef".repeat(64 * 1024);
+    let (code, out, err) = ask(&["exec", "box", "-i", "-c", "look", "--", "cat"], &long);
+    assert!(
+        code == Some(0) && out == long,
+        "{code:?}, {} bytes, {err}",
+        out.len()
+    );
+    let (code, _, err) = ask(&["exec", "box", "--", "/nonexistent"], "");
+    assert!(
+        code == Some(125) && err.contains("/nonexistent"),
+        "{code:?} {err}"
+    );
+    let (_, _, err) = ask(&["exec", "box", "-c", "ghost", "--", "id"], "");
+    assert!(err.contains("the Pod has no container \"ghost\""), "{err}");
+    assert_eq!(ask(&["logs", "box"], "").1, "first\nsecond\n");
+    assert_eq!(ask(&["logs", "box", "--tail", "1"], "").1, "second\n");
+
+    let console = vm.wait_for("time: stepped by +3");
+    assert!(!console.contains("entropy: "), "{console}");
+    vm.interrupt();
+    vm.end();
+    assert_eq!(ask(&["status", "box"], "").0, Some(1));
 }
 
 /// Milliseconds of a stage.

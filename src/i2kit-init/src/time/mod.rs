@@ -24,6 +24,8 @@ const EC2: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 123);
 /// Between questions: short at first and after trouble, then longer.
 const SHORTEST_POLL: Duration = Duration::from_secs(32);
 const LONGEST_POLL: Duration = Duration::from_secs(1024);
+/// Between tries that fail; doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// RFC 5905: offsets beyond STEPT are stepped, others slewed, so that no clock runs backwards.
 const STEP: f64 = 0.128;
 /// RFC 5905: an offset beyond PANICT is an error of the server's, unless another answer agrees.
@@ -63,7 +65,7 @@ pub fn start(configured: Vec<String>, settings: &Settings, console: &Console) ->
 
 fn keep(configured: &[String], settings: &Settings, console: &Console) {
     let mut discipline = Discipline::default();
-    let mut poll = SHORTEST_POLL;
+    let (mut poll, mut retry) = (SHORTEST_POLL, FIRST_RETRY);
     let mut told = Told::default();
     loop {
         let Some(source) = source(configured, settings) else {
@@ -78,21 +80,23 @@ fn keep(configured: &[String], settings: &Settings, console: &Console) {
             told.action(console, action, &name);
             Ok(action)
         });
+        if let Err(error) = outcome {
+            told.error(console, &error);
+            thread::sleep(retry);
+            retry = (retry * 2).min(LONGEST_POLL);
+            continue;
+        }
+        retry = FIRST_RETRY;
         poll = match outcome {
             Ok(Action::Slew(_)) => (poll * 2).min(LONGEST_POLL),
-            Ok(_) => SHORTEST_POLL,
-            Err(error) => {
-                told.error(console, &error);
-                (poll * 2).min(LONGEST_POLL)
-            }
+            _ => SHORTEST_POLL,
         };
         // A second answer decides about what one alone may not.
-        let pause = if discipline.waits() {
-            Duration::from_secs(2)
+        thread::sleep(if discipline.waits() {
+            FIRST_RETRY
         } else {
             poll
-        };
-        thread::sleep(pause);
+        });
     }
 }
 
