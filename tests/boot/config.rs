@@ -379,8 +379,36 @@ fn a_machine_answers_exec_logs_and_status_and_keeps_the_time() {
 
     let console = vm.wait_for("time: stepped by +3");
     assert!(!console.contains("entropy: "), "{console}");
+    // Sessions that are open at the end end with it.
+    let open = [
+        ["exec", "box", "--", "sleep", "1000"].as_slice(),
+        &["logs", "box", "-f"],
+    ];
+    let open = open.map(|arguments| {
+        let mut command = i2kit();
+        command
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .stdin(Stdio::null());
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let state = ["exec", "box", "--", "pidof", "sleep"];
+    while ask(&state, "").1.split_whitespace().count() < 2 {}
     vm.interrupt();
-    vm.end();
+    let (code, console) = vm.end();
+    assert!(code != 70 && console.contains("powering off"), "{console}");
+    for session in open {
+        let output = session.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && text.contains("the machine ended"),
+            "{text}"
+        );
+    }
     assert_eq!(ask(&["status", "box"], "").0, Some(1));
 }
 
