@@ -5,7 +5,7 @@ use std::path::Path;
 
 use i2kit_contract::Contract;
 use i2kit_contract::runtime::{
-    self, Base64, EnvName, EnvValue, MAX_BYTES, RuntimeConfig, SecretBytes,
+    self, Base64, EnvName, EnvValue, FW_CFG_MAX_BYTES, MAX_BYTES, RuntimeConfig, SecretBytes,
 };
 
 use super::args::{ConfigArgs, Variable};
@@ -35,8 +35,10 @@ pub fn document(arguments: &ConfigArgs, contract: &Contract) -> Result<Option<Se
     let is_fit = |config: &RuntimeConfig| {
         config.check(contract)?;
         let json = SecretBytes::new(config.to_json()?);
-        if json.expose().len() > MAX_BYTES {
-            return Err(runtime::Error::TooLarge);
+        if json.expose().len() > FW_CFG_MAX_BYTES {
+            return Err(runtime::Error::TooLarge {
+                most: FW_CFG_MAX_BYTES,
+            });
         }
         Ok(json)
     };

@@ -178,7 +178,7 @@ fn a_document_that_cannot_be_used_ends_the_boot_and_shows_no_value() {
                 "{HEAD}pod: test\nenv: {{A: {}}}\n",
                 "hunter2".repeat(200_000)
             ),
-            "QEMU's fw_cfg: more than 1048576 bytes, the most it may have",
+            "step config failed: read QEMU's fw_cfg file opt/org.i2kit/config: ",
         ),
     ] {
         let file = write(&bench, "document", &text);

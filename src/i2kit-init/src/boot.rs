@@ -185,6 +185,9 @@ pub enum Error {
     /// containerd cannot be used.
     #[error(transparent)]
     Containerd(#[from] crate::containerd::client::Error),
+    /// QEMU's document cannot be read.
+    #[error(transparent)]
+    FwCfg(#[from] config::fw_cfg::Error),
     /// The run-time configuration cannot be used.
     #[error(transparent)]
     Config(#[from] config::Error),

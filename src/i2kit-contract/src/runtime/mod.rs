@@ -39,15 +39,21 @@ pub const API_VERSION: &str = "i2kit.io/v1";
 pub const KIND: &str = "RuntimeConfig";
 /// The longest document, bytes. EC2's user data ends at 16 KiB.
 pub const MAX_BYTES: usize = 1 << 20;
+/// The longest document in QEMU's fw_cfg, bytes: the kernel reads byte by byte, and from the start
+/// for each page.
+pub const FW_CFG_MAX_BYTES: usize = 64 << 10;
 /// QEMU's fw_cfg file with the document.
 pub const FW_CFG_NAME: &str = "opt/org.i2kit/config";
 
 /// A document that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Longer than [`MAX_BYTES`].
-    #[error("more than {MAX_BYTES} bytes, the most it may have")]
-    TooLarge,
+    /// Longer than its source allows.
+    #[error("more than {most} bytes, the most it may have here")]
+    TooLarge {
+        /// How many are allowed.
+        most: usize,
+    },
     /// No text.
     #[error("not UTF-8 text")]
     Encoding,
@@ -167,7 +173,7 @@ impl RuntimeConfig {
     /// [`Error`], [`Error::Foreign`] before any other for what doesn't claim to be one of these.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_BYTES {
-            return Err(Error::TooLarge);
+            return Err(Error::TooLarge { most: MAX_BYTES });
         }
         let text = str::from_utf8(bytes).map_err(|_| Error::Encoding)?;
         if !text.contains(KIND) {
@@ -352,7 +358,7 @@ mod tests {
         assert_eq!(RuntimeConfig::parse(&[0xff; 20]), Err(Error::Encoding));
         assert_eq!(
             RuntimeConfig::parse(&vec![b' '; MAX_BYTES + 1]),
-            Err(Error::TooLarge)
+            Err(Error::TooLarge { most: MAX_BYTES })
         );
     }
 

@@ -1,13 +1,9 @@
 //! QEMU's fw_cfg (docs/specs/fw_cfg.rst; drivers/firmware/qemu_fw_cfg.c): a file that `-fw_cfg`
 //! hands to the guest.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
-use i2kit_contract::runtime::{FW_CFG_NAME, MAX_BYTES};
+use i2kit_contract::runtime::{FW_CFG_MAX_BYTES, FW_CFG_NAME};
 
 use crate::{
     config::Found,
@@ -19,24 +15,38 @@ const BY_NAME: &str = "/sys/firmware/qemu_fw_cfg/by_name";
 /// The document, if this is QEMU and it has one for us.
 ///
 /// # Errors
-/// It is there and cannot be read.
-pub fn find() -> Result<Option<Found>, Fault> {
+/// It is there and cannot be read, or is longer than it may be.
+pub fn find() -> Result<Option<Found>, Error> {
     find_in(Path::new(BY_NAME))
 }
 
-fn find_in(by_name: &Path) -> Result<Option<Found>, Fault> {
-    let path = by_name.join(FW_CFG_NAME).join("raw");
-    let file = match File::open(&path) {
-        Ok(file) => file,
+/// A document that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel does not give it.
+    #[error(transparent)]
+    Read(#[from] Fault),
+    /// Reading it would take minutes.
+    #[error("read QEMU's fw_cfg file {FW_CFG_NAME}: {size} bytes, {FW_CFG_MAX_BYTES} at most")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+    },
+}
+
+fn find_in(by_name: &Path) -> Result<Option<Found>, Error> {
+    let folder = by_name.join(FW_CFG_NAME);
+    let size = folder.join("size");
+    let size = match fs::read_to_string(&size) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Fault::new("open", path.display(), error)),
+        read => read.context("read", size.display())?,
     };
-    // One byte more than allowed tells that it is too much. The kernel reads from the start for
-    // each page, so a read is as short as the document.
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .context("read", path.display())?;
+    let size: u64 = size.trim().parse().unwrap_or(u64::MAX);
+    if size > FW_CFG_MAX_BYTES as u64 {
+        return Err(Error::TooLarge { size });
+    }
+    let path = folder.join("raw");
+    let bytes = fs::read(&path).context("read", path.display())?;
     Ok(Some(Found {
         bytes,
         source: "QEMU's fw_cfg".into(),
@@ -53,17 +63,16 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("i2kit-fw-cfg-{}", std::process::id()));
         assert!(find_in(&folder).unwrap().is_none());
         let place = folder.join(FW_CFG_NAME);
-        std::fs::create_dir_all(&place).unwrap();
-        std::fs::write(place.join("raw"), "kind: RuntimeConfig").unwrap();
-        assert_eq!(
-            find_in(&folder).unwrap().unwrap().bytes,
-            b"kind: RuntimeConfig"
-        );
-        std::fs::write(place.join("raw"), vec![b' '; 2 * MAX_BYTES]).unwrap();
-        assert_eq!(
-            find_in(&folder).unwrap().unwrap().bytes.len(),
-            MAX_BYTES + 1
-        );
-        std::fs::remove_dir_all(folder).unwrap();
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("raw"), "kind: RuntimeConfig").unwrap();
+        fs::write(place.join("size"), "19\n").unwrap();
+        let found = find_in(&folder).unwrap().unwrap();
+        assert_eq!(found.bytes, b"kind: RuntimeConfig");
+        fs::write(place.join("size"), "65537\n").unwrap();
+        assert!(matches!(
+            find_in(&folder),
+            Err(Error::TooLarge { size: 65537 })
+        ));
+        fs::remove_dir_all(folder).unwrap();
     }
 }
