@@ -102,7 +102,7 @@ impl Session {
             }
             Kind::Credit => credit.add(frame.as_number().unwrap_or(0)),
             Kind::Data | Kind::Error => {
-                let to = if frame.kind == Kind::Data { out } else { err };
+                let to: &mut dyn Write = if frame.kind == Kind::Data { out } else { err };
                 let written = to.write_all(&frame.data).and_then(|()| to.flush());
                 written.map_err(socket_error("print the answer"))?;
                 let taken = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);

@@ -202,7 +202,7 @@ impl Shared {
         thread::spawn(move || {
             shared.read_client(client, session);
             shared.lock().clients.remove(&session);
-            shared.to_vm(&Frame::new(session, Kind::Close, []));
+            shared.to_vm(&Frame::new(session, Kind::Close, Vec::new()));
         });
     }
 
