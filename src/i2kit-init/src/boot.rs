@@ -409,6 +409,11 @@ fn mount_store(boot: &mut Boot) -> Result<(), Error> {
 
 /// fw_cfg first: who started this machine put it there, and it costs nothing to look.
 fn read_config(boot: &mut Boot) -> Result<(), Error> {
+    if config::fw_cfg::is_out_of_reach() {
+        boot.console.say(
+            "configuration: QEMU's fw_cfg is out of reach: the base has no module qemu_fw_cfg",
+        );
+    }
     let found = match config::fw_cfg::find()? {
         Some(found) => Some(found),
         None => config::disk::find(&boot.disk()?.data.disk)?,

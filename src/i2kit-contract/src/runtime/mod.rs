@@ -293,7 +293,7 @@ text! {
     /// `metadata.name`: a DNS name.
     PodName: |text| text.parse::<HostName>().is_ok(), "not a Pod's name";
     /// One label of a DNS name.
-    Label: network::is_label, "not one label of a DNS name: letters, digits and -, at most 63";
+    Label: |text| network::is_label(text) && !text.contains('_'), "not one label of a DNS name: letters, digits and -, at most 63";
     /// A variable's name: anything printable but `=`.
     EnvName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'='),
         "not the name of a variable";

@@ -11,6 +11,8 @@ use crate::{
 };
 
 const BY_NAME: &str = "/sys/firmware/qemu_fw_cfg/by_name";
+/// There whenever QEMU has fw_cfg (docs/specs/fw_cfg.rst).
+const ACPI_DEVICE: &str = "/sys/bus/acpi/devices/QEMU0002:00";
 
 /// The document, if this is QEMU and it has one for us.
 ///
@@ -18,6 +20,12 @@ const BY_NAME: &str = "/sys/firmware/qemu_fw_cfg/by_name";
 /// It is there and cannot be read, or is longer than it may be.
 pub fn find() -> Result<Option<Found>, Error> {
     find_in(Path::new(BY_NAME))
+}
+
+/// True when this is QEMU and the kernel has no driver for its fw_cfg: a document would not be
+/// seen.
+pub fn is_out_of_reach() -> bool {
+    Path::new(ACPI_DEVICE).exists() && !Path::new(BY_NAME).exists()
 }
 
 /// A document that cannot be read.
