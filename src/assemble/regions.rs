@@ -28,6 +28,8 @@ pub enum Part {
     Superblock,
     /// A layer's data, by its diffID.
     Layer(String),
+    /// Nothing: layers keep the places that they had.
+    Hole,
     /// Files made for this build: contract, records.
     Files,
     /// The store's metadata.
@@ -45,6 +47,7 @@ impl std::fmt::Display for Part {
             Self::Esp => "esp",
             Self::Superblock => "superblock",
             Self::Layer(diff_id) => return write!(formatter, "layer {diff_id}"),
+            Self::Hole => "hole",
             Self::Files => "contract and records",
             Self::Metadata => "metadata",
             Self::Verity => "hash tree",
@@ -93,9 +96,13 @@ fn store_regions(
         offset: start + offset,
         len,
     };
-    let layers = layers.iter().map(move |placed| {
-        let part = Part::Layer(placed.layer.diff_id.clone());
-        region(part, placed.start_block * BLOCK, placed.data.len())
+    let mut end = SLAB;
+    let layers = layers.iter().flat_map(move |placed| {
+        let (from, hole) = (placed.start_block * BLOCK, end);
+        end = from + placed.data.len();
+        let part = Part::Layer(placed.diff_id.clone());
+        let layer = region(part, from, placed.data.len());
+        [region(Part::Hole, hole, from - hole), layer]
     });
     let files_len = store.metadata_at - store.files_at;
     let rest = [

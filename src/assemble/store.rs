@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! slab 0          superblock
-//! slab 1 ..       layers' data, each at a slab boundary, base first
+//! slab 1 ..       layers' data, each at a slab boundary, base first; or as in an old disk, with
+//!                 holes of zeros between
 //! next slab       files made for this build: pod.json, inputs.json
 //! next slab       metadata
 //! ```
@@ -12,11 +13,12 @@ use i2kit_format::verity::{self, HashBlock, Superblock, TreeBuilder};
 use i2kit_format::{BLOCK, SLAB};
 use sha2::{Digest, Sha256};
 
-use super::merged::{Merged, PlacedLayer};
+use super::merged::{Merged, PlacedLayer, Placement};
 use super::regions::StoreParts;
 use crate::disk::{self, Blob, BlobError, SlabDigests};
 
-const SLAB_BLOCKS: u64 = SLAB / BLOCK;
+/// The block where layers may begin: behind the superblock's slab.
+pub const FIRST_BLOCK: u64 = SLAB / BLOCK;
 
 /// Why no store came of a tree.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +67,16 @@ pub struct Store {
     pub parts: StoreParts,
 }
 
-/// Builds the store from a merged tree whose root already names everything but `files`.
+/// Builds the store from a merged tree, placed, whose root already names everything but `files`.
 ///
 /// # Errors
 /// [`Error`].
-pub fn build(mut merged: Merged, files: Vec<BuildFile>) -> Result<Store, Error> {
-    let (layers, next) = merged.place(SLAB_BLOCKS);
+pub fn build(
+    mut merged: Merged,
+    placement: Placement,
+    files: Vec<BuildFile>,
+) -> Result<Store, Error> {
+    let Placement { layers, next, .. } = placement;
     let built = add_files(&mut merged.tree, files, next);
     let meta_start_block = next + built.len() as u64 / BLOCK;
     let options = erofs::Options {
@@ -162,7 +168,7 @@ fn uuid(layers: &[PlacedLayer], built: &[u8]) -> [u8; 16] {
     hash.update(b"i2kit store\0");
     layers
         .iter()
-        .for_each(|placed| hash.update(placed.layer.diff_id.as_bytes()));
+        .for_each(|placed| hash.update(placed.diff_id.as_bytes()));
     hash.update(Sha256::digest(built));
     super::content_uuid(hash.finalize().as_slice())
 }
@@ -182,10 +188,13 @@ impl Assembly {
         let mut tree = TreeBuilder::new();
         let mut level0 = Vec::new();
         push_own(&mut tree, &mut level0, &self.first);
+        let mut end = FIRST_BLOCK * BLOCK;
         for placed in &self.layers {
-            let blob = placed.layer.hash_blocks.clone();
-            push_cached(&mut tree, placed, &blob)?;
-            level0.push(blob);
+            let start = placed.start_block * BLOCK;
+            push_hole(&mut tree, &mut level0, start.saturating_sub(end));
+            push_cached(&mut tree, placed)?;
+            level0.push(placed.hash_blocks.clone());
+            end = start + placed.data.len();
         }
         push_own(&mut tree, &mut level0, &self.tail);
         let upper = tree.finish();
@@ -225,11 +234,25 @@ fn push_own(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, own: &Own) {
     level0.push(Blob::bytes(own.hash_blocks.concat()));
 }
 
+/// Pushes the hash blocks of `len` bytes of zeros.
+fn push_hole(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, len: u64) {
+    if len == 0 {
+        return;
+    }
+    let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
+    let hash_block = verity::hash_slab(&vec![0; slab]);
+    for _ in 0..len / SLAB {
+        tree.push(&hash_block);
+        level0.push(Blob::bytes(hash_block));
+    }
+}
+
 /// Pushes a layer's cached hash blocks, one for each of its slabs.
-fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer, blob: &Blob) -> Result<(), Error> {
+fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer) -> Result<(), Error> {
     use i2kit_format::ReadAt;
+    let blob = &placed.hash_blocks;
     let error = |reason: String| Error::HashBlocks {
-        layer: placed.layer.diff_id.clone(),
+        layer: placed.diff_id.clone(),
         reason,
     };
     let slabs = placed.data.len().div_ceil(SLAB);

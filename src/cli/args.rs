@@ -280,6 +280,10 @@ pub struct PodArgs {
     /// before i2kit's own
     #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub kernel_args: Vec<String>,
+    /// A number that grows with each version of this image: what the UKI's os-release calls
+    /// IMAGE_VERSION, so that a signature covers it; see i2kit verify --min-version
+    #[arg(long, value_name = "N")]
+    pub image_version: Option<u64>,
     /// What is added to the guest's own system.
     #[command(flatten)]
     pub extensions: ExtensionArgs,
@@ -315,6 +319,27 @@ pub struct PodArgs {
     pub progress: ProgressArgs,
 }
 
+/// Where the store's layers lie, and what of them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// Keep layers where OLD has them, a raw disk or the record beside one, so that an update changes
+    /// few slabs
+    ///
+    /// A layer that both have keeps its place in the store, and a partition its start while it fits.
+    /// Each other layer takes the smallest hole that is large enough, or goes behind the last. Holes
+    /// are zeros. When more than a third of the layers' room would be holes, all layers are placed
+    /// anew, and nothing of OLD is kept but partitions' starts.
+    #[arg(long, value_name = "OLD")]
+    pub place_like: Option<PathBuf>,
+    /// Leave out data of files that layers above deleted or replaced
+    ///
+    /// The store becomes smaller and the build slower: a layer with such data is hashed anew, and
+    /// shares fewer slabs with disks that have other data of it. Compressed small files are stored
+    /// many together, and leave only when all of those are deleted or replaced.
+    #[arg(long)]
+    pub compact: bool,
+}
+
 /// What is on a disk.
 #[derive(Debug, Args)]
 pub struct DiskArgs {
@@ -327,6 +352,9 @@ pub struct DiskArgs {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "none")]
     pub scratch: u64,
+    /// Where the store's layers lie.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// What signs the UKI.
     #[command(flatten)]
     pub sign: SignArgs,

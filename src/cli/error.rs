@@ -108,6 +108,8 @@ pub enum Error {
     Port(#[from] run::PortError),
     #[error(transparent)]
     Run(#[from] run::Error),
+    #[error("place layers like those of {path}: {reason}")]
+    PlaceLike { path: PathBuf, reason: String },
     #[error("read the planned disk: {0}")]
     Planned(io::Error),
     #[error("write to standard output: {0}")]
@@ -144,6 +146,11 @@ impl Error {
                 Some("keys are never overwritten: name another folder".to_owned())
             }
             Self::Inspect(error) => error.hint(),
+            Self::PlaceLike { .. } => Some(
+                "it must be a raw disk that this i2kit has built, or the record beside one \
+                 (NAME.i2kit.json)"
+                    .to_owned(),
+            ),
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),

@@ -13,6 +13,7 @@ mod error;
 mod images;
 mod keys;
 mod lock;
+mod place;
 mod plan;
 mod progress;
 mod provenance;
@@ -117,6 +118,13 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Error::Print),
     }
+}
+
+/// A value as JSON for people and programs, on standard output.
+fn print_json(value: &(impl serde::Serialize + ?Sized)) -> Result<(), Error> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    print(&json)
 }
 
 /// A line for the person, on standard error; a closed one is nobody's fault.

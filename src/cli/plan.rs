@@ -8,9 +8,10 @@ use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
+use super::place::Placing;
 use super::shared::Shared;
 use crate::assemble::KernelArgs;
 use crate::cache::Cache;
@@ -30,10 +31,14 @@ pub struct Plan {
     pub targets: Vec<String>,
     pub modules: Vec<String>,
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
     pub control: bool,
+    /// How layers are placed.
+    pub placing: Placing,
     pub scratch: u64,
     pub cache: Cache,
     /// Where converted layers are shared.
@@ -74,7 +79,12 @@ pub enum Origin<'a> {
 }
 
 /// Reads manifests and images' documents, no layer.
-pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
+pub fn plan(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    place: &PlaceArgs,
+    scratch: u64,
+) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
     let kernel_args = KernelArgs::new(&arguments.kernel_args)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
@@ -96,6 +106,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     };
     let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
     record.extend(added(arguments, &extensions, &images));
+    let placing = Placing::of(place, diff_ids(&base, &images))?;
+    placing.record(&mut record)?;
     let key = key(&record, scratch, on_failure);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
@@ -107,9 +119,11 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         targets: arguments.target.clone(),
         modules: arguments.modules.clone(),
         kernel_args,
+        image_version: arguments.image_version,
         fec: arguments.fec,
         on_failure,
         control: arguments.control,
+        placing,
         scratch,
         cache,
         shared,
@@ -120,6 +134,16 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         record,
         key,
     })
+}
+
+/// The diffIDs of all layers.
+fn diff_ids<'a>(
+    base: &'a Resolved,
+    images: &'a BTreeMap<String, Resolved>,
+) -> impl Iterator<Item = String> + 'a {
+    let all = images.values().chain([base]);
+    all.flat_map(|one| &one.image.layers)
+        .map(|layer| layer.diff_id.to_string())
 }
 
 /// The key of a disk whose UKI is signed, from the one of the same disk without.
@@ -357,6 +381,7 @@ fn added(
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
         ("control".to_owned(), arguments.control.into()),
+        ("image_version".to_owned(), arguments.image_version.into()),
     ])
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use i2kit_contract::{Contract, Port, Status};
 
-use super::args::{Accel, Bus, Run};
+use super::args::{Accel, Bus, PlaceArgs, Run};
 use super::error::Error;
 use super::plan::{Origin, cache_folder, plan};
 use crate::run::{self, DiskBus, Ending, Event, Options};
@@ -72,7 +72,12 @@ fn disk(arguments: &Run) -> Result<PathBuf, Error> {
         None => Origin::Manifests,
     };
     let start = Instant::now();
-    let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let plan = plan(
+        &arguments.pod,
+        &origin,
+        &PlaceArgs::default(),
+        arguments.scratch,
+    )?;
     let folder = plan.cache.folder().join("run");
     let context = |source| Error::Read {
         path: folder.clone(),

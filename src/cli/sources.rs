@@ -120,9 +120,7 @@ fn reports(found: &BTreeMap<String, Resolved>, platform: &Platform) -> Vec<Repor
 
 fn print(reports: &[Report], json: bool) -> Result<(), Error> {
     if json {
-        let mut text = serde_json::to_vec_pretty(reports)?;
-        text.push(b'\n');
-        return super::print(&text);
+        return super::print_json(reports);
     }
     let text: String = reports.iter().map(render).collect();
     super::print(text.as_bytes())
