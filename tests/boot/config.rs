@@ -196,7 +196,7 @@ fn a_document_that_cannot_be_used_ends_the_boot_and_shows_no_value() {
 }
 
 /// What the instance metadata service of a test is asked, and what it answers.
-fn serve(listener: TcpListener, answers: Vec<(&'static str, String)>) {
+fn serve(listener: &TcpListener, answers: Vec<(&'static str, String)>) {
     for (expected, answer) in answers {
         let Ok((mut stream, _)) = listener.accept() else {
             return;
@@ -258,7 +258,7 @@ fn user_data_comes_by_version_2_of_the_metadata_service_alone() {
         (put, status("200 OK", "t0ken")),
         (get, status("200 OK", &document)),
     ];
-    std::thread::spawn(move || serve(listener, answers));
+    std::thread::spawn(move || serve(&listener, answers));
     let (code, console) = boot(&disk, &path, &[]);
     assert_eq!(code, 0, "{console}");
     contains(&console, &["configuration: from EC2's user data, "]);

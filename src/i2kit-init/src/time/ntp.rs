@@ -146,6 +146,7 @@ mod tests {
     }
 
     /// A server whose clock is so many seconds ahead.
+    #[expect(clippy::cast_possible_truncation, reason = "both fit, until 2106")]
     fn server(ahead: f64) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
