@@ -77,6 +77,8 @@ pub struct Inputs<'a> {
     pub scratch: u64,
     /// What the guest does when it cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the control channel.
+    pub control: bool,
     /// What signs the UKI, if anything does.
     pub signer: Option<&'a Identity>,
     /// What the inputs record says besides; an object.
@@ -330,12 +332,11 @@ fn contract(
             .map_err(std::io::Error::other),
         None => Ok(None),
     };
-    Ok(contract::contract(
-        inputs.pod,
-        &configs,
-        &read,
-        inputs.on_failure,
-    )?)
+    let contract = contract::contract(inputs.pod, &configs, &read, inputs.on_failure)?;
+    Ok(Contract {
+        control: inputs.control,
+        ..contract
+    })
 }
 
 fn cmdline(
