@@ -14,8 +14,7 @@ fn differing(plan: &Value) -> Vec<String> {
     let always = [
         "partition table",
         "esp",
-        "superblock",
-        "contract and records",
+        "superblock and records",
         "metadata",
         "hash tree",
     ];
@@ -92,8 +91,7 @@ fn people_read_what_is_where_and_what_is_dead() {
     let text = succeeded(&output);
     for line in [
         "esp\n",
-        "superblock\n",
-        "contract and records\n",
+        "superblock and records\n",
         "metadata\n",
         "hash tree\n",
     ] {

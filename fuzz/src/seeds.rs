@@ -1,6 +1,7 @@
 //! Small valid inputs of every target, made by our own writers.
 
 use i2kit::sign::{Certificate, Identity, PrivateKey, Signer};
+use i2kit_contract::control::{self, Frame};
 use i2kit_format::erofs::{
     Algorithm, Cluster, CompressedFile, Compression, Compressor, Content, Directory, FileData,
     FileExtent, Inode, Metadata, Options, Tree, write,
@@ -35,11 +36,36 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
+        "runtime" => texts(&RUNTIME),
+        "control" => vec![control_frames()],
         "packages" => package_files(),
         "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
         "program" => programs(),
         _ => Vec::new(),
     }
+}
+
+/// A document with something of everything, and an empty one in JSON.
+const RUNTIME: [&str; 2] = [
+    "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\npod: a\nhostname: b\n\
+     secrets:\n  db: {data: {k: aGk=}, stringData: {p: text}}\n\
+     env: {A: \"1\"}\ncontainers: {c: {env: {B: x}}}\n\
+     network: {dhcp4: true, ipv6: auto, addresses: [10.0.0.5/24, 'fd00::5/64'],\n\
+     \x20 routes: [{to: default, via: 10.0.0.1}], nameservers: ['::1'], search: [a.b], mtu: 1400}\n\
+     proxy: {http: http://p, no: [x]}\ntime: {servers: [t.org]}\n",
+    r#"{"apiVersion":"i2kit.io/v1","kind":"RuntimeConfig","pod":"a"}"#,
+];
+
+fn control_frames() -> Vec<u8> {
+    let frames = [
+        Frame::new(1, control::Kind::Open, *b"\"state\""),
+        Frame::new(1, control::Kind::Data, *b"text"),
+        Frame::number(1, control::Kind::Credit, 4),
+        Frame::number(1, control::Kind::Exit, 0),
+    ];
+    let mut bytes = vec![7];
+    bytes.extend(frames.iter().flat_map(Frame::encode));
+    bytes
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {

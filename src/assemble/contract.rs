@@ -191,6 +191,7 @@ pub fn contract(
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         on_failure,
+        control: false,
         volumes: pod.volumes.iter().map(volume).collect(),
         containers,
     })

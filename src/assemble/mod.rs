@@ -77,6 +77,8 @@ pub struct Inputs<'a> {
     pub scratch: u64,
     /// What the guest does when it cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the control channel.
+    pub control: bool,
     /// What signs the UKI, if anything does.
     pub signer: Option<&'a Identity>,
     /// What the inputs record says besides; an object.
@@ -274,7 +276,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         reused: placed.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
-    let (parts, placed) = (store.parts, store.layers.clone());
+    let (metadata_at, placed) = (store.metadata_at, store.layers.clone());
     let parity = fec.map(|fec| partitions::Parity {
         guid: fec.guid,
         parts: fec.parity,
@@ -282,7 +284,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let made = partitions::partition(store, parity, uki, inputs.scratch, inputs.like)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
-        regions: regions::regions(&partitions, parts, &placed),
+        regions: regions::regions(&partitions, metadata_at, &placed),
         disk,
         root_hash,
         partitions,
@@ -330,12 +332,11 @@ fn contract(
             .map_err(std::io::Error::other),
         None => Ok(None),
     };
-    Ok(contract::contract(
-        inputs.pod,
-        &configs,
-        &read,
-        inputs.on_failure,
-    )?)
+    let contract = contract::contract(inputs.pod, &configs, &read, inputs.on_failure)?;
+    Ok(Contract {
+        control: inputs.control,
+        ..contract
+    })
 }
 
 fn cmdline(

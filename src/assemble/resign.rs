@@ -7,7 +7,6 @@ use i2kit_format::gpt;
 
 use super::partitions::{self, ALIGN, Parity, Partitioned, partition};
 use super::place::Like;
-use super::regions::StoreParts;
 use super::store::Store;
 use crate::disk::{Blob, BlobError};
 
@@ -76,7 +75,7 @@ pub fn with_uki(
         root_hash,
         layers: Vec::new(),
         metadata_len: 0,
-        parts: StoreParts::default(),
+        metadata_at: 0,
     };
     let parity = fec.map(|fec| {
         Ok::<_, Error>(Parity {

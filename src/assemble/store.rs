@@ -1,12 +1,13 @@
 //! The store: one EROFS over the layers' data, and its hash tree.
 //!
 //! ```text
-//! slab 0          superblock
+//! slab 0          superblock, and files made for this build that fit behind it: pod.json, …
 //! slab 1 ..       layers' data, each at a slab boundary, base first; or as in an old disk, with
 //!                 holes of zeros between
-//! next slab       files made for this build: pod.json, inputs.json
-//! next slab       metadata
+//! next slab       files made for this build that did not fit, metadata
 //! ```
+//!
+//! What changes with every build takes as few slabs as it can.
 
 use i2kit_format::erofs::{self, Content, FileData, FileExtent, Inode, InodeId, Metadata, Tree};
 use i2kit_format::verity::{self, HashBlock, Superblock, TreeBuilder};
@@ -14,7 +15,6 @@ use i2kit_format::{BLOCK, SLAB};
 use sha2::{Digest, Sha256};
 
 use super::merged::{Merged, PlacedLayer, Placement};
-use super::regions::StoreParts;
 use crate::disk::{self, Blob, BlobError, SlabDigests};
 
 /// The block where layers may begin: behind the superblock's slab.
@@ -63,8 +63,8 @@ pub struct Store {
     pub layers: Vec<PlacedLayer>,
     /// Bytes of EROFS metadata.
     pub metadata_len: u64,
-    /// Where its own parts lie.
-    pub parts: StoreParts,
+    /// Where what comes after the layers begins, bytes from the store's start: the metadata.
+    pub metadata_at: u64,
 }
 
 /// Builds the store from a merged tree, placed, whose root already names everything but `files`.
@@ -78,29 +78,21 @@ pub fn build(
 ) -> Result<Store, Error> {
     let Placement { layers, next, .. } = placement;
     let built = add_files(&mut merged.tree, files, next);
-    let meta_start_block = next + built.len() as u64 / BLOCK;
     let options = erofs::Options {
-        meta_start_block,
+        meta_start_block: next + blocks(&built.behind),
         uuid: uuid(&layers, &built),
         volume_name: *b"i2kit-store\0\0\0\0\0",
     };
     let image = erofs::write(&merged.tree, &options)?;
     let metadata_len = image.metadata.len() as u64;
-    let mut first = image.first_block.to_vec();
-    pad(&mut first);
-    let mut tail = built;
-    tail.extend(image.metadata);
-    pad(&mut tail);
+    let first = [image.first_block.to_vec(), built.in_front].concat();
+    let tail = [built.behind, image.metadata].concat();
     Assembly {
-        first: own(first),
-        tail: own(tail),
+        first: own(padded(first)),
+        tail: own(padded(tail)),
         tail_at: next * BLOCK,
         layers,
         metadata_len,
-        parts: StoreParts {
-            files_at: next * BLOCK,
-            metadata_at: meta_start_block * BLOCK,
-        },
     }
     .finish()
 }
@@ -122,21 +114,44 @@ fn own(bytes: Vec<u8>) -> Own {
     }
 }
 
-fn pad(bytes: &mut Vec<u8>) {
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
     bytes.resize(bytes.len().next_multiple_of(slab), 0);
+    bytes
 }
 
-/// Adds the files to the root; answers their data, a whole number of slabs, which lies at
-/// `start_block`.
-fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8> {
-    let mut data = Vec::new();
+/// Data of files made for this build, whole blocks.
+#[derive(Default)]
+struct Built {
+    /// In the superblock's slab, from its second block on.
+    in_front: Vec<u8>,
+    /// Behind the layers.
+    behind: Vec<u8>,
+}
+
+fn blocks(bytes: &[u8]) -> u64 {
+    (bytes.len() as u64).div_ceil(BLOCK)
+}
+
+/// Adds the files to the root, their data to the superblock's slab as long as there is room, else
+/// behind the layers, at block `next`.
+fn add_files(tree: &mut Tree, files: Vec<BuildFile>, next: u64) -> Built {
+    let mut built = Built::default();
     for file in files {
         let size = file.bytes.len() as u64;
+        let used = 1 + blocks(&built.in_front);
+        let (data, start_block) = if used + blocks(&file.bytes) <= FIRST_BLOCK {
+            (&mut built.in_front, used)
+        } else {
+            let start_block = next + blocks(&built.behind);
+            (&mut built.behind, start_block)
+        };
+        data.extend(&file.bytes);
+        data.resize(data.len().next_multiple_of(4096), 0);
         let extent = FileExtent {
             offset: 0,
             len: size,
-            start_block: start_block + data.len() as u64 / BLOCK,
+            start_block,
         };
         let extents = if size == 0 { Vec::new() } else { vec![extent] };
         let metadata = Metadata {
@@ -148,11 +163,8 @@ fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8
             content: Content::Regular(FileData { size, extents }),
         });
         name(tree, Tree::ROOT, file.name, id);
-        data.extend(file.bytes);
-        data.resize(data.len().next_multiple_of(4096), 0);
     }
-    pad(&mut data);
-    data
+    built
 }
 
 /// Gives `id` a name in `directory`.
@@ -163,13 +175,15 @@ pub fn name(tree: &mut Tree, directory: InodeId, name: &str, id: InodeId) {
 }
 
 /// Derived from what the file system holds, so that equal stores have equal UUIDs.
-fn uuid(layers: &[PlacedLayer], built: &[u8]) -> [u8; 16] {
+fn uuid(layers: &[PlacedLayer], built: &Built) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(b"i2kit store\0");
     layers
         .iter()
         .for_each(|placed| hash.update(placed.diff_id.as_bytes()));
-    hash.update(Sha256::digest(built));
+    for data in [&built.in_front, &built.behind] {
+        hash.update(Sha256::digest(data));
+    }
     super::content_uuid(hash.finalize().as_slice())
 }
 
@@ -179,7 +193,6 @@ struct Assembly {
     tail_at: u64,
     layers: Vec<PlacedLayer>,
     metadata_len: u64,
-    parts: StoreParts,
 }
 
 impl Assembly {
@@ -224,7 +237,7 @@ impl Assembly {
             root_hash: upper.root_hash,
             layers: self.layers,
             metadata_len: self.metadata_len,
-            parts: self.parts,
+            metadata_at: self.tail_at,
         })
     }
 }

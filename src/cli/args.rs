@@ -1,6 +1,8 @@
 //! The command line, as clap sees it.
 
 mod cache;
+mod config;
+mod control;
 mod images;
 mod papers;
 mod sign;
@@ -18,6 +20,8 @@ use crate::oci::Platform;
 use crate::run::Forward;
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
+pub use config::{ConfigArgs, SecretFile, Variable};
+pub use control::{Exec, Logs, State};
 pub use images::{ImageArgs, RegistryArgs};
 pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
 pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
@@ -63,6 +67,14 @@ pub enum Command {
     ///   i2kit run nginx.raw
     #[command(verbatim_doc_comment)]
     Run(Run),
+    /// Run a program in a container of a machine that runs here; answers its exit code
+    ///
+    /// Example: i2kit exec web -- cat /etc/os-release
+    Exec(Exec),
+    /// Print what a container of a machine that runs here has printed
+    Logs(Logs),
+    /// Show what the containers of a machine that runs here are doing
+    Status(State),
     /// Fetch images and convert their layers into the cache
     ///
     /// Example: i2kit pull nginx:1.27 ghcr.io/example/app@sha256:…
@@ -289,6 +301,10 @@ pub struct PodArgs {
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
+    /// Let whoever runs the machine locally ask its guest (i2kit exec, logs and status); off, a
+    /// guest listens to nobody
+    #[arg(long)]
+    pub control: bool,
     /// What the images are for
     #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
     pub platform: Platform,
@@ -417,6 +433,13 @@ pub struct Run {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "4GiB")]
     pub scratch: u64,
+    /// The name by which exec, logs and status find the machine, when its disk was built with
+    /// --control (default: its Pod's)
+    #[arg(long, value_name = "NAME")]
+    pub vm: Option<String>,
+    /// What the Pod is told at run time.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `i2kit inspect`.

@@ -286,6 +286,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         scratch: plan.scratch,
         signer: plan.signer.as_ref(),
         on_failure: plan.on_failure,
+        control: plan.control,
         record: plan.record.clone(),
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use i2kit_contract::runtime;
+
 use crate::{assemble, cache, inspect, layer, manifest, oci, output, run, sign};
 
 /// Why a command failed.
@@ -13,6 +15,15 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Control(#[from] run::ControlError),
+    #[error("configure the Pod: {0}")]
+    RuntimeConfig(runtime::Error),
+    #[error("read {path}: {source}")]
+    RuntimeConfigFile {
+        path: PathBuf,
+        source: runtime::Error,
+    },
     #[error(transparent)]
     Beside(#[from] output::BesideError),
     #[error(transparent)]
@@ -158,6 +169,7 @@ impl Error {
             Self::Raw(error) => error.hint(),
             Self::Port(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Control(error) => error.hint(),
             Self::KernelArg(error) => error.hint(),
             _ => None,
         }

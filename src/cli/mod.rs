@@ -6,6 +6,8 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod config;
+mod control;
 mod defaults;
 mod error;
 mod images;
@@ -51,7 +53,7 @@ pub fn main() -> ExitCode {
     };
     let cli = Cli::parse_from(words);
     style::choose(cli.color);
-    let is_run = matches!(cli.command, Command::Run(_));
+    let is_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     match command(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -70,6 +72,9 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Build(arguments) => build::build(&arguments).map(|()| 0),
         Command::Plan(arguments) => against::plan(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Exec(arguments) => control::exec(&arguments),
+        Command::Logs(arguments) => control::logs(&arguments),
+        Command::Status(arguments) => control::status(&arguments),
         Command::Pull(arguments) => sources::pull(&arguments).map(|()| 0),
         Command::Resolve(arguments) => sources::resolve(&arguments).map(|()| 0),
         Command::Lock(arguments) => lock::lock(&arguments).map(|()| 0),

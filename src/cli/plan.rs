@@ -36,6 +36,7 @@ pub struct Plan {
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
+    pub control: bool,
     /// How layers are placed.
     pub placing: Placing,
     pub scratch: u64,
@@ -121,6 +122,7 @@ pub fn plan(
         image_version: arguments.image_version,
         fec: arguments.fec,
         on_failure,
+        control: arguments.control,
         placing,
         scratch,
         cache,
@@ -378,6 +380,7 @@ fn added(
         ),
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
+        ("control".to_owned(), arguments.control.into()),
         ("image_version".to_owned(), arguments.image_version.into()),
     ])
 }

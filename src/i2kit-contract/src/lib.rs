@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod control;
 mod paths;
+pub mod runtime;
 mod status;
 
 pub use paths::*;
@@ -54,6 +56,9 @@ pub struct Contract {
     pub termination_grace_period_seconds: u32,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the [`control`] channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// The Pod's `emptyDir` volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,

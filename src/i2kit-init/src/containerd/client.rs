@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use containerd_client::{
     Client as Api,
     services::v1::{
-        Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest,
-        DeleteTaskRequest, KillRequest, StartRequest, WaitRequest, container::Runtime,
+        CloseIoRequest, Container, CreateContainerRequest, CreateTaskRequest,
+        DeleteContainerRequest, DeleteProcessRequest, DeleteTaskRequest, ExecProcessRequest,
+        KillRequest, StartRequest, WaitRequest, container::Runtime,
     },
     tonic::{Code, Request, Status as Refusal, metadata::MetadataValue, transport},
     types::Mount,
@@ -20,6 +21,7 @@ use crate::containerd::daemon;
 const NAMESPACE: &str = "i2kit";
 const RUNTIME: &str = "io.containerd.runc.v2";
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 /// The signal that cannot be ignored.
 pub const SIGKILL: u32 = 9;
 const POLL: Duration = Duration::from_millis(10);
@@ -61,6 +63,22 @@ pub struct Start<'a> {
     pub spec: Vec<u8>,
     /// Mounted as the container's root.
     pub rootfs: Mount,
+    /// Fifo for standard output.
+    pub stdout: String,
+    /// Fifo for standard error.
+    pub stderr: String,
+}
+
+/// What one more process in a container needs.
+pub struct Exec<'a> {
+    /// The container.
+    pub id: &'a str,
+    /// Unique among the container's processes.
+    pub exec_id: &'a str,
+    /// `process` of the OCI runtime specification, as JSON.
+    pub process: Vec<u8>,
+    /// Fifo for standard input; empty for none.
+    pub stdin: String,
     /// Fifo for standard output.
     pub stdout: String,
     /// Fifo for standard error.
@@ -131,11 +149,15 @@ impl Client {
         };
         let result = self.api.tasks().create(namespaced(request)).await;
         result.map_err(refused("create task", id))?;
+        self.start_process(id, "").await
+    }
+
+    async fn start_process(&self, id: &str, exec_id: &str) -> Result<Exit, Error> {
         // Before the start, so that no exit is too quick to be seen.
-        let exit = self.wait(id);
+        let exit = self.wait(id, exec_id);
         let request = StartRequest {
             container_id: id.to_owned(),
-            exec_id: String::new(),
+            exec_id: exec_id.to_owned(),
         };
         let result = self.api.tasks().start(namespaced(request)).await;
         if result.is_err() {
@@ -145,13 +167,78 @@ impl Client {
         Ok(exit)
     }
 
-    fn wait(&self, id: &str) -> Exit {
+    /// Starts one more process in a container that runs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Client::remove_process`] removes what has come of it so far.
+    pub async fn exec(&self, exec: Exec<'_>) -> Result<Exit, Error> {
+        let request = ExecProcessRequest {
+            container_id: exec.id.to_owned(),
+            stdin: exec.stdin,
+            stdout: exec.stdout,
+            stderr: exec.stderr,
+            terminal: false,
+            spec: Some(Any {
+                type_url: PROCESS_TYPE.into(),
+                value: exec.process,
+            }),
+            exec_id: exec.exec_id.to_owned(),
+        };
+        let result = self.api.tasks().exec(namespaced(request)).await;
+        result.map_err(refused("run a program in", exec.id))?;
+        self.start_process(exec.id, exec.exec_id).await
+    }
+
+    /// Tells a process that its standard input has ended.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn close_stdin(&self, id: &str, exec_id: &str) -> Result<(), Error> {
+        let request = CloseIoRequest {
+            container_id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            stdin: true,
+        };
+        let result = self.api.tasks().close_io(namespaced(request)).await;
+        unless_gone("close the input of", id, result)
+    }
+
+    /// Ends a further process, if it still runs, and removes it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn remove_process(
+        &self,
+        id: &str,
+        exec_id: &str,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let request = KillRequest {
+            container_id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            signal: SIGKILL,
+            all: false,
+        };
+        let result = self.api.tasks().kill(namespaced(request)).await;
+        if result.is_ok() {
+            // Only an ended process can be deleted; if it has not ended, that is what it says.
+            let _ = tokio::time::timeout(patience, self.wait(id, exec_id)).await;
+        }
+        let request = DeleteProcessRequest {
+            container_id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+        };
+        let result = self.api.tasks().delete_process(namespaced(request)).await;
+        unless_gone("remove a process of", id, result)
+    }
+
+    fn wait(&self, id: &str, exec_id: &str) -> Exit {
         let mut tasks = self.api.tasks();
-        let id = id.to_owned();
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
         tokio::task::spawn_local(async move {
             let request = WaitRequest {
                 container_id: id.clone(),
-                exec_id: String::new(),
+                exec_id,
             };
             let response = tasks.wait(namespaced(request)).await;
             Ok(response
@@ -199,7 +286,7 @@ impl Client {
     pub async fn destroy(&self, id: &str, patience: Duration) -> Result<(), Error> {
         self.kill(id, SIGKILL, true).await?;
         // Only an ended task can be deleted; if this one has not, that is what the removal says.
-        let _ = tokio::time::timeout(patience, self.wait(id)).await;
+        let _ = tokio::time::timeout(patience, self.wait(id, "")).await;
         self.remove(id).await
     }
 }

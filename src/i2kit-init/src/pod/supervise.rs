@@ -22,6 +22,10 @@ use crate::{
         client::{Client, Exit, SIGKILL, Start},
         spec,
     },
+    control::{
+        self, Control,
+        registry::{Registry, Running},
+    },
     fault::{Chain, Context, Fault},
     paths,
     pod::{
@@ -53,6 +57,8 @@ pub struct Pod {
     pub memory: u64,
     /// Size limit and number of old files of a container's log.
     pub logs: (u64, u8),
+    /// Where it is told what runs.
+    pub registry: Registry,
     /// Called once, when every container has been started or has failed to.
     pub on_started: Box<dyn Fn()>,
 }
@@ -96,6 +102,7 @@ pub async fn run(pod: Pod, mut requests: mpsc::UnboundedReceiver<Ending>) -> Out
     };
     local
         .run_until(async {
+            start_control(&pod.pod);
             tokio::pin!(all);
             tokio::select! {
                 exits = &mut all => Outcome { exits, ending: Ending::PowerOff },
@@ -113,6 +120,21 @@ pub async fn run(pod: Pod, mut requests: mpsc::UnboundedReceiver<Ending>) -> Out
             }
         })
         .await
+}
+
+/// A host that cannot ask is no reason to run no Pod.
+fn start_control(pod: &Pod) {
+    if !pod.contract.control {
+        return;
+    }
+    let started = control::start(Control {
+        client: pod.client.clone(),
+        registry: pod.registry.clone(),
+        console: pod.console.clone(),
+    });
+    if let Err(error) = started {
+        pod.console.say(Chain(&error));
+    }
 }
 
 /// The exit of a container of which nothing is known any more: killed with the VM.
@@ -192,6 +214,7 @@ impl Supervisor {
             ..
         } = *run;
         let name = &self.container.name;
+        self.pod().registry.ended(name, exit_code);
         let memory = if oom_killed { ", out of memory" } else { "" };
         let next = match pause {
             Some(pause) => format!("; restart in {} s", pause.as_secs()),
@@ -252,6 +275,12 @@ impl Supervisor {
         let ended = match client.start(start).await {
             Ok(exit) => {
                 self.report_start(restart_count);
+                let running = Running {
+                    id: id.clone(),
+                    process: spec.get("process").cloned().unwrap_or_default(),
+                };
+                let name = &self.container.name;
+                self.pod().registry.started(name, restart_count, running);
                 self.wait_or_stop(&id, exit).await
             }
             Err(error) => Err(error.into()),
@@ -406,7 +435,8 @@ impl Stream {
     }
 }
 
-fn make_fifo(path: &Path) -> io::Result<()> {
+/// Makes a fifo in the place of whatever is there.
+pub fn make_fifo(path: &Path) -> io::Result<()> {
     match rustix::fs::unlink(path) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
