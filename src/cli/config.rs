@@ -8,7 +8,7 @@ use i2kit_contract::runtime::{
     self, Base64, EnvName, EnvValue, FW_CFG_MAX_BYTES, MAX_BYTES, RuntimeConfig, SecretBytes,
 };
 
-use super::args::{ConfigArgs, Variable};
+use super::args::{ConfigArgs, SecretFile, Variable};
 use super::error::Error;
 
 /// The document for a Pod, as JSON; none when no flag asks for one.
@@ -27,10 +27,7 @@ pub fn document(arguments: &ConfigArgs, contract: &Contract) -> Result<Option<Se
         set(&mut config, variable)?;
     }
     for secret in secrets {
-        let value = Base64(read(&secret.file)?);
-        let kept = config.secrets.entry(secret.name.clone()).or_default();
-        kept.string_data.remove(&secret.key);
-        kept.data.insert(secret.key.clone(), value);
+        keep(&mut config, secret)?;
     }
     let is_fit = |config: &RuntimeConfig| {
         config.check(contract)?;
@@ -57,6 +54,15 @@ fn set(config: &mut RuntimeConfig, variable: &Variable) -> Result<(), Error> {
     Ok(())
 }
 
+fn keep(config: &mut RuntimeConfig, secret: &SecretFile) -> Result<(), Error> {
+    let value = Base64(read(&secret.file)?);
+    let kept = config.secrets.entry(secret.name.clone()).or_default();
+    // Text would win over it.
+    kept.string_data.remove(&secret.key);
+    kept.data.insert(secret.key.clone(), value);
+    Ok(())
+}
+
 fn parse(file: &Path) -> Result<RuntimeConfig, Error> {
     let bytes = read(file)?;
     RuntimeConfig::parse(bytes.expose()).map_err(|source| Error::RuntimeConfigFile {
@@ -80,7 +86,6 @@ fn read(path: &Path) -> Result<SecretBytes, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::SecretFile;
 
     fn contract() -> Contract {
         let json = r#"{"version":1,"name":"web","hostname":"web","restart_policy":"Never",
