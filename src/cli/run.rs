@@ -42,7 +42,11 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
         Ending::TimedOut => super::say("error: run the Pod: the time is up"),
-        Ending::Ended(_) | Ending::Stopped(_) => {}
+        Ending::Ended {
+            reason: Some(reason),
+            ..
+        } => super::say(&format!("error: run the Pod: {reason}")),
+        Ending::Ended { .. } | Ending::Stopped(_) => {}
     }
     if outcome.rebooted && !quiet {
         super::say("note: the guest rebooted; a run ends there");
@@ -54,10 +58,10 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
 fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     let origin = match &arguments.what {
         Some(what) if Path::new(what).is_file() => {
-            let ports = inspect::contract(&FileDisk::open(Path::new(what))?)?.containers;
+            let contract = inspect::contract(&FileDisk::open(Path::new(what))?)?;
+            let ports = contract.all_containers();
             let ports = ports
-                .into_iter()
-                .flat_map(|container| container.ports)
+                .flat_map(|container| container.ports.clone())
                 .collect();
             return Ok((PathBuf::from(what), ports));
         }
@@ -111,6 +115,7 @@ fn show(event: &Event<'_>, quiet: bool) {
             exit_code,
             oom_killed,
             restart_in_ms,
+            ..
         }) if !quiet => {
             let why = if *oom_killed { ", out of memory" } else { "" };
             let next = match restart_in_ms {

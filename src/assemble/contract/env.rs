@@ -100,6 +100,10 @@ impl Planned<'_> {
         let mut env = Env::default();
         env.set("PATH", DEFAULT_PATH);
         env.set("HOSTNAME", hostname);
+        if self.container.life.tty {
+            // containerd's `oci.WithTTY`.
+            env.set("TERM", "xterm");
+        }
         for entry in self.config.env().iter().flatten() {
             if entry.starts_with('=') || entry.contains('\0') {
                 return Err(Error::BadEnv {

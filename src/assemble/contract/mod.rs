@@ -4,7 +4,7 @@
 mod accounts;
 mod env;
 mod error;
-mod signals;
+mod life;
 mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,8 @@ use std::io;
 use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, VERSION, Volume};
 use oci_spec::image::{Config, ImageConfiguration};
 
-use crate::manifest::{self, Pod};
+use crate::manifest::{self, Pod, parse_signal};
 pub use error::Error;
-use signals::parse_signal;
 
 /// SIGTERM.
 const DEFAULT_STOP_SIGNAL: u8 = 15;
@@ -36,9 +35,8 @@ pub fn contract(
     files: &ReadFile<'_>,
     on_failure: FailurePolicy,
 ) -> Result<Contract, Error> {
-    let hostname = hostname(pod);
-    let mut containers = Vec::with_capacity(pod.containers.len());
-    for container in &pod.containers {
+    let hostname = &hostname(pod);
+    let planned = |container: &manifest::Container| {
         let image = images.get(&container.name).ok_or_else(|| Error::NoConfig {
             container: container.name.clone(),
             image: container.image.clone(),
@@ -50,20 +48,30 @@ pub fn contract(
             config: image.config().as_ref().unwrap_or(&defaults),
             files,
         };
-        containers.push(planned.contract(&hostname)?);
-    }
+        planned.contract(hostname)
+    };
     let volume = |name: &String| Volume { name: name.clone() };
     Ok(Contract {
         version: VERSION,
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        hostname,
+        hostname: hostname.clone(),
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
+        active_deadline_seconds: pod.active_deadline_seconds,
         on_failure,
         volumes: pod.volumes.iter().map(volume).collect(),
-        containers,
+        init_containers: pod
+            .init_containers
+            .iter()
+            .map(planned)
+            .collect::<Result<_, _>>()?,
+        containers: pod
+            .containers
+            .iter()
+            .map(planned)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -111,6 +119,7 @@ impl Planned<'_> {
             ports: self.container.ports.clone(),
             resources: resources(&self.container.resources),
             stop_signal: self.stop_signal()?,
+            life: self.life(&vars)?,
         })
     }
 
@@ -163,7 +172,11 @@ impl Planned<'_> {
         Ok(volumes.into_iter().collect())
     }
 
+    /// `lifecycle.stopSignal`, else the image's.
     fn stop_signal(&self) -> Result<u8, Error> {
+        if let Some(signal) = self.container.stop_signal {
+            return Ok(signal);
+        }
         match self.config.stop_signal().as_deref() {
             None | Some("") => Ok(DEFAULT_STOP_SIGNAL),
             Some(signal) => parse_signal(signal).ok_or_else(|| Error::UnknownSignal {

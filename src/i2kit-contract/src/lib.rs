@@ -10,14 +10,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod container;
+mod life;
 mod paths;
+mod probe;
 mod resources;
 mod security;
 mod status;
 mod volume;
 
 pub use container::*;
+pub use life::*;
 pub use paths::*;
+pub use probe::*;
 pub use resources::*;
 pub use security::*;
 pub use status::*;
@@ -60,11 +64,17 @@ pub struct Contract {
     pub restart_policy: RestartPolicy,
     /// Seconds between the stop signal and SIGKILL.
     pub termination_grace_period_seconds: u32,
+    /// Seconds from the Pod's start after which it is ended and has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u32>,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
     /// The Pod's `emptyDir` volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// The containers that come before the others, in the manifest's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
     /// The containers, in the manifest's order. Never empty.
     pub containers: Vec<Container>,
 }
@@ -84,6 +94,11 @@ impl Contract {
             return Err(Error::Version { found: version });
         }
         Ok(serde_json::from_slice(json)?)
+    }
+
+    /// Init containers and containers, in the manifest's order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
     }
 
     /// The bytes of `pod.json`: the same value always gives the same bytes.

@@ -2,6 +2,7 @@
 
 mod container;
 mod env;
+mod ports;
 mod resources;
 mod security;
 mod volumes;
@@ -14,6 +15,7 @@ use super::decode::{Field, Fields, Report};
 use super::error::Position;
 use super::pod::{Container, SecurityContext};
 use super::{fields, names};
+pub use container::absolute;
 use container::containers;
 use security::security;
 use volumes::volumes;
@@ -31,6 +33,10 @@ pub struct Spec {
     pub security: SecurityContext,
     /// Names of `volumes`.
     pub volumes: Vec<String>,
+    /// `activeDeadlineSeconds`.
+    pub active_deadline_seconds: Option<u32>,
+    /// `initContainers`.
+    pub init_containers: Vec<Container>,
     /// `containers`.
     pub containers: Vec<Container>,
 }
@@ -55,32 +61,40 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>) -> Option<Spec> {
     let fields = spec.fields(report, &fields::POD_SPEC)?;
     let volumes = volumes(report, &fields);
     let known: BTreeSet<_> = volumes.iter().map(String::as_str).collect();
-    let containers = containers(report, &fields, &known);
+    let grace_period = fields
+        .get("terminationGracePeriodSeconds")
+        .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
+        .unwrap_or_default();
+    let (init_containers, containers) = containers(report, &fields, &known, grace_period);
     Some(Spec {
         hostname: fields
             .get_text("hostname")
             .and_then(|f| f.checked(report, names::dns_label)),
         restart_policy: restart_policy(report, &fields),
-        grace_period: fields
-            .get("terminationGracePeriodSeconds")
-            .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
-            .unwrap_or_default(),
+        grace_period,
+        active_deadline_seconds: fields
+            .get("activeDeadlineSeconds")
+            .and_then(|f| f.ranged(report, 1, i32::MAX.unsigned_abs())),
         security: security(report, &fields, &fields::POD_SECURITY_CONTEXT),
         volumes,
+        init_containers,
         containers,
     })
 }
 
+/// `restartPolicy` of a Pod or a container.
+pub const RESTART_POLICIES: [(&str, RestartPolicy); 3] = [
+    ("Always", RestartPolicy::Always),
+    ("OnFailure", RestartPolicy::OnFailure),
+    ("Never", RestartPolicy::Never),
+];
+
 fn restart_policy(report: &mut Report, fields: &Fields<'_>) -> RestartPolicy {
-    let all = [
-        ("Always", RestartPolicy::Always),
-        ("OnFailure", RestartPolicy::OnFailure),
-        ("Never", RestartPolicy::Never),
-    ];
-    one_of(report, fields, "restartPolicy", &all).unwrap_or_default()
+    one_of(report, fields, "restartPolicy", &RESTART_POLICIES).unwrap_or_default()
 }
 
-fn one_of<T: Copy>(
+/// A string field that has one of these values.
+pub fn one_of<T: Copy>(
     report: &mut Report,
     fields: &Fields<'_>,
     name: &str,
