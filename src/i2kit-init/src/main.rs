@@ -16,6 +16,7 @@ mod cmdline;
 mod console;
 mod containerd;
 mod fault;
+mod http;
 mod kmsg;
 mod modules;
 mod mounts;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Ok(outcome) => {
             report.send_last(&Status::Ended {
                 containers: outcome.exits,
+                reason: outcome.reason,
             });
             fuse.end(outcome.ending)
         }

@@ -5,3 +5,4 @@ pub mod dhcp;
 pub mod files;
 pub mod iface;
 pub mod keeper;
+pub mod own;

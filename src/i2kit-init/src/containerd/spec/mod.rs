@@ -72,6 +72,7 @@ pub fn spec(container: &Container, binds: &[Bind], memory: u64) -> Value {
             "args": container.args,
             "env": container.env,
             "cwd": container.working_dir,
+            "terminal": container.life.tty,
             "capabilities": {
                 "bounding": CAPABILITIES,
                 "effective": CAPABILITIES,
@@ -118,6 +119,7 @@ mod tests {
                 cpu_request_millis: Some(100),
             },
             stop_signal: 15,
+            life: i2kit_contract::Life::default(),
         }
     }
 
