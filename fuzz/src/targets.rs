@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 22] = [
+pub const ALL: [Target; 23] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -44,6 +44,7 @@ pub const ALL: [Target; 22] = [
     ("verity", verity),
     ("disk", disk),
     ("contract", contract),
+    ("http", http),
     ("packages", packages),
     ("rpm", rpm),
     ("program", program),
@@ -493,6 +494,31 @@ pub fn contract(data: &[u8]) {
         let json = contract.to_json().expect("what was read can be written");
         let again = i2kit_contract::Contract::from_json(&json).expect("and read again");
         assert_eq!(contract, again);
+    }
+}
+
+// The guest is a program without a library: its pure parts are taken as they are.
+#[path = "../../src/i2kit-init/src/http/mod.rs"]
+mod guest_http;
+#[path = "../../src/i2kit-init/src/pod/probe/location.rs"]
+mod guest_location;
+
+/// Heads of HTTP messages as PID 1 reads them, and where a redirect leads.
+pub fn http(data: &[u8]) {
+    use guest_http::{request, response};
+    let _ = request::parse(data);
+    if let Ok(Some(head)) = response::parse(data) {
+        assert!(head.len <= data.len() && (100..1000).contains(&head.status));
+        let from = guest_location::Place {
+            scheme: i2kit_contract::Scheme::Http,
+            port: 80,
+            path: "/a/b".into(),
+        };
+        let location = head.location.unwrap_or_default();
+        if let Some(place) = guest_location::follow(&from, [127, 0, 0, 1].into(), &location) {
+            assert!(place.path.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(place.path.starts_with('/'));
+        }
     }
 }
 
