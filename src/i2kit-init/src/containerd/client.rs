@@ -455,7 +455,11 @@ mod tests {
                 "cwd": "/",
             },
             "root": { "path": "rootfs", "readonly": true },
-            "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+            "mounts": [
+                { "destination": "/proc", "type": "proc", "source": "proc" },
+                // runc makes devices there.
+                { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
+            ],
             "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }] },
         });
         Start {
