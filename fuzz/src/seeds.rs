@@ -38,6 +38,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
         "runtime" => texts(&RUNTIME),
         "control" => vec![control_frames()],
+        "contract" => texts(&[CONTRACT, CONTRACT_WITH_LIFE]),
+        "http" => texts(&HTTP),
         "packages" => package_files(),
         "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
         "program" => programs(),
@@ -67,6 +69,12 @@ fn control_frames() -> Vec<u8> {
     bytes.extend(frames.iter().flat_map(Frame::encode));
     bytes
 }
+
+const HTTP: [&str; 3] = [
+    "GET /readyz?verbose HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:81/a?b\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.0 301 x\nlocation: ../c\n folded\n\n",
+];
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -183,6 +191,8 @@ const POLICIES: [[&str; 4]; 4] = [
 ];
 
 const CONTRACT: &str = r#"{"version":1,"name":"a","hostname":"a","restart_policy":"Never","termination_grace_period_seconds":30,"on_failure":"power-off","containers":[{"name":"c","args":["sh"],"env":["A=b"],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0}}]}"#;
+
+const CONTRACT_WITH_LIFE: &str = r#"{"version":1,"name":"a","hostname":"a","restart_policy":"Never","termination_grace_period_seconds":30,"active_deadline_seconds":5,"on_failure":"reboot","containers":[{"name":"c","args":["sh"],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0},"life":{"restart_policy":"OnFailure","restart_rules":[{"operator":"In","exit_codes":[1]}],"liveness_probe":{"check":{"http-get":{"scheme":"HTTPS","host":"::1","port":1,"path":"/","headers":[{"name":"a","value":"b"}]}},"timeout_seconds":1,"period_seconds":1,"success_threshold":1,"failure_threshold":1},"pre_stop":{"sleep":{"seconds":1}},"termination_message":{"path":"/m","policy":"File"},"tty":true}}]}"#;
 
 fn erofs() -> Vec<u8> {
     let metadata = |mode| {

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 24] = [
+pub const ALL: [Target; 25] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -48,6 +48,7 @@ pub const ALL: [Target; 24] = [
     ("contract", contract),
     ("runtime", runtime),
     ("control", control),
+    ("http", http),
     ("packages", packages),
     ("rpm", rpm),
     ("program", program),
@@ -524,6 +525,31 @@ pub fn control(data: &[u8]) {
             assert!(frame.data.len() <= MAX_DATA);
             let again = Decoder::default().push(&frame.encode());
             assert_eq!(again.expect("what was read can be read"), [frame]);
+        }
+    }
+}
+
+// The guest is a program without a library: its pure parts are taken as they are.
+#[path = "../../src/i2kit-init/src/http/mod.rs"]
+mod guest_http;
+#[path = "../../src/i2kit-init/src/pod/probe/location.rs"]
+mod guest_location;
+
+/// Heads of HTTP messages as PID 1 reads them, and where a redirect leads.
+pub fn http(data: &[u8]) {
+    use guest_http::{request, response};
+    let _ = request::parse(data);
+    if let Ok(Some(head)) = response::parse(data) {
+        assert!(head.len <= data.len() && (100..1000).contains(&head.status));
+        let from = guest_location::Place {
+            scheme: i2kit_contract::Scheme::Http,
+            port: 80,
+            path: "/a/b".into(),
+        };
+        let location = head.location.unwrap_or_default();
+        if let Some(place) = guest_location::follow(&from, [127, 0, 0, 1].into(), &location) {
+            assert!(place.path.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(place.path.starts_with('/'));
         }
     }
 }

@@ -252,7 +252,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
             .filter_map(|layer| layers.get(&layer.diff_id).cloned())
             .collect()
     };
-    let containers = plan.pod.containers.iter().filter_map(|container| {
+    let containers = plan.pod.all_containers().filter_map(|container| {
         let resolved = plan.images.get(&container.image)?;
         Some(ContainerInput {
             name: container.name.clone(),
@@ -336,8 +336,7 @@ fn summary(
 
 fn ports(contract: &Contract) -> Vec<i2kit_contract::Port> {
     contract
-        .containers
-        .iter()
+        .all_containers()
         .flat_map(|container| container.ports.clone())
         .collect()
 }

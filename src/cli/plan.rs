@@ -197,7 +197,7 @@ fn resolve(
 
 /// The names of the Pod's images and of the extensions.
 pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
-    let containers = pod.containers.iter().map(|one| one.image.as_str());
+    let containers = pod.all_containers().map(|one| one.image.as_str());
     containers.chain(extensions.iter().map(String::as_str))
 }
 
@@ -341,7 +341,7 @@ fn record(
     base: &Resolved,
     images: &BTreeMap<String, Resolved>,
 ) -> Map<String, Value> {
-    let containers = pod.containers.iter();
+    let containers = pod.all_containers();
     let containers: Map<String, Value> = containers
         .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();

@@ -47,7 +47,11 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
         Ending::TimedOut => super::say("error: run the Pod: the time is up"),
-        Ending::Ended(_) | Ending::Stopped(_) => {}
+        Ending::Ended {
+            reason: Some(reason),
+            ..
+        } => super::say(&format!("error: run the Pod: {reason}")),
+        Ending::Ended { .. } | Ending::Stopped(_) => {}
     }
     if outcome.rebooted && !quiet {
         super::say("note: the guest rebooted; a run ends there");
@@ -120,6 +124,7 @@ fn show(event: &Event<'_>, quiet: bool) {
             exit_code,
             oom_killed,
             restart_in_ms,
+            ..
         }) if !quiet => {
             let why = if *oom_killed { ", out of memory" } else { "" };
             let next = match restart_in_ms {

@@ -100,7 +100,7 @@ fn render(report: &Report) -> String {
         "pod {}: restart {:?}",
         contract.name, contract.restart_policy
     );
-    for container in &contract.containers {
+    for container in contract.all_containers() {
         let _ = writeln!(
             out,
             "  container {}: {}",

@@ -155,8 +155,13 @@ pub enum Event<'a> {
 /// Why a run is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The Pod ended: each container's last exit, in the Pod's order.
-    Ended(Vec<ContainerExit>),
+    /// The Pod ended.
+    Ended {
+        /// The last exit of each container that decides, in the Pod's order.
+        containers: Vec<ContainerExit>,
+        /// Why it has failed whatever the exits say.
+        reason: Option<String>,
+    },
     /// The guest could not go on.
     Failed(String),
     /// [`Options::timeout`] passed and the VM was killed.
@@ -179,16 +184,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The exit code of `i2kit run`: the first in the Pod's order that isn't 0 (at most 255), 124
-    /// after a timeout, 70 when the guest failed, 128 + signal when stopped without exit codes.
+    /// The exit code of `i2kit run`: the first in the Pod's order that isn't 0 (at most 255), 1 when
+    /// there is none but the Pod has failed all the same, 124 after a timeout, 70 when the guest failed, 128 + signal when stopped without exit codes.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match &self.ending {
-            Ending::Ended(containers) => containers
+            Ending::Ended { containers, reason } => containers
                 .iter()
                 .map(|container| container.exit_code)
                 .find(|code| *code != 0)
-                .map_or(0, |code| u8::try_from(code).unwrap_or(u8::MAX)),
+                .map_or(u8::from(reason.is_some()), |code| {
+                    u8::try_from(code).unwrap_or(u8::MAX)
+                }),
             Ending::Failed(_) => EXIT_GUEST_FAILED,
             Ending::TimedOut => EXIT_TIMEOUT,
             Ending::Stopped(signal) => u8::try_from(*signal).unwrap_or(0).saturating_add(128),

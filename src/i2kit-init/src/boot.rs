@@ -17,13 +17,14 @@ use crate::{
     cmdline::{self, Fec, RootHash},
     config::{self, Found},
     console::{self, Console},
-    containerd::{client::Client, daemon},
+    containerd::{client::Client, daemon, keeper::Keeper},
     control::registry::Registry,
     fault::{Chain, Context, Fault},
     kmsg, modules, mounts,
     net::{iface, settings::Settings, setup},
     paths,
     pod::{
+        events::Events,
         folders,
         supervise::{self, Outcome, Pod},
     },
@@ -547,7 +548,14 @@ fn connect(boot: &mut Boot) -> Result<(), Error> {
     let runtime = boot.runtime()?;
     let _entered = runtime.enter();
     // From here on children are reaped here alone: no step after this one waits for its own.
-    requests::reap(boot.containerd, &boot.fuse).context("handle", "SIGCHLD")?;
+    let events = Events::new(boot.console.clone(), boot.report.clone());
+    let keeper = Keeper::new(
+        boot.containerd,
+        boot.console.clone(),
+        events,
+        boot.fuse.clone(),
+    );
+    requests::reap(keeper).context("handle", "SIGCHLD")?;
     let client = runtime.block_on(Client::connect(CONTAINERD_PATIENCE))?;
     boot.client = Some(client);
     Ok(())
@@ -573,7 +581,8 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     let memory = total_memory();
     let mut contract = boot.contract.take().ok_or(Error::Order("contract"))?;
     if let Some(config) = &boot.config {
-        for container in &mut contract.containers {
+        let containers = contract.init_containers.iter_mut();
+        for container in containers.chain(&mut contract.containers) {
             container.env = config.environment(&container.name, &container.env);
         }
     }
@@ -597,10 +606,14 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
             ));
         }),
     };
-    let runtime = boot.runtime()?;
-    let _entered = runtime.enter();
-    let requests = requests::listen(&boot.console).context("listen to", "signals")?;
+    let runtime = boot.runtime.take().ok_or(Error::Order("runtime"))?;
+    let requests = {
+        let _entered = runtime.enter();
+        requests::listen(&boot.console).context("listen to", "signals")?
+    };
     let outcome = runtime.block_on(supervise::run(pod, requests));
+    // Nobody waits for a probe or hook that is still on its way.
+    runtime.shutdown_background();
     boot.outcome = Some(outcome);
     Ok(())
 }

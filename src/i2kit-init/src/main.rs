@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Ok(outcome) => {
             report.send_last(&Status::Ended {
                 containers: outcome.exits,
+                reason: outcome.reason,
             });
             fuse.end(outcome.ending)
         }

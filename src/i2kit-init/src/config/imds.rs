@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    config::Found,
-    http::{self, Request, Response, Timed},
-};
+use super::http::{self, Request, Response, Timed};
+use crate::config::Found;
 
 /// The service's address on every instance.
 pub const ADDRESS: SocketAddr =

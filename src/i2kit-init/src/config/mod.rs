@@ -10,6 +10,7 @@ use i2kit_contract::{
 
 pub mod disk;
 pub mod fw_cfg;
+mod http;
 pub mod imds;
 
 /// A document that was found.

@@ -18,7 +18,7 @@ use crate::{
     containerd::client::{Client, Exec},
     fault::Chain,
     paths,
-    pod::supervise::make_fifo,
+    pod::output::make_fifo,
 };
 
 /// How long containerd may take to report the end after SIGKILL.

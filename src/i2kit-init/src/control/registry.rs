@@ -31,7 +31,7 @@ pub struct Running {
 impl Registry {
     /// Nothing runs yet.
     pub fn new(contract: &Contract) -> Self {
-        let containers = contract.containers.iter().map(|container| {
+        let containers = contract.all_containers().map(|container| {
             let state = ContainerState {
                 name: container.name.clone(),
                 ..ContainerState::default()

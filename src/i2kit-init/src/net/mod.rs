@@ -9,6 +9,7 @@ pub mod iface;
 mod iface6;
 mod ipv6;
 pub mod keeper;
+pub mod own;
 mod ra;
 pub mod settings;
 pub mod setup;
