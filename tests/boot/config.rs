@@ -143,7 +143,7 @@ fn a_config_disk_is_read_and_ipv6_comes_by_itself() {
         &bench,
         &format!("{HEAD}pod: test\nenv: {{GREETING: from disk}}\n"),
     );
-    let path = qemu(&bench, &drive, ",ipv6=on");
+    let path = qemu(&bench, &drive, ",ipv4=on,ipv6=on");
     let (code, console) = boot(&disk, &path, &[]);
     assert_eq!(code, 0, "{console}");
     contains(
