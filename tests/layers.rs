@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::support::containerd::Containerd;
 use crate::support::layout::{self, Compression};
 use crate::support::listing::{self, Listing, Mount};
+use crate::support::output_of;
 use crate::support::tarball::archive;
 use crate::support::vm::Bench;
-use crate::support::output_of;
 use cases::{Case, Verdict};
 
 /// A layer's tar and how it is compressed.
