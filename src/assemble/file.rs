@@ -103,7 +103,7 @@ impl<'a> File<'a> {
             return Ok(());
         }
         let (number, fragment) = split(file.fragment.ok_or_else(eof)?);
-        let layer = &self.merged.layers.get(number).ok_or_else(eof)?.layer;
+        let layer = self.merged.layers.get(number).ok_or_else(eof)?;
         let packed = layer.packed.iter().map(|cluster| Cluster {
             start_block: cluster.start_block + ((number as u64) << LAYER_SHIFT),
             ..*cluster
@@ -168,8 +168,8 @@ impl<'a> File<'a> {
         let layer = self.merged.layers.get(number).ok_or_else(eof)?;
         let at = block * BLOCK + skip;
         match self.check {
-            Check::Nothing => layer.blob.read_exact_at(buf, at),
-            Check::EverySlab => checked(&layer.blob, at, buf),
+            Check::Nothing => layer.data.read_exact_at(buf, at),
+            Check::EverySlab => checked(&layer.data, at, buf),
         }
     }
 }

@@ -112,15 +112,9 @@ impl Error {
 pub struct Merged {
     /// The inodes; extents are virtual until [`Merged::place`].
     pub tree: Tree,
-    pub(super) layers: Vec<Placed>,
+    pub(super) layers: Vec<Arc<ConvertedLayer>>,
     /// Clusters that were read last.
     pub(super) recent: Recent,
-}
-
-/// A layer and its data.
-pub(super) struct Placed {
-    pub(super) layer: Arc<ConvertedLayer>,
-    pub(super) blob: Blob,
 }
 
 /// How layers are placed.
@@ -270,14 +264,11 @@ impl Merged {
         let known = self
             .layers
             .iter()
-            .position(|one| one.layer.diff_id == layer.diff_id);
+            .position(|one| one.diff_id == layer.diff_id);
         if let Some(number) = known {
             return Ok(number);
         }
-        self.layers.push(Placed {
-            layer: Arc::clone(layer),
-            blob: layer.data.clone(),
-        });
+        self.layers.push(Arc::clone(layer));
         Ok(self.layers.len() - 1)
     }
 
@@ -360,7 +351,7 @@ impl Merged {
         let slabs = |kept: &Kept| kept.data.len() / SLAB;
         let layers = numbers.iter().filter_map(|number| self.layers.get(*number));
         let wanted = layers.clone().zip(&kept).map(|(one, kept)| place::Layer {
-            diff_id: &one.layer.diff_id,
+            diff_id: &one.diff_id,
             slabs: slabs(kept),
         });
         let wanted: Vec<_> = wanted.collect();
@@ -369,7 +360,7 @@ impl Merged {
         let mut placed: Vec<PlacedLayer> = layers
             .zip(&kept)
             .zip(starts)
-            .map(|((one, kept), start_block)| PlacedLayer::new(&one.layer, kept, start_block))
+            .map(|((one, kept), start_block)| PlacedLayer::new(one, kept, start_block))
             .collect();
         self.settle(&reachable, &numbers, &kept, &placed);
         placed.sort_by_key(|one| one.start_block);
@@ -388,11 +379,11 @@ impl Merged {
         compact: bool,
     ) -> Result<Vec<Kept>, Error> {
         let inodes = reachable.iter().filter_map(|id| self.tree.get(*id));
-        let layers = self.layers.iter().map(|one| &*one.layer);
+        let layers = self.layers.iter().map(|one| &**one);
         let live = Live::of(inodes.map(|inode| &inode.content), layers);
         let known = numbers
             .iter()
-            .filter_map(|number| Some((*number, &self.layers.get(*number)?.layer)));
+            .filter_map(|number| Some((*number, self.layers.get(*number)?)));
         known
             .map(|(number, layer)| match compact {
                 false => Ok(Kept::whole(layer, &live, number)),
