@@ -10,7 +10,7 @@ use i2kit_format::{BLOCK, ReadAt, SLAB};
 use rayon::prelude::*;
 
 use super::file::Altered;
-use super::live::{Live, Range, overlap, stored_blocks, total};
+use super::live::{Live, Range, needed, overlap, stored_blocks, total};
 use crate::disk::{Blob, SlabDigests};
 use crate::layer::ConvertedLayer;
 
@@ -88,14 +88,8 @@ impl Kept {
 /// The clusters of the packed stream that stay.
 fn packed(layer: &ConvertedLayer, live: &Live, number: usize, blocks: &Moves) -> Vec<Cluster> {
     let stream = live.packed(number);
-    let mut at = 0;
-    let stays = |cluster: &&Cluster| {
-        let range = (at, at + u64::from(cluster.len));
-        at = range.1;
-        overlap(&stream, range) > 0
-    };
-    let stay = layer.packed.iter().filter(stays);
-    stay.map(|cluster| Cluster {
+    let stay = needed(&layer.packed, 0, &stream);
+    stay.map(|(_, cluster)| Cluster {
         start_block: blocks.of(cluster.start_block),
         ..*cluster
     })
