@@ -13,7 +13,7 @@ use i2kit_format::erofs::{
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::file::{Altered, Check, File, Recent};
-use super::kept::{Kept, Moves};
+use super::kept::Kept;
 use super::live::Live;
 use super::merge;
 use super::place::{self, Like, Place};
@@ -401,17 +401,16 @@ impl Merged {
         kept: &[Kept],
         placed: &[PlacedLayer],
     ) {
-        let mut targets = vec![Target::default(); self.layers.len()];
+        let mut targets = vec![None; self.layers.len()];
         let mut packed = Vec::new();
         let mut packed_len = 0;
         for ((number, kept), placed) in numbers.iter().zip(kept).zip(placed) {
             if let Some(target) = targets.get_mut(*number) {
-                *target = Target {
+                *target = Some(Target {
                     start_block: placed.start_block,
                     packed: packed_len,
-                    blocks: kept.blocks.clone(),
-                    stream: kept.stream.clone(),
-                };
+                    kept,
+                });
             }
             packed.extend(kept.packed.iter().map(|cluster| Cluster {
                 start_block: cluster.start_block + placed.start_block,
@@ -460,20 +459,19 @@ impl Merged {
 }
 
 /// Where a layer's blocks and the bytes of its packed stream went.
-#[derive(Clone, Default)]
-struct Target {
+#[derive(Clone)]
+struct Target<'a> {
     start_block: u64,
     packed: u64,
-    blocks: Moves,
-    stream: Moves,
+    kept: &'a Kept,
 }
 
 /// Makes a file's extents absolute.
-fn settle(content: &mut Content, targets: &[Target]) {
+fn settle(content: &mut Content, targets: &[Option<Target<'_>>]) {
     let block = |start_block: &mut u64| {
         let (number, within) = split(*start_block);
-        if let Some(target) = targets.get(number) {
-            *start_block = target.start_block + target.blocks.of(within);
+        if let Some(Some(target)) = targets.get(number) {
+            *start_block = target.start_block + target.kept.blocks.of(within);
         }
     };
     match content {
@@ -486,8 +484,8 @@ fn settle(content: &mut Content, targets: &[Target]) {
             clusters.for_each(|cluster| block(&mut cluster.start_block));
             file.fragment = file.fragment.map(|at| {
                 let (number, within) = split(at);
-                let target = targets.get(number);
-                target.map_or(at, |target| target.packed + target.stream.of(within))
+                let target = targets.get(number).and_then(Option::as_ref);
+                target.map_or(at, |target| target.packed + target.kept.stream.of(within))
             });
         }
         _ => {}
