@@ -35,6 +35,7 @@ mod signing;
 mod sources;
 mod support;
 mod transports;
+mod verify;
 
 /// The fuzz targets, which replay with a stable compiler.
 #[path = "../fuzz/src/seeds.rs"]

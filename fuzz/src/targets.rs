@@ -482,6 +482,8 @@ pub fn disk(data: &[u8]) {
     let disk = data.to_vec();
     let _ = i2kit::inspect::inspect(&disk as &dyn ReadAt, true);
     let _ = i2kit::inspect::contract(&disk);
+    let blob = i2kit::disk::Blob::bytes(data.to_vec());
+    let _ = i2kit::inspect::verify(&blob, None, &i2kit::inspect::Known::default());
     for path in ["", "esp/EFI", "store/containers", "uki"] {
         let _ = i2kit::inspect::list(&disk, path, true);
     }

@@ -6,6 +6,7 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod compare;
 mod defaults;
 mod error;
 mod images;
@@ -14,6 +15,8 @@ mod lock;
 mod plan;
 mod progress;
 mod provenance;
+mod rebuild;
+mod recorded;
 mod run;
 mod shared;
 mod show;
@@ -21,6 +24,7 @@ mod sign;
 mod sources;
 mod style;
 mod summary;
+mod verify;
 
 use std::io::Write;
 use std::path::Path;
@@ -30,6 +34,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 use error::Error;
+use crate::disk::Blob;
 use style::{ERROR, HINT};
 
 /// Exit code when something failed.
@@ -75,7 +80,9 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Bundle(arguments) => bundle::bundle(&arguments).map(|()| 0),
         Command::Sign(arguments) => sign::sign(&arguments).map(|()| 0),
         Command::Keys(arguments) => keys::keys(&arguments.command).map(|()| 0),
-        Command::Verify(arguments) => show::verify(&arguments).map(|()| 0),
+        Command::Verify(arguments) => verify::verify(&arguments).map(|()| 0),
+        Command::Diff(arguments) => verify::diff(&arguments).map(|()| 0),
+        Command::Rebuild(arguments) => rebuild::rebuild(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
         Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
@@ -102,6 +109,20 @@ fn man(folder: Option<&Path>) -> Result<(), Error> {
         path: folder.to_owned(),
         source,
     })
+}
+
+/// Opens a disk to look at.
+fn open(path: &Path) -> Result<Blob, Error> {
+    Blob::file(path, Vec::new()).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// Whether the file is a JSON object: no disk begins like one.
+fn is_json(file: &Blob) -> bool {
+    let mut start = [0];
+    i2kit_format::ReadAt::read_exact_at(file, &mut start, 0).is_ok() && start == *b"{"
 }
 
 /// Data for standard output.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use i2kit_contract::{SBOM_CYCLONEDX_JSON, SBOM_SPDX_JSON};
 
-use super::args::{Inspect, Ls, Sbom, SbomFormat, Verify};
+use super::args::{Inspect, Ls, Sbom, SbomFormat};
 use super::error::Error;
 use super::summary::bytes;
 use crate::disk::FileDisk;
@@ -20,28 +20,6 @@ pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
         return super::print(&json);
     }
     super::print(render(&report).as_bytes())
-}
-
-/// `i2kit verify`.
-pub fn verify(arguments: &Verify) -> Result<(), Error> {
-    let certificate = arguments.key.as_deref().map(super::sign::certificate);
-    let certificate = certificate.transpose()?;
-    let verified = inspect::verify(&FileDisk::open(&arguments.disk)?, certificate.as_ref())?;
-    if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&verified)?;
-        json.push(b'\n');
-        return super::print(&json);
-    }
-    let mut out = String::from("ESP: nothing but the UKI\n");
-    if let Some(subject) = &verified.signed_by {
-        let _ = writeln!(out, "UKI: signed by the key of {subject}");
-    }
-    let root_hash = &verified.root_hash;
-    let _ = writeln!(
-        out,
-        "store: every block matches the UKI's root hash {root_hash}"
-    );
-    super::print(out.as_bytes())
 }
 
 /// `i2kit ls`.

@@ -25,7 +25,7 @@ impl Small {
         let small = Self { folder };
         layout::write(
             &small.path("base"),
-            &base_layers(&json!({"erofs": ["lz4", "zstd"]})),
+            &base_layers(&json!({"erofs": ["lz4", "zstd"]}), WITHOUT_FEC),
             &json!({}),
         );
         let layers = [Compression::Gzip, Compression::Zstd, Compression::None];
@@ -44,11 +44,21 @@ impl Small {
 
     /// Another base in the place of the first, with that record.
     pub fn replace_base(&self, record: &Value) {
-        fs::remove_dir_all(self.path("base")).unwrap();
-        layout::write(&self.path("base"), &base_layers(record), &json!({}));
+        self.replace_layers(&base_layers(record, WITHOUT_FEC));
     }
 
-    fn source(&self, name: &str) -> String {
+    /// Another base in the place of the first, whose kernel repairs.
+    pub fn replace_base_by_one_with_fec(&self) {
+        let record = json!({"erofs": ["lz4", "zstd"]});
+        self.replace_layers(&base_layers(&record, "CONFIG_DM_VERITY_FEC=y\n"));
+    }
+
+    fn replace_layers(&self, layers: &[(Vec<u8>, Compression)]) {
+        fs::remove_dir_all(self.path("base")).unwrap();
+        layout::write(&self.path("base"), layers, &json!({}));
+    }
+
+    pub fn source(&self, name: &str) -> String {
         format!("oci:{}", self.path(name).display())
     }
 
@@ -84,15 +94,17 @@ pub fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn base_layers(record: &Value) -> [(Vec<u8>, Compression); 2] {
+const WITHOUT_FEC: &str = "# CONFIG_DM_VERITY_FEC is not set\n";
+
+fn base_layers(record: &Value, config: &str) -> [(Vec<u8>, Compression); 2] {
     [
-        (boot(record), Compression::Gzip),
+        (boot(record, config), Compression::Gzip),
         (system(), Compression::Gzip),
     ]
 }
 
 /// What a base needs to be assembled; the stub is the real one.
-fn boot(record: &Value) -> Vec<u8> {
+fn boot(record: &Value, config: &str) -> Vec<u8> {
     let modules = json!({
         "virtio": [],
         "ec2": [],
@@ -105,7 +117,7 @@ fn boot(record: &Value) -> Vec<u8> {
             Item::file("boot/stub.efi", stub()),
             Item::file("boot/vmlinuz", Random::new(7).bytes(300_000)),
             Item::file("boot/kernel.release", "1.2.3\n"),
-            Item::file("boot/config", "# CONFIG_DM_VERITY_FEC is not set\n"),
+            Item::file("boot/config", config),
             Item::file("boot/modules.json", modules.to_string()),
             Item::file("boot/modules-by-name.json", by_name.to_string()),
             Item::dir("boot/modules"),

@@ -1,0 +1,310 @@
+//! A planned disk against one that is there, or against the record of one: what differs first, by name.
+
+use i2kit_contract::{INPUTS_JSON, LABEL_ESP, LABEL_STORE, LABEL_STORE_FEC, LABEL_STORE_VERITY};
+use i2kit_format::read_at::Window;
+use i2kit_format::{BLOCK, SLAB, gpt};
+use serde_json::Value;
+
+use super::error::Error;
+use crate::assemble::regions::{Part, Region};
+use crate::assemble::{self, Assembled, SectionDigest, UkiFacts};
+use crate::disk::{self, Blob, Slabs};
+use crate::inspect::{self, Fault, Known};
+
+/// What a disk tells of itself.
+pub struct OnDisk {
+    /// Its inputs record.
+    pub inputs: Value,
+    /// Its UKI's sections.
+    pub sections: Vec<SectionDigest>,
+    /// Its UKI's signature.
+    pub signature: Option<Vec<u8>>,
+    /// Its slabs.
+    pub slabs: Slabs,
+}
+
+impl OnDisk {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the disk is none of ours.
+    pub fn of(disk: &Blob) -> Result<Self, Error> {
+        let uki = inspect::uki(disk)?;
+        let signature = assemble::signature_of(&uki).map_err(inspect::Error::from)?;
+        let slabs = disk::slabs(disk).map_err(|source| inspect::Error::Read {
+            what: "disk".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            inputs: serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?,
+            sections: UkiFacts::of(&uki).sections,
+            signature,
+            slabs,
+        })
+    }
+
+    /// To compare with; `disk` is the disk itself, where it is there.
+    pub fn as_found<'a>(&'a self, disk: Option<&'a Blob>) -> Found<'a> {
+        Found {
+            inputs: &self.inputs,
+            sections: &self.sections,
+            slabs: &self.slabs,
+            disk,
+        }
+    }
+}
+
+/// What a disk is.
+pub struct Found<'a> {
+    /// Its inputs record.
+    pub inputs: &'a Value,
+    /// Its UKI's sections.
+    pub sections: &'a [SectionDigest],
+    /// Its slabs.
+    pub slabs: &'a Slabs,
+    /// Its bytes, where they are there.
+    pub disk: Option<&'a Blob>,
+}
+
+/// The first difference: of the inputs records, or else of the disks, what causes others before what
+/// follows from it.
+///
+/// # Errors
+/// When either disk cannot be read.
+pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Fault>, Error> {
+    if let Some(unlike) = unlike_json(&expected.inputs, found.inputs, "") {
+        let fault = Fault::new(LABEL_STORE, unlike.reason("the build gives")).file(format!("/{INPUTS_JSON}"));
+        return Ok(Some(fault.structure(unlike.path)));
+    }
+    let slabs = expected.disk.slabs().map_err(Error::Planned)?;
+    if slabs == *found.slabs {
+        return Ok(None);
+    }
+    let mut regions: Vec<&Region> = expected.regions.iter().collect();
+    regions.sort_by_key(|region| (rank(&region.part), region.offset));
+    let unlike = |slab: &u64| slabs.get(slab) != found.slabs.get(slab);
+    for region in regions {
+        let mut numbers = region.offset / SLAB..(region.offset + region.len).div_ceil(SLAB);
+        if let Some(slab) = numbers.find(unlike) {
+            return fault(expected, found, region, slab).map(Some);
+        }
+    }
+    let fault = Fault::new("partition table", "not what the build gives");
+    let mut all = slabs.keys().chain(found.slabs.keys()).copied();
+    let slab = all.find(unlike).unwrap_or_default();
+    Ok(Some(fault.offset(slab * SLAB)))
+}
+
+/// The first difference between two disks, as [`difference`] has it.
+///
+/// # Errors
+/// When either disk cannot be read.
+pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
+    const REASON: &str = "the other disk has something else there";
+    let inputs = |disk: &Blob| -> Result<Value, Error> {
+        Ok(serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?)
+    };
+    if let Some(unlike) = unlike_json(&inputs(other)?, &inputs(one)?, "") {
+        let fault = Fault::new(LABEL_STORE, unlike.reason("the other disk has"));
+        return Ok(Some(fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path)));
+    }
+    let len = one.len().min(other.len());
+    let first = |from: u64, until: u64| {
+        let unlike = inspect::unlike(one, other, from.min(len), until.min(len));
+        unlike.map_err(Error::Planned)
+    };
+    let table = gpt::read(one).map_err(inspect::Error::from)?;
+    for name in [LABEL_STORE, LABEL_STORE_VERITY, LABEL_STORE_FEC, LABEL_ESP] {
+        let partition = table.partitions.iter().find(|found| found.name == name);
+        let Some((start, size)) = partition.map(|found| (found.offset(), found.size())) else {
+            continue;
+        };
+        let Some(offset) = first(start, start + size)? else {
+            continue;
+        };
+        let (fault, block) = (Fault::new(name, REASON).offset(offset), (offset - start) / BLOCK);
+        return Ok(Some(match one.part(start, size) {
+            Some(store) if name == LABEL_STORE => {
+                inspect::place(fault, &store, block, &Known::default())
+            }
+            _ if name == LABEL_ESP => {
+                let sections = |disk| Ok::<_, Error>(UkiFacts::of(&inspect::uki(disk)?).sections);
+                in_uki(fault.block(block), &sections(one)?, &sections(other)?)
+            }
+            _ => fault.block(block),
+        }));
+    }
+    let fault = |offset| Fault::new("partition table", REASON).offset(offset);
+    if let Some(offset) = first(0, len)? {
+        return Ok(Some(fault(offset)));
+    }
+    Ok((one.len() != other.len()).then(|| fault(len)))
+}
+
+/// Causes come first: the store's hash stands in the hash tree, in the UKI and in the table.
+fn rank(part: &Part) -> u8 {
+    match part {
+        Part::Layer(_) => 0,
+        Part::Files => 1,
+        Part::Metadata => 2,
+        Part::Superblock => 3,
+        Part::Verity => 4,
+        Part::Other(_) => 5,
+        Part::Esp => 6,
+        Part::Table => 7,
+    }
+}
+
+fn fault(
+    expected: &Assembled,
+    found: &Found<'_>,
+    region: &Region,
+    slab: u64,
+) -> Result<Fault, Error> {
+    const REASON: &str = "not what the build gives";
+    let offset = first_byte(expected, found, region, slab)?;
+    let name = match &region.part {
+        Part::Esp => {
+            let fault = Fault::new(LABEL_ESP, REASON).offset(offset);
+            return Ok(in_uki(fault, &expected.uki.sections, found.sections));
+        }
+        Part::Verity => LABEL_STORE_VERITY,
+        Part::Other(name) if name == LABEL_STORE_FEC => LABEL_STORE_FEC,
+        Part::Other(_) | Part::Table => "partition table",
+        _ => LABEL_STORE,
+    };
+    let fault = Fault::new(name, REASON).offset(offset);
+    let partition = expected.partitions.iter().find(|one| one.name == name);
+    let Some(partition) = partition else {
+        return Ok(fault);
+    };
+    let block = offset.saturating_sub(partition.offset()) / BLOCK;
+    if name != LABEL_STORE {
+        return Ok(fault.block(block));
+    }
+    let known = Known {
+        layers: &expected.layers,
+        sections: &[],
+    };
+    let store = Window::new(&expected.disk, partition.offset(), partition.size());
+    Ok(match store {
+        Some(store) => inspect::place(fault, &store, block, &known),
+        None => fault,
+    })
+}
+
+/// The first byte of the region's slab that differs; without the disk's bytes, the slab's.
+fn first_byte(
+    expected: &Assembled,
+    found: &Found<'_>,
+    region: &Region,
+    slab: u64,
+) -> Result<u64, Error> {
+    let from = region.offset.max(slab * SLAB);
+    let Some(disk) = found.disk else {
+        return Ok(from);
+    };
+    let len = disk.len().min(expected.disk.len());
+    let until = ((slab + 1) * SLAB).min(region.offset + region.len).min(len);
+    let unlike = inspect::unlike(disk, &expected.disk, from, until);
+    Ok(unlike.map_err(Error::Planned)?.unwrap_or(from))
+}
+
+/// Names the UKI's section that differs, if it is one.
+fn in_uki(fault: Fault, expected: &[SectionDigest], found: &[SectionDigest]) -> Fault {
+    let mut pairs = expected.iter().zip(found);
+    let unlike = pairs.find(|(expected, found)| expected != found);
+    match unlike {
+        Some((section, _)) => fault.structure(section.name.clone()),
+        None => fault,
+    }
+}
+
+/// Two values at one place.
+pub struct Unlike<'a> {
+    /// A JSON pointer.
+    pub path: String,
+    expected: Option<&'a Value>,
+    found: Option<&'a Value>,
+}
+
+impl Unlike<'_> {
+    /// For a message; `verb` says what should be there.
+    pub fn reason(&self, verb: &str) -> String {
+        let text = |value: Option<&Value>| match value {
+            None => "nothing".to_owned(),
+            Some(value) => shortened(value.to_string()),
+        };
+        let (expected, found) = (text(self.expected), text(self.found));
+        format!("it is {found}, {verb} {expected}")
+    }
+}
+
+/// Whole manifests are no part of a message.
+fn shortened(text: String) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// The first place where two values differ.
+pub fn unlike_json<'a>(expected: &'a Value, found: &'a Value, path: &str) -> Option<Unlike<'a>> {
+    match (expected, found) {
+        (Value::Object(one), Value::Object(other)) => {
+            let mut keys: Vec<&String> = one.keys().chain(other.keys()).collect();
+            keys.sort();
+            keys.into_iter()
+                .find_map(|key| unlike_at(one.get(key), other.get(key), format!("{path}/{key}")))
+        }
+        (Value::Array(one), Value::Array(other)) => (0..one.len().max(other.len()))
+            .find_map(|at| unlike_at(one.get(at), other.get(at), format!("{path}/{at}"))),
+        _ if expected == found => None,
+        _ => Some(Unlike {
+            path: path.to_owned(),
+            expected: Some(expected),
+            found: Some(found),
+        }),
+    }
+}
+
+fn unlike_at<'a>(
+    expected: Option<&'a Value>,
+    found: Option<&'a Value>,
+    path: String,
+) -> Option<Unlike<'a>> {
+    match (expected, found) {
+        (Some(expected), Some(found)) => unlike_json(expected, found, &path),
+        _ => Some(Unlike {
+            path,
+            expected,
+            found,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_difference_of_two_records() {
+        let one = json!({"a": [1, {"b": "x"}], "c": null});
+        assert!(unlike_json(&one, &one, "").is_none());
+        for (other, path, reason) in [
+            (json!({"a": [1, {"b": "y"}], "c": null}), "/a/1/b", "it is \"y\", the build gives \"x\""),
+            (json!({"a": [1], "c": null}), "/a/1", "it is nothing, the build gives {\"b\":\"x\"}"),
+            (json!({"a": [1, {"b": "x"}]}), "/c", "it is nothing, the build gives null"),
+            (json!(7), "", "it is 7, the build gives {\"a\":[1,{\"b\":\"x\"}],\"c\":null}"),
+        ] {
+            let unlike = unlike_json(&one, &other, "").unwrap();
+            assert_eq!((unlike.path.as_str(), unlike.reason("the build gives").as_str()), (path, reason));
+        }
+        let long = json!("é".repeat(200));
+        let unlike = unlike_json(&one, &long, "").unwrap();
+        assert!(unlike.reason("").starts_with(&format!("it is \"{}…,", "é".repeat(99))));
+    }
+}
