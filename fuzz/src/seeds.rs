@@ -35,12 +35,30 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
+        "envelope" => vec![envelope()],
+        "record" => vec![RECORD.as_bytes().to_vec()],
         "packages" => package_files(),
         "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
         "program" => programs(),
         _ => Vec::new(),
     }
 }
+
+fn envelope() -> Vec<u8> {
+    let sealed = i2kit_sbom::dsse::seal(i2kit_sbom::provenance::PAYLOAD_TYPE, b"{}", "k", |_| {
+        Ok::<_, std::convert::Infallible>(b"signature".to_vec())
+    });
+    sealed
+        .map(|sealed| sealed.to_json())
+        .expect("a seal")
+        .expect("JSON")
+}
+
+const RECORD: &str = r#"{"version":3,"inputs_key":"k","size":1048576,"data_bytes":4096,"scratch":0,
+"root_hash":"00","disk_digest":"sha256:00","partitions":[{"name":"esp","offset":0,"size":1}],
+"layers":[{"diff_id":"sha256:00","offset":1,"size":2,"dead":0}],"metadata":1,
+"uki":[{"name":".linux","sha256":"00"}],"signature":null,"measured_boot":null,"ports":[],
+"inputs":{},"slabs":[[0,"0000000000000000000000000000000000000000000000000000000000000000"]]}"#;
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()

@@ -194,8 +194,13 @@ impl Build<'_> {
         progress.clear();
         stages.end("write");
         let (slabs, data_bytes) = (&written.slabs, written.data_bytes);
-        let record =
-            OutputsRecord::new(&assembled, plan.key.clone(), plan.scratch, slabs, data_bytes);
+        let record = OutputsRecord::new(
+            &assembled,
+            plan.key.clone(),
+            plan.scratch,
+            slabs,
+            data_bytes,
+        );
         record.write(path)?;
         Memory(Some(self.cache)).keep(path, &record);
         let layers = &assembled.layers;

@@ -73,7 +73,8 @@ pub struct Found<'a> {
 /// When either disk cannot be read.
 pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Fault>, Error> {
     if let Some(unlike) = unlike_json(&expected.inputs, found.inputs, "") {
-        let fault = Fault::new(LABEL_STORE, unlike.reason("the build gives")).file(format!("/{INPUTS_JSON}"));
+        let fault = Fault::new(LABEL_STORE, unlike.reason("the build gives"))
+            .file(format!("/{INPUTS_JSON}"));
         return Ok(Some(fault.structure(unlike.path)));
     }
     let slabs = expected.disk.slabs().map_err(Error::Planned)?;
@@ -106,7 +107,9 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
     };
     if let Some(unlike) = unlike_json(&inputs(other)?, &inputs(one)?, "") {
         let fault = Fault::new(LABEL_STORE, unlike.reason("the other disk has"));
-        return Ok(Some(fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path)));
+        return Ok(Some(
+            fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path),
+        ));
     }
     let len = one.len().min(other.len());
     let first = |from: u64, until: u64| {
@@ -122,7 +125,10 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
         let Some(offset) = first(start, start + size)? else {
             continue;
         };
-        let (fault, block) = (Fault::new(name, REASON).offset(offset), (offset - start) / BLOCK);
+        let (fault, block) = (
+            Fault::new(name, REASON).offset(offset),
+            (offset - start) / BLOCK,
+        );
         return Ok(Some(match one.part(start, size) {
             Some(store) if name == LABEL_STORE => {
                 inspect::place(fault, &store, block, &Known::default())
@@ -295,16 +301,42 @@ mod tests {
         let one = json!({"a": [1, {"b": "x"}], "c": null});
         assert!(unlike_json(&one, &one, "").is_none());
         for (other, path, reason) in [
-            (json!({"a": [1, {"b": "y"}], "c": null}), "/a/1/b", "it is \"y\", the build gives \"x\""),
-            (json!({"a": [1], "c": null}), "/a/1", "it is nothing, the build gives {\"b\":\"x\"}"),
-            (json!({"a": [1, {"b": "x"}]}), "/c", "it is nothing, the build gives null"),
-            (json!(7), "", "it is 7, the build gives {\"a\":[1,{\"b\":\"x\"}],\"c\":null}"),
+            (
+                json!({"a": [1, {"b": "y"}], "c": null}),
+                "/a/1/b",
+                "it is \"y\", the build gives \"x\"",
+            ),
+            (
+                json!({"a": [1], "c": null}),
+                "/a/1",
+                "it is nothing, the build gives {\"b\":\"x\"}",
+            ),
+            (
+                json!({"a": [1, {"b": "x"}]}),
+                "/c",
+                "it is nothing, the build gives null",
+            ),
+            (
+                json!(7),
+                "",
+                "it is 7, the build gives {\"a\":[1,{\"b\":\"x\"}],\"c\":null}",
+            ),
         ] {
             let unlike = unlike_json(&one, &other, "").unwrap();
-            assert_eq!((unlike.path.as_str(), unlike.reason("the build gives").as_str()), (path, reason));
+            assert_eq!(
+                (
+                    unlike.path.as_str(),
+                    unlike.reason("the build gives").as_str()
+                ),
+                (path, reason)
+            );
         }
         let long = json!("é".repeat(200));
         let unlike = unlike_json(&one, &long, "").unwrap();
-        assert!(unlike.reason("").starts_with(&format!("it is \"{}…,", "é".repeat(99))));
+        assert!(
+            unlike
+                .reason("")
+                .starts_with(&format!("it is \"{}…,", "é".repeat(99)))
+        );
     }
 }

@@ -173,7 +173,8 @@ impl Error {
 fn unlike_hint(fault: &inspect::Fault) -> Option<String> {
     let structure = fault.structure.as_deref()?;
     matches!(structure, "/i2kit" | "/init").then(|| {
-        "another i2kit may write other bytes: build again with the one that the record names".to_owned()
+        "another i2kit may write other bytes: build again with the one that the record names"
+            .to_owned()
     })
 }
 

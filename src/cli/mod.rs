@@ -32,9 +32,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::disk::Blob;
 use args::{Cli, Command};
 use error::Error;
-use crate::disk::Blob;
 use style::{ERROR, HINT};
 
 /// Exit code when something failed.

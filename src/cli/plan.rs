@@ -199,11 +199,7 @@ fn tell_tags(images: &BTreeMap<String, Resolved>) {
 }
 
 /// The Pod, and what it was read from.
-fn pod(
-    arguments: &PodArgs,
-    origin: &Origin<'_>,
-    finder: &Images<'_>,
-) -> Result<PodSource, Error> {
+fn pod(arguments: &PodArgs, origin: &Origin<'_>, finder: &Images<'_>) -> Result<PodSource, Error> {
     let quiet = arguments.progress.quiet;
     match origin {
         Origin::Image { reference, args } => {

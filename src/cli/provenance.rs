@@ -93,7 +93,11 @@ pub fn check(path: &Path, disk: &Path, certificate: Option<&Certificate>) -> Res
     let statement = match (is_envelope, certificate) {
         (false, None) => json,
         (false, Some(_)) => return Err(wrong("it is not signed".to_owned())),
-        (true, None) => return Err(wrong("name the certificate of its key with --key".to_owned())),
+        (true, None) => {
+            return Err(wrong(
+                "name the certificate of its key with --key".to_owned(),
+            ));
+        }
         (true, Some(certificate)) => {
             let opened = Envelope::open(&bytes, PAYLOAD_TYPE, |signed, signature| {
                 certificate.verifies(signed, signature)
@@ -102,13 +106,17 @@ pub fn check(path: &Path, disk: &Path, certificate: Option<&Certificate>) -> Res
             serde_json::from_slice(&opened).map_err(|error| wrong(error.to_string()))?
         }
     };
-    let named = statement.pointer("/subject/0/digest/sha256").and_then(Value::as_str);
+    let named = statement
+        .pointer("/subject/0/digest/sha256")
+        .and_then(Value::as_str);
     let named = named.ok_or_else(|| wrong("it names no SHA-256 of a subject".to_owned()))?;
     let found = file_digest(disk)?;
     if named == found {
         return Ok(());
     }
-    Err(wrong(format!("it is about {named}, the disk's SHA-256 is {found}")))
+    Err(wrong(format!(
+        "it is about {named}, the disk's SHA-256 is {found}"
+    )))
 }
 
 fn file_digest(path: &Path) -> Result<String, Error> {

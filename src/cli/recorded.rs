@@ -201,9 +201,15 @@ impl Recorded {
 
     /// What to say when this i2kit is not the one that built: its disks may differ.
     pub fn other_i2kit(&self) -> Option<String> {
-        let (own, init) = (env!("CARGO_PKG_VERSION"), crate::assemble::boot::init_digest());
+        let (own, init) = (
+            env!("CARGO_PKG_VERSION"),
+            crate::assemble::boot::init_digest(),
+        );
         if self.i2kit != own {
-            return Some(format!("it was built by i2kit {}, this is {own}", self.i2kit));
+            return Some(format!(
+                "it was built by i2kit {}, this is {own}",
+                self.i2kit
+            ));
         }
         let same = self.init == init;
         (!same).then(|| "it was built by another i2kit of this version".to_owned())
@@ -255,9 +261,7 @@ impl Recorded {
                 PodSource::of_manifests(&inputs, self.origin.name.as_deref(), quiet)?
             }
             (None, None) if given.is_empty() => return Err(Error::NoManifest),
-            (None, None) => {
-                PodSource::of_manifests(given, self.origin.name.as_deref(), quiet)?
-            }
+            (None, None) => PodSource::of_manifests(given, self.origin.name.as_deref(), quiet)?,
         };
         if source.digest == self.manifest {
             return Ok(source);

@@ -167,7 +167,10 @@ fn check_slabs(disk: &Blob, record: &OutputsRecord, found: &OutputsRecord) -> Re
     };
     let (recorded, slabs) = (digests(record)?, digests(found)?);
     if disk_digest(&recorded) != record.disk_digest {
-        return Err(bad("/disk_digest", "it is not the one of the record's slabs"));
+        return Err(bad(
+            "/disk_digest",
+            "it is not the one of the record's slabs",
+        ));
     }
     let mut all = recorded.keys().chain(slabs.keys());
     match all.find(|slab| recorded.get(slab) != slabs.get(slab)) {

@@ -191,7 +191,10 @@ mod tests {
             ("oci-archive:/a/b.tar:x", "oci-archive:b.tar:x"),
             ("dir:b", "dir:b"),
             ("docker://ghcr.io/a/b:c", "docker://ghcr.io/a/b:c"),
-            ("containers-storage:localhost/a/b", "containers-storage:localhost/a/b"),
+            (
+                "containers-storage:localhost/a/b",
+                "containers-storage:localhost/a/b",
+            ),
             ("ghcr.io/a/b:c", "ghcr.io/a/b:c"),
             ("dir", "dir"),
         ] {

@@ -7,8 +7,8 @@ use i2kit_format::erofs::Reader;
 use i2kit_format::{BLOCK, ReadAt, SLAB, gpt};
 use rayon::prelude::*;
 
-use super::record::{OutputsRecord, Partition, written};
 use super::disk_digest;
+use super::record::{OutputsRecord, Partition, written};
 use crate::assemble::partitions::{ALIGN, partition_len};
 use crate::assemble::{UkiFacts, signature_of};
 use crate::disk::{self, Blob};
@@ -71,7 +71,9 @@ fn data_bytes(disk: &Blob, slabs: impl Iterator<Item = u64>) -> io::Result<u64> 
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         disk.read_exact_at(&mut bytes, offset)?;
         let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
-        let used = bytes.chunks(block).filter(|one| one.iter().any(|byte| *byte != 0));
+        let used = bytes
+            .chunks(block)
+            .filter(|one| one.iter().any(|byte| *byte != 0));
         Ok(used.map(|one| one.len() as u64).sum::<u64>())
     });
     counts.sum()

@@ -325,14 +325,7 @@ mod tests {
         let mut expected = vec![0; usize::try_from(disk.len()).unwrap()];
         disk.read_exact_at(&mut expected, 0).unwrap();
         assert!(std::fs::read(&path).unwrap() == expected);
-        assert_eq!(
-            written
-                .slabs
-                .keys()
-                .copied()
-                .collect::<Vec<_>>(),
-            [0, 2, 3]
-        );
+        assert_eq!(written.slabs.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
         assert!(std::fs::metadata(&path).unwrap().blocks() * 512 < 4 * SLAB);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

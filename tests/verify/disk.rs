@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use i2kit_format::erofs::Reader;
-use i2kit_format::read_at::Window;
 use i2kit_format::{fat, gpt, uki};
 
 use crate::support::i2kit;
@@ -36,7 +35,9 @@ impl Disk {
         let small = Small::new();
         small.replace_base_by_one_with_fec();
         let mut build = small.build("cache", "disk.raw");
-        build.args(FLAGS).args(["--sign-key", KEY, "--sign-cert", CERTIFICATE]);
+        build
+            .args(FLAGS)
+            .args(["--sign-key", KEY, "--sign-cert", CERTIFICATE]);
         succeeded(&build.arg("--provenance").output().unwrap());
         let path = small.path("disk.raw");
         let bytes = fs::read(&path).unwrap();

@@ -163,7 +163,12 @@ mod tests {
         for (kind, payload, signatures, why) in [
             ("u", "aGk=", second, "it holds u, t is wanted"),
             ("t", "aGk=", "", "none of its signatures is by the key"),
-            ("t", "aGk=", r#"{"sig":"AAAA"}"#, "none of its signatures is by the key"),
+            (
+                "t",
+                "aGk=",
+                r#"{"sig":"AAAA"}"#,
+                "none of its signatures is by the key",
+            ),
             ("t", "a", second, "its payload is no base64"),
             ("t", "aGk=", r#"{"sig":"?"}"#, "a signature is no base64"),
             ("t", "aGk=", r#"{"keyid":"a"}"#, "missing field `sig`"),

@@ -154,7 +154,10 @@ fn check_sections(uki: &[u8], known: &[SectionDigest]) -> Result<(), Error> {
         let reason = "its sections are not those of the record";
         return Err(fault("section headers", reason));
     }
-    let unlike = found.iter().zip(known).find(|(found, known)| found != known);
+    let unlike = found
+        .iter()
+        .zip(known)
+        .find(|(found, known)| found != known);
     match unlike {
         None => Ok(()),
         Some((found, _)) => Err(fault(&found.name, "its SHA-256 is not that of the record")),

@@ -78,7 +78,9 @@ fn fault(parts: &Parts<'_>, store: &Blob, known: &Known<'_>, error: verity::Erro
             let fault = Fault::new(LABEL_STORE_VERITY, reason);
             let fault = fault.structure(format!("level {level}"));
             let fault = fault.block(offset / BLOCK);
-            fault.offset(parts.start(LABEL_STORE_VERITY) + offset).into()
+            fault
+                .offset(parts.start(LABEL_STORE_VERITY) + offset)
+                .into()
         }
         _ => Fault::new(LABEL_STORE_VERITY, reason).into(),
     }
@@ -87,7 +89,9 @@ fn fault(parts: &Parts<'_>, store: &Blob, known: &Known<'_>, error: verity::Erro
 /// Says whose a block of the store is, as far as the store can be read.
 #[must_use]
 pub fn place(fault: Fault, store: &dyn ReadAt, block: u64, known: &Known<'_>) -> Fault {
-    let owner = Reader::open(store).ok().and_then(|store| store.owner(block));
+    let owner = Reader::open(store)
+        .ok()
+        .and_then(|store| store.owner(block));
     let mut fault = fault.block(block);
     fault.layer = known.layer(block * BLOCK);
     match owner {
@@ -99,11 +103,12 @@ pub fn place(fault: Fault, store: &dyn ReadAt, block: u64, known: &Known<'_>) ->
 
 /// Reads every directory, attribute and file; answers how many inodes there are.
 pub(super) fn check_tree(store: &Blob) -> Result<u64, Error> {
-    let reader = Reader::open(store).map_err(|error| {
-        Fault::new(LABEL_STORE, error.to_string()).structure("superblock")
-    })?;
+    let reader = Reader::open(store)
+        .map_err(|error| Fault::new(LABEL_STORE, error.to_string()).structure("superblock"))?;
     let all = walk(&reader)?;
-    let files = all.par_iter().filter(|(_, inode)| inode.file_type == FileType::Regular);
+    let files = all
+        .par_iter()
+        .filter(|(_, inode)| inode.file_type == FileType::Regular);
     let bad = files.find_map_first(|(path, inode)| {
         let error = read_whole(&reader, inode).err()?;
         Some(in_file(path, &error))

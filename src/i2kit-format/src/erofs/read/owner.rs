@@ -70,7 +70,10 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
                 return Some(owner(role, name));
             }
             let start = self.inode_offset(&inode) / BLOCK_BYTES;
-            if in_metadata && start <= block && nearest.as_ref().is_none_or(|(at, _)| *at < inode.nid) {
+            if in_metadata
+                && start <= block
+                && nearest.as_ref().is_none_or(|(at, _)| *at < inode.nid)
+            {
                 nearest = Some((inode.nid, name.to_vec()));
             }
             pending.extend(self.below(&path, &inode));
@@ -111,10 +114,14 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             FileType::Regular => {
                 let extents = self.extents(inode).ok()?;
                 let mut blocks = extents.iter().map(|one| {
-                    let end = one.start_block.saturating_add(one.len.div_ceil(BLOCK_BYTES));
+                    let end = one
+                        .start_block
+                        .saturating_add(one.len.div_ceil(BLOCK_BYTES));
                     one.start_block..end
                 });
-                blocks.any(|range| range.contains(&block)).then_some(Role::Data)
+                blocks
+                    .any(|range| range.contains(&block))
+                    .then_some(Role::Data)
             }
             _ => None,
         }
@@ -153,7 +160,9 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 }
 
 fn holds(cluster: &Cluster, block: u64) -> bool {
-    let end = cluster.start_block.saturating_add(u64::from(cluster.blocks));
+    let end = cluster
+        .start_block
+        .saturating_add(u64::from(cluster.blocks));
     (cluster.start_block..end).contains(&block)
 }
 
