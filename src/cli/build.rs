@@ -16,6 +16,7 @@ use crate::assemble::{
 };
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
+use crate::oci::{Reference, Sources};
 use crate::output::{self, Memory, OutputsRecord, RawError};
 use crate::pipeline::{self, Request};
 
@@ -274,7 +275,8 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
 /// The full name of an image's repository; of one that lies in a file, `image`: its path is this
 /// machine's.
 pub fn repository(image: &str) -> String {
-    image
-        .parse::<crate::oci::Reference>()
-        .map_or_else(|_| "image".to_owned(), |reference| reference.name())
+    let reference = image.parse::<Reference>().ok();
+    // `oci:tiny` is no image `oci`.
+    let reference = reference.filter(|_| !Sources::is_transport(image));
+    reference.map_or_else(|| "image".to_owned(), |reference| reference.name())
 }

@@ -11,6 +11,9 @@ use crate::assemble::{self, Assembled, SectionDigest, UkiFacts};
 use crate::disk::{self, Blob, Slabs};
 use crate::inspect::{self, Fault, Known};
 
+/// What is wrong with a byte that two disks have not in common.
+const OTHER: &str = "the other disk has something else there";
+
 /// What a disk tells of itself.
 pub struct OnDisk {
     /// Its inputs record.
@@ -101,7 +104,6 @@ pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Faul
 /// # Errors
 /// When either disk cannot be read.
 pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
-    const REASON: &str = "the other disk has something else there";
     let inputs = |disk: &Blob| -> Result<Value, Error> {
         Ok(serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?)
     };
@@ -122,29 +124,46 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
         let Some((start, size)) = partition.map(|found| (found.offset(), found.size())) else {
             continue;
         };
-        let Some(offset) = first(start, start + size)? else {
-            continue;
+        // The superblock's slab last: what it says follows from the rest.
+        let later = match name {
+            LABEL_STORE => SLAB.min(size),
+            _ => 0,
         };
-        let (fault, block) = (
-            Fault::new(name, REASON).offset(offset),
-            (offset - start) / BLOCK,
-        );
-        return Ok(Some(match one.part(start, size) {
-            Some(store) if name == LABEL_STORE => {
-                inspect::place(fault, &store, block, &Known::default())
-            }
-            _ if name == LABEL_ESP => {
-                let sections = |disk| Ok::<_, Error>(UkiFacts::of(&inspect::uki(disk)?).sections);
-                in_uki(fault.block(block), &sections(one)?, &sections(other)?)
-            }
-            _ => fault.block(block),
-        }));
+        let offset = match first(start + later, start + size)? {
+            None => first(start, start + later)?,
+            found => found,
+        };
+        if let Some(offset) = offset {
+            return in_partition(name, one, other, (start, size), offset).map(Some);
+        }
     }
-    let fault = |offset| Fault::new("partition table", REASON).offset(offset);
+    let fault = |offset| Fault::new("partition table", OTHER).offset(offset);
     if let Some(offset) = first(0, len)? {
         return Ok(Some(fault(offset)));
     }
     Ok((one.len() != other.len()).then(|| fault(len)))
+}
+
+/// Names the first byte of a partition, at its place, that differs.
+fn in_partition(
+    name: &str,
+    one: &Blob,
+    other: &Blob,
+    (start, size): (u64, u64),
+    offset: u64,
+) -> Result<Fault, Error> {
+    let block = (offset - start) / BLOCK;
+    let fault = Fault::new(name, OTHER).offset(offset);
+    let part = one.part(start, size);
+    if let Some(store) = part.filter(|_| name == LABEL_STORE) {
+        return Ok(inspect::place(fault, &store, block, &Known::default()));
+    }
+    let fault = fault.block(block);
+    if name != LABEL_ESP {
+        return Ok(fault);
+    }
+    let [one, other] = [one, other].map(|disk| inspect::uki(disk).map(|uki| UkiFacts::of(&uki)));
+    Ok(in_uki(fault, &one?.sections, &other?.sections))
 }
 
 /// Causes come first: the store's hash stands in the hash tree, in the UKI and in the table.

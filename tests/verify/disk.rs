@@ -16,9 +16,8 @@ pub const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/secure-boot
 pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/secure-boot/cert.pem");
 
 /// What every disk here is built with.
-pub const FLAGS: [&str; 5] = [
+pub const FLAGS: [&str; 4] = [
     "--fec",
-    "--scratch=3MiB",
     "--kernel-arg=quiet",
     "--module=extra",
     "--on-failure=reboot",

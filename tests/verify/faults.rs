@@ -65,7 +65,7 @@ fn damage_to_the_partition_table_and_the_esp_is_named() {
             (&[40 * 512], &[table, "room that no partition has"]),
             (&[end - 512 + 10], &[table, "backup header"]),
             (&[end - 33 * 512], &[table, "backup entry 1 (esp)"]),
-            (&[end - (2 << 20)], &[table, "room that no partition has"]),
+            (&[end - (1 << 19)], &[table, "room that no partition has"]),
             (
                 &[512 + 60, end - 512 + 60],
                 &["read GPT: primary: header CRC32", "backup: header CRC32"],

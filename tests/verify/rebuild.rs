@@ -150,7 +150,7 @@ fn manifests_stand_in_the_record_or_are_named() {
         .arg("-f")
         .arg(small.path("pods.yaml"))
         .args(["--name", "b"]);
-    build.args(["--compression", "lz4:3,cluster=64K"]);
+    build.args(["--compression", "lz4:3,cluster=64K", "--scratch=64MiB"]);
     succeeded(
         &build
             .arg("-q")
