@@ -33,9 +33,7 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
         super::provenance::write(&plan, &arguments.output)?;
     }
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&summary)?;
-        json.push(b'\n');
-        super::print(&json)?;
+        super::print_json(&summary)?;
     } else if !progress.is_silent() {
         super::say(&summary.render());
     }
@@ -60,7 +58,7 @@ pub fn planned(arguments: &args::DiskArgs, sign: &args::SignArgs) -> Result<Plan
     };
     // A key that cannot be used is told before layers are fetched.
     let signer = super::sign::identity(sign, arguments.pod.progress.quiet)?;
-    let mut plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let mut plan = plan(&arguments.pod, &origin, &arguments.place, arguments.scratch)?;
     if let Some(signer) = signer {
         plan.sign_with(Signature::By(signer));
     }
@@ -237,7 +235,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
             .filter_map(|layer| layers.get(&layer.diff_id).cloned())
             .collect()
     };
-    let containers = plan.pod.containers.iter().filter_map(|container| {
+    let containers = plan.pod.all_containers().filter_map(|container| {
         let resolved = plan.images.get(&container.image)?;
         Some(ContainerInput {
             name: container.name.clone(),
@@ -264,10 +262,14 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         targets: plan.targets.clone(),
         modules: plan.modules.clone(),
         kernel_args: plan.kernel_args.clone(),
+        image_version: plan.image_version,
         fec: plan.fec,
+        like: &plan.placing.like,
+        compact: plan.placing.compact,
         scratch: plan.scratch,
         signature: plan.signature.as_ref(),
         on_failure: plan.on_failure,
+        control: plan.control,
         record: plan.record.clone(),
     }
 }

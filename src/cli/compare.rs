@@ -39,7 +39,7 @@ impl OnDisk {
             source,
         })?;
         Ok(Self {
-            inputs: serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?,
+            inputs: inspect::inputs(disk)?,
             sections: UkiFacts::of(&uki).sections,
             signature,
             slabs,
@@ -84,13 +84,13 @@ pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Faul
     if slabs == *found.slabs {
         return Ok(None);
     }
-    let mut regions: Vec<&Region> = expected.regions.iter().collect();
-    regions.sort_by_key(|region| (rank(&region.part), region.offset));
     let unlike = |slab: &u64| slabs.get(slab) != found.slabs.get(slab);
-    for region in regions {
-        let mut numbers = region.offset / SLAB..(region.offset + region.len).div_ceil(SLAB);
-        if let Some(slab) = numbers.find(unlike) {
-            return fault(expected, found, region, slab).map(Some);
+    for region in causes_first(&expected.regions, found.disk.is_some()) {
+        let numbers = region.offset / SLAB..(region.offset + region.len).div_ceil(SLAB);
+        for slab in numbers.filter(unlike) {
+            if let Some(offset) = first_byte(expected, found, &region, slab)? {
+                return Ok(Some(fault(expected, found, &region, offset)));
+            }
         }
     }
     let fault = Fault::new("partition table", "not what the build gives");
@@ -104,10 +104,7 @@ pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Faul
 /// # Errors
 /// When either disk cannot be read.
 pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
-    let inputs = |disk: &Blob| -> Result<Value, Error> {
-        Ok(serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?)
-    };
-    if let Some(unlike) = unlike_json(&inputs(other)?, &inputs(one)?, "") {
+    if let Some(unlike) = unlike_json(&inspect::inputs(other)?, &inspect::inputs(one)?, "") {
         let fault = Fault::new(LABEL_STORE, unlike.reason("the other disk has"));
         return Ok(Some(
             fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path),
@@ -124,9 +121,9 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
         let Some((start, size)) = partition.map(|found| (found.offset(), found.size())) else {
             continue;
         };
-        // The superblock's slab last: what it says follows from the rest.
+        // The superblock last: what it says follows from the rest.
         let later = match name {
-            LABEL_STORE => SLAB.min(size),
+            LABEL_STORE => BLOCK.min(size),
             _ => 0,
         };
         let offset = match first(start + later, start + size)? {
@@ -166,11 +163,31 @@ fn in_partition(
     Ok(in_uki(fault, &one?.sections, &other?.sections))
 }
 
-/// Causes come first: the store's hash stands in the hash tree, in the UKI and in the table.
+/// Causes come first: the store's hash stands in the hash tree, in the UKI and in the table. Where
+/// bytes can be compared, the records in the superblock's slab come before the superblock.
+fn causes_first(regions: &[Region], with_bytes: bool) -> Vec<Region> {
+    let mut ranked: Vec<(u8, Region)> = Vec::new();
+    for region in regions {
+        let mut region = region.clone();
+        if with_bytes && region.part == Part::Superblock {
+            let mut records = region.clone();
+            region.len = BLOCK;
+            records.offset += BLOCK;
+            records.len -= BLOCK;
+            ranked.push((RECORDS, records));
+        }
+        ranked.push((rank(&region.part), region));
+    }
+    ranked.sort_by_key(|(rank, region)| (*rank, region.offset));
+    ranked.into_iter().map(|(_, region)| region).collect()
+}
+
+/// The rank of records apart from the superblock: behind the layers, before the metadata.
+const RECORDS: u8 = 1;
+
 fn rank(part: &Part) -> u8 {
     match part {
-        Part::Layer(_) => 0,
-        Part::Files => 1,
+        Part::Layer(_) | Part::Hole => 0,
         Part::Metadata => 2,
         Part::Superblock => 3,
         Part::Verity => 4,
@@ -180,18 +197,13 @@ fn rank(part: &Part) -> u8 {
     }
 }
 
-fn fault(
-    expected: &Assembled,
-    found: &Found<'_>,
-    region: &Region,
-    slab: u64,
-) -> Result<Fault, Error> {
+/// Names what lies at a byte of the region that differs.
+fn fault(expected: &Assembled, found: &Found<'_>, region: &Region, offset: u64) -> Fault {
     const REASON: &str = "not what the build gives";
-    let offset = first_byte(expected, found, region, slab)?;
     let name = match &region.part {
         Part::Esp => {
             let fault = Fault::new(LABEL_ESP, REASON).offset(offset);
-            return Ok(in_uki(fault, &expected.uki.sections, found.sections));
+            return in_uki(fault, &expected.uki.sections, found.sections);
         }
         Part::Verity => LABEL_STORE_VERITY,
         Part::Other(name) if name == LABEL_STORE_FEC => LABEL_STORE_FEC,
@@ -201,38 +213,41 @@ fn fault(
     let fault = Fault::new(name, REASON).offset(offset);
     let partition = expected.partitions.iter().find(|one| one.name == name);
     let Some(partition) = partition else {
-        return Ok(fault);
+        return fault;
     };
     let block = offset.saturating_sub(partition.offset()) / BLOCK;
     if name != LABEL_STORE {
-        return Ok(fault.block(block));
+        return fault.block(block);
     }
     let known = Known {
         layers: &expected.layers,
         sections: &[],
     };
     let store = Window::new(&expected.disk, partition.offset(), partition.size());
-    Ok(match store {
+    match store {
         Some(store) => inspect::place(fault, &store, block, &known),
         None => fault,
-    })
+    }
 }
 
-/// The first byte of the region's slab that differs; without the disk's bytes, the slab's.
+/// The first byte of the region's slab that differs, if one does; without the disk's bytes, the
+/// slab's first.
 fn first_byte(
     expected: &Assembled,
     found: &Found<'_>,
     region: &Region,
     slab: u64,
-) -> Result<u64, Error> {
+) -> Result<Option<u64>, Error> {
     let from = region.offset.max(slab * SLAB);
     let Some(disk) = found.disk else {
-        return Ok(from);
+        return Ok(Some(from));
     };
-    let len = disk.len().min(expected.disk.len());
-    let until = ((slab + 1) * SLAB).min(region.offset + region.len).min(len);
-    let unlike = inspect::unlike(disk, &expected.disk, from, until);
-    Ok(unlike.map_err(Error::Planned)?.unwrap_or(from))
+    let until = ((slab + 1) * SLAB).min(region.offset + region.len);
+    let end = until.min(disk.len());
+    let unlike = inspect::unlike(disk, &expected.disk, from, end);
+    let unlike = unlike.map_err(Error::Planned)?;
+    // A disk that ends too early differs from its end on.
+    Ok(unlike.or((end < until).then_some(end.max(from))))
 }
 
 /// Names the UKI's section that differs, if it is one.

@@ -8,9 +8,10 @@ use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
+use super::place::Placing;
 use super::recorded::{self, PodSource, Recorded};
 use super::shared::Shared;
 use crate::assemble::{KernelArgs, Signature};
@@ -30,9 +31,14 @@ pub struct Plan {
     pub targets: Vec<String>,
     pub modules: Vec<String>,
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
+    pub control: bool,
+    /// How layers are placed.
+    pub placing: Placing,
     pub scratch: u64,
     pub cache: Cache,
     /// Where converted layers are shared.
@@ -74,8 +80,13 @@ pub enum Origin<'a> {
     Record(&'a Recorded),
 }
 
-/// Reads manifests and images' documents, no layer.
-pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
+/// Reads manifests and images' documents, no layer. What an inputs record tells goes before `place`.
+pub fn plan(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    place: &PlaceArgs,
+    scratch: u64,
+) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
     let kernel_args = KernelArgs::new(&arguments.kernel_args)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
@@ -98,7 +109,12 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         tell_tags(&images);
     }
     let on_failure = arguments.on_failure.policy();
-    let record = recorded::record(arguments, &source, &base, &images, &extensions);
+    let placing = match origin {
+        Origin::Record(recorded) => recorded.placing(),
+        _ => Placing::of(place, diff_ids(&base, &images))?,
+    };
+    let mut record = recorded::record(arguments, &source, &base, &images, &extensions);
+    placing.record(&mut record)?;
     let key = key(&record, scratch);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
@@ -110,8 +126,11 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         targets: arguments.target.clone(),
         modules: arguments.modules.clone(),
         kernel_args,
+        image_version: arguments.image_version,
         fec: arguments.fec,
         on_failure,
+        control: arguments.control,
+        placing,
         scratch,
         cache,
         shared,
@@ -122,6 +141,16 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         record,
         key,
     })
+}
+
+/// The diffIDs of all layers.
+fn diff_ids<'a>(
+    base: &'a Resolved,
+    images: &'a BTreeMap<String, Resolved>,
+) -> impl Iterator<Item = String> + 'a {
+    let all = images.values().chain([base]);
+    all.flat_map(|one| &one.image.layers)
+        .map(|layer| layer.diff_id.to_string())
 }
 
 /// The key of a disk whose UKI is signed, from the one of the same disk without.
@@ -175,7 +204,7 @@ fn resolve(
 
 /// The names of the Pod's images and of the extensions.
 pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
-    let containers = pod.containers.iter().map(|one| one.image.as_str());
+    let containers = pod.all_containers().map(|one| one.image.as_str());
     containers.chain(extensions.iter().map(String::as_str))
 }
 

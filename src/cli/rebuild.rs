@@ -6,7 +6,7 @@ use std::time::Instant;
 use i2kit_format::gpt;
 use serde_json::json;
 
-use super::args::{self, CacheArgs, PodArgs};
+use super::args::{self, CacheArgs, PlaceArgs, PodArgs};
 use super::build;
 use super::compare::{self, OnDisk};
 use super::error::Error;
@@ -33,7 +33,7 @@ pub fn rebuild(arguments: &args::Rebuild) -> Result<(), Error> {
     let root_hash = run(arguments, start).or_else(|error| told(error, arguments.json))?;
     if arguments.json {
         let json = json!({"same": true, "root_hash": root_hash});
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     let record = arguments.record.display();
     super::print(format!("the same disk as {record}: root hash {root_hash}\n").as_bytes())
@@ -59,7 +59,12 @@ fn run(arguments: &args::Rebuild, start: Instant) -> Result<String, Error> {
         ..PodArgs::default()
     };
     let given = recorded.arguments(given)?;
-    let mut plan = plan(&given, &Origin::Record(&recorded), target.scratch)?;
+    let mut plan = plan(
+        &given,
+        &Origin::Record(&recorded),
+        &PlaceArgs::default(),
+        target.scratch,
+    )?;
     if let Some(signature) = &target.known.signature {
         plan.sign_with(Signature::Copy(signature.clone()));
     }

@@ -11,11 +11,15 @@ use sha2::{Digest as _, Sha256};
 use super::args::{OnFailure, PodArgs};
 use super::error::Error;
 use super::images::Resolved;
+use super::place::Placing;
+use crate::assemble::place::Like;
 use crate::manifest::{self, Input, Pod};
 use crate::oci::{Digest, Lock, LockedImage, LockedLayer, LockedPlatform, Platform, portable};
 
 /// The record's version; another one is refused.
 const VERSION: u32 = 2;
+/// In the record: what the UKI calls the image's version.
+pub const IMAGE_VERSION: &str = "image_version";
 
 /// A Pod, and what it was read from.
 pub struct PodSource {
@@ -97,7 +101,7 @@ pub fn record(
     images: &BTreeMap<String, Resolved>,
     extensions: &[String],
 ) -> Map<String, Value> {
-    let containers = source.pod.containers.iter();
+    let containers = source.pod.all_containers();
     let containers: Map<String, Value> = containers
         .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();
@@ -121,6 +125,8 @@ pub fn record(
         "compression": arguments.cache.compression.to_string(),
         "fec": arguments.fec,
         "on_failure": arguments.on_failure.policy(),
+        "control": arguments.control,
+        IMAGE_VERSION: arguments.image_version,
     });
     let origin = serde_json::to_value(&source.origin).unwrap_or_default();
     let objects = [value, origin].into_iter().filter_map(|one| match one {
@@ -172,6 +178,10 @@ pub struct Recorded {
     compression: String,
     fec: Option<u8>,
     on_failure: FailurePolicy,
+    control: bool,
+    image_version: Option<u64>,
+    place_like: Option<Like>,
+    compact: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -234,6 +244,8 @@ impl Recorded {
             kernel_args: self.kernel_args.clone(),
             fec: self.fec,
             on_failure: OnFailure::of(self.on_failure),
+            control: self.control,
+            image_version: self.image_version,
             platform: parsed("platform", &self.platform)?,
             ..given
         };
@@ -241,6 +253,14 @@ impl Recorded {
         let extensions = self.extensions.iter();
         arguments.extensions.extensions = extensions.map(|one| one.image.clone()).collect();
         Ok(arguments)
+    }
+
+    /// How layers were placed.
+    pub fn placing(&self) -> Placing {
+        Placing {
+            like: self.place_like.clone().unwrap_or_default(),
+            compact: self.compact,
+        }
     }
 
     /// The Pod, from the record or, where that holds no manifests, from `given`.
@@ -286,7 +306,7 @@ impl Recorded {
             base: Some(locked(&self.base)),
             ..Lock::default()
         };
-        for container in &pod.containers {
+        for container in pod.all_containers() {
             let image = self.containers.get(&container.name);
             let image = image.ok_or_else(|| Error::Recorded {
                 reason: format!("it names no image for container {}", container.name),

@@ -15,9 +15,7 @@ use crate::inspect::{self, Report};
 pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
     let report = inspect::inspect(&FileDisk::open(&arguments.disk)?, arguments.verify)?;
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&report)?;
-        json.push(b'\n');
-        return super::print(&json);
+        return super::print_json(&report);
     }
     super::print(render(&report).as_bytes())
 }
@@ -79,7 +77,7 @@ fn render(report: &Report) -> String {
         "pod {}: restart {:?}",
         contract.name, contract.restart_policy
     );
-    for container in &contract.containers {
+    for container in contract.all_containers() {
         let _ = writeln!(
             out,
             "  container {}: {}",

@@ -12,6 +12,7 @@ use super::args::{self, SignArgs};
 use super::error::Error;
 use super::plan::signed_key;
 use super::provenance;
+use crate::assemble::place::Like;
 use crate::assemble::{Signature, UkiFacts};
 use crate::inspect::Known;
 use crate::output::{self, Memory, OutputsRecord, Partition, Resigned, record_path};
@@ -111,7 +112,8 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
         .map_err(|source| in_disk(source, arguments))?;
     let facts = UkiFacts::of(&uki);
     let signature = assemble::signature_of(&uki).map_err(|source| in_disk(source, arguments))?;
-    let made = assemble::resign::with_uki(&arguments.disk, uki, root_hash)?;
+    let like = Like::recorded(&inspect::inputs(&disk)?)?;
+    let made = assemble::resign::with_uki(&arguments.disk, uki, root_hash, &like)?;
     let target = arguments.output.as_ref().unwrap_or(&arguments.disk);
     // Before the disk may take the old one's place.
     let old = OutputsRecord::of(&arguments.disk, &Memory(None));
@@ -133,7 +135,7 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
     if arguments.json {
         let certificate = arguments.sign.sign_cert.as_deref();
         let json = json!({"disk": target, "certificate": certificate, "root_hash": hex::encode(root_hash)});
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     if !arguments.quiet {
         super::say(&format!("signed {}", target.display()));
@@ -172,7 +174,7 @@ fn sign_statement(arguments: &args::Sign) -> Result<(), Error> {
     if arguments.json {
         let certificate = arguments.sign.sign_cert.as_deref();
         let json = json!({"envelope": target, "certificate": certificate});
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     if !arguments.quiet {
         super::say(&format!("wrote {}", target.display()));
@@ -214,7 +216,7 @@ fn print_digest(
     if let (Some(authenticode), Some(object)) = (authenticode, json.as_object_mut()) {
         object.insert("authenticode".to_owned(), hex::encode(authenticode).into());
     }
-    super::print(format!("{json:#}\n").as_bytes())
+    super::print_json(&json)
 }
 
 /// Writes the record beside the signed disk, as the build would; none where there was none.

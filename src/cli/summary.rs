@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::recorded::IMAGE_VERSION;
 use crate::assemble::MeasuredBoot;
+use crate::assemble::place::Place;
 use crate::output::{OutputsRecord, Partition};
 
 /// What was built.
@@ -17,10 +19,14 @@ pub struct Summary {
     /// Bytes that are not holes.
     pub data_bytes: u64,
     pub root_hash: String,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// The disk was already there.
     pub unchanged: bool,
     pub partitions: Vec<Partition>,
     pub layers: Vec<Layer>,
+    /// Bytes between layers that none has.
+    pub holes: u64,
     /// Bytes of the store's metadata.
     pub metadata: u64,
     /// The PCRs to expect.
@@ -33,9 +39,14 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
     pub diff_id: String,
+    /// Bytes in the store.
     pub size: u64,
+    /// Where it lies there.
+    pub place: Place,
     /// Bytes of files that layers above deleted or replaced.
     pub dead: u64,
+    /// Bytes that were left out for that.
+    pub dropped: u64,
     pub reused: bool,
 }
 
@@ -66,18 +77,23 @@ impl Summary {
         let layers = record.layers.into_iter().enumerate();
         let layers = layers.map(|(number, one)| Layer {
             diff_id: one.diff_id,
-            size: one.len,
+            size: one.place.slabs * i2kit_format::SLAB,
+            place: one.place,
             dead: one.dead,
+            dropped: one.dropped,
             reused: reused(number),
         });
+        let image_version = record.inputs.get(IMAGE_VERSION);
         Self {
             disk: disk.to_owned(),
             size: record.size,
             data_bytes: record.data_bytes,
             root_hash: record.root_hash,
+            image_version: image_version.and_then(serde_json::Value::as_u64),
             unchanged: false,
             partitions: record.partitions,
             layers: layers.collect(),
+            holes: record.holes,
             metadata: record.metadata,
             measured_boot: record.measured_boot,
             ports: record.ports,
@@ -107,9 +123,11 @@ impl Summary {
             "\n  layers: {}, {reused} from the cache",
             self.layers.len()
         );
-        let dead: u64 = self.layers.iter().map(|layer| layer.dead).sum();
-        if dead > 0 {
-            let _ = write!(out, ", {} dead", bytes(dead));
+        let dead = self.layers.iter().map(|layer| layer.dead).sum();
+        let dropped = self.layers.iter().map(|layer| layer.dropped).sum();
+        let parts: [(u64, &str); 3] = [(dead, "dead"), (dropped, "dropped"), (self.holes, "holes")];
+        for (len, what) in parts.into_iter().filter(|(len, _)| *len > 0) {
+            let _ = write!(out, ", {} {what}", bytes(len));
         }
         let stages = self
             .stages

@@ -33,7 +33,7 @@ struct Report {
 pub fn verify(arguments: &args::Verify) -> Result<(), Error> {
     let report = check(arguments).or_else(|error| told(error, arguments.json))?;
     if arguments.json {
-        return super::print(format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes());
+        return super::print_json(&report);
     }
     super::print(render(&report).as_bytes())
 }
@@ -43,7 +43,7 @@ pub fn diff(arguments: &args::Diff) -> Result<(), Error> {
     let (one, other) = (super::open(&arguments.one)?, super::open(&arguments.other)?);
     match compare::between(&one, &other)? {
         Some(fault) => told(Error::Unlike(Box::new(fault)), arguments.json),
-        None if arguments.json => super::print(b"{\"same\": true}\n"),
+        None if arguments.json => super::print_json(&serde_json::json!({"same": true})),
         None => Ok(()),
     }
 }
@@ -58,7 +58,7 @@ pub fn told<T>(error: Error, json: bool) -> Result<T, Error> {
             other => serde_json::json!({"reason": other.to_string()}),
         };
         let json = serde_json::json!({"fault": fault});
-        super::print(format!("{json:#}\n").as_bytes())?;
+        super::print_json(&json)?;
     }
     Err(error)
 }
@@ -71,6 +71,8 @@ fn check(arguments: &args::Verify) -> Result<Report, Error> {
     let disk = super::open(&arguments.file)?;
     let known = record.as_ref().map_or_else(Known::default, known);
     let verified = inspect::verify(&disk, certificate.as_ref(), &known)?;
+    let least = arguments.min_version;
+    least.map_or(Ok(()), |least| inspect::check_version(&disk, least))?;
     if let Some(record) = &record {
         check_record(&disk, record)?;
     }
@@ -125,12 +127,14 @@ fn render(report: &Report) -> String {
 }
 
 /// Figures in the order in which they are compared: what others follow from first.
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 14] = [
     "size",
     "partitions",
     "scratch",
     "root_hash",
     "inputs",
+    "layers",
+    "holes",
     "uki",
     "signature",
     "measured_boot",

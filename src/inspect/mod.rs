@@ -11,12 +11,13 @@ use i2kit_contract::{Contract, INPUTS_JSON, LABEL_ESP, LABEL_STORE, LABEL_STORE_
 use i2kit_format::erofs::{ReadError, Reader};
 use i2kit_format::read_at::Window;
 use i2kit_format::{ReadAt, fat, gpt, uki as pe, verity};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::sign;
 
 use esp::UKI_PATH;
-pub use esp::{root_hash, uki};
+pub use esp::{check_version, root_hash, uki};
 pub use fault::Fault;
 pub use list::{Listed, list};
 pub use verify::{Known, Verified, place, unlike, verify};
@@ -56,6 +57,8 @@ pub enum Error {
     Contract(#[from] i2kit_contract::Error),
     #[error("parse inputs record: {0}")]
     Inputs(#[from] serde_json::Error),
+    #[error("verify version: {}, at least {least} is wanted", version_of(*found))]
+    Version { found: Option<u64>, least: u64 },
     #[error("the command line has no root hash of 64 hex digits")]
     NoRootHash,
     #[error(transparent)]
@@ -70,6 +73,13 @@ impl From<Fault> for Error {
     }
 }
 
+fn version_of(found: Option<u64>) -> String {
+    match found {
+        Some(found) => format!("the disk is version {found}"),
+        None => "the disk has none".to_owned(),
+    }
+}
+
 impl Error {
     /// What the user can do about it.
     #[must_use]
@@ -81,6 +91,10 @@ impl Error {
                     .to_owned(),
             ),
             Self::Signature(error) => error.hint(),
+            Self::Version { .. } => Some(
+                "take a newer disk; to have firmware refuse this one: i2kit keys enrol --dbx"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -147,7 +161,7 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(root, &mut bytes).map_err(|_| Error::NoRootHash)?;
         let hash = window(disk, &table, LABEL_STORE_VERITY)?;
-        verity::verify(&window(disk, &table, LABEL_STORE)?, &hash, &bytes)?;
+        check_blocks(&window(disk, &table, LABEL_STORE)?, &hash, &bytes)?;
     }
     let store = window(disk, &table, LABEL_STORE)?;
     Ok(Report {
@@ -169,6 +183,19 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
     })
 }
 
+/// Checks the hash partition against the root hash and the store against it, on all processors.
+/// Answers the first block that does not match.
+fn check_blocks(
+    store: &dyn ReadAt,
+    hash: &dyn ReadAt,
+    root_hash: &[u8; 32],
+) -> Result<(), verity::Error> {
+    let verifier = verity::Verifier::new(store, hash, root_hash)?;
+    let slabs = (0..verifier.slabs()).into_par_iter();
+    let checked = slabs.map_init(Vec::new, |buffer, slab| verifier.check(slab, buffer).err());
+    checked.find_map_first(|error| error).map_or(Ok(()), Err)
+}
+
 /// The contract alone.
 ///
 /// # Errors
@@ -186,6 +213,22 @@ pub fn contract(disk: &dyn ReadAt) -> Result<Contract, Error> {
 pub fn file(disk: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
     let table = gpt::read(disk)?;
     record(&window(disk, &table, LABEL_STORE)?, name)
+}
+
+/// What the disk was made of: its inputs record.
+///
+/// # Errors
+/// [`Error`] when the disk has none that is JSON.
+pub fn inputs(disk: &dyn ReadAt) -> Result<serde_json::Value, Error> {
+    Ok(serde_json::from_slice(&file(disk, INPUTS_JSON)?)?)
+}
+
+/// The partitions in their order.
+///
+/// # Errors
+/// [`Error`] when the disk has no sound partition table.
+pub fn partitions(disk: &dyn ReadAt) -> Result<Vec<Partition>, Error> {
+    Ok(gpt::read(disk)?.partitions.iter().map(partition).collect())
 }
 
 fn window<'a>(

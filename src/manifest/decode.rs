@@ -152,6 +152,14 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is a string.
+    pub fn is_string(&self) -> bool {
+        let Value::Scalar { scalar, .. } = &self.node.value else {
+            return false;
+        };
+        matches!(scalar, Scalar::Str(_))
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self, report: &mut Report) -> Option<bool> {
         match &self.node.value {
@@ -384,7 +392,8 @@ impl<'a> Fields<'a> {
         match fate {
             Fate::Honoured => {}
             // `kubectl create --dry-run -o yaml` prints unset fields so; and "" is unset in Go.
-            Fate::Later | Fate::Only(_) | Fate::Noted(_) if is_empty(&entry.value) => {}
+            Fate::Later | Fate::Only(_) | Fate::Noted(_) | Fate::Refused(_)
+                if is_empty(&entry.value) => {}
             Fate::Later | Fate::Source => {
                 report.error(entry.position, format!("{path} is not supported yet"));
             }
@@ -403,6 +412,7 @@ impl<'a> Fields<'a> {
                     field.not_yet(report, if only { "true" } else { "false" });
                 }
             }
+            Fate::Refused(why) => report.error(entry.position, format!("{path}: {why}")),
             Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),
         }
     }

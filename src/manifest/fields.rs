@@ -29,9 +29,11 @@ pub enum Fate {
     Bool(bool),
     /// Accepted with a note that says why it changes nothing.
     Noted(&'static str),
+    /// Refused for good, with the reason.
+    Refused(&'static str),
 }
 
-use Fate::{Bool, Noted, Only, Source};
+use Fate::{Bool, Noted, Only, Refused, Source};
 
 impl Schema {
     /// What becomes of a field; `None` when there is no such field.
@@ -153,24 +155,23 @@ pub const POD_TEMPLATE: Schema = Schema {
 pub const POD_SPEC: Schema = Schema {
     name: "PodSpec",
     honoured: &[
+        "activeDeadlineSeconds",
         "containers",
         "hostname",
+        "initContainers",
         "restartPolicy",
         "securityContext",
         "terminationGracePeriodSeconds",
         "volumes",
     ],
     later: &[
-        "activeDeadlineSeconds",
         "dnsConfig",
         "ephemeralContainers",
         "evictionResponders",
         "hostAliases",
         "hostnameOverride",
-        "initContainers",
         "os",
         "overhead",
-        "readinessGates",
         "resourceClaims",
         "resources",
         "runtimeClassName",
@@ -196,6 +197,10 @@ pub const POD_SPEC: Schema = Schema {
         ),
         ("imagePullSecrets", BUILD_TIME),
         (
+            "readinessGates",
+            Refused("nobody sets a condition from outside here"),
+        ),
+        (
             "dnsPolicy",
             Only(&["ClusterFirst", "ClusterFirstWithHostNet", "Default"]),
         ),
@@ -217,32 +222,26 @@ pub const CONTAINER: Schema = Schema {
         "command",
         "env",
         "image",
+        "lifecycle",
+        "livenessProbe",
         "name",
         "ports",
+        "readinessProbe",
         "resources",
+        "restartPolicy",
+        "restartPolicyRules",
         "securityContext",
+        "startupProbe",
+        "stdin",
+        "stdinOnce",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "tty",
         "volumeMounts",
         "workingDir",
     ],
-    later: &[
-        "envFrom",
-        "lifecycle",
-        "resizePolicy",
-        "restartPolicy",
-        "restartPolicyRules",
-        "volumeDevices",
-    ],
-    special: &[
-        ("livenessProbe", Source),
-        ("readinessProbe", Source),
-        ("startupProbe", Source),
-        ("imagePullPolicy", BUILD_TIME),
-        ("stdin", FALSE),
-        ("stdinOnce", FALSE),
-        ("tty", FALSE),
-        ("terminationMessagePath", NO_API),
-        ("terminationMessagePolicy", NO_API),
-    ],
+    later: &["envFrom", "resizePolicy", "volumeDevices"],
+    special: &[("imagePullPolicy", BUILD_TIME)],
 };
 
 /// `EnvVar`.
@@ -256,8 +255,8 @@ pub const ENV_VAR: Schema = Schema {
 /// `ContainerPort`.
 pub const PORT: Schema = Schema {
     name: "ContainerPort",
-    honoured: &["containerPort", "name", "protocol"],
-    later: &["hostIP", "hostPort"],
+    honoured: &["containerPort", "hostIP", "hostPort", "name", "protocol"],
+    later: &[],
     special: &[],
 };
 
@@ -418,6 +417,7 @@ pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::{life, probe};
     use super::*;
 
     #[test]
@@ -436,6 +436,17 @@ mod tests {
             ("EnvVar", &ENV_VAR),
             ("ContainerPort", &PORT),
             ("ResourceRequirements", &RESOURCES),
+            ("Probe", &probe::PROBE),
+            ("ExecAction", &probe::EXEC),
+            ("HTTPGetAction", &probe::HTTP_GET),
+            ("HTTPHeader", &probe::HTTP_HEADER),
+            ("TCPSocketAction", &probe::TCP_SOCKET),
+            ("GRPCAction", &probe::GRPC),
+            ("Lifecycle", &life::LIFECYCLE),
+            ("LifecycleHandler", &life::HANDLER),
+            ("SleepAction", &life::SLEEP),
+            ("ContainerRestartRule", &life::RESTART_RULE),
+            ("ContainerRestartRuleOnExitCodes", &life::EXIT_CODES),
             ("SecurityContext", &SECURITY_CONTEXT),
             ("PodSecurityContext", &POD_SECURITY_CONTEXT),
             ("VolumeMount", &VOLUME_MOUNT),

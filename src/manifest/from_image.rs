@@ -39,7 +39,9 @@ pub fn from_image(reference: &str, args: &[String]) -> Result<Pod, Error> {
         restart_policy: RestartPolicy::Never,
         termination_grace_period_seconds: 30,
         security: SecurityContext::default(),
+        active_deadline_seconds: None,
         volumes: Vec::new(),
+        init_containers: Vec::new(),
         containers: vec![container],
     })
 }

@@ -9,11 +9,14 @@ mod error;
 mod expand;
 mod fields;
 mod from_image;
+mod life;
 mod names;
 mod object;
 mod pod;
+mod probe;
 mod quantity;
 mod scalar;
+mod signals;
 mod spec;
 mod yaml;
 
@@ -22,6 +25,7 @@ pub use expand::expand;
 pub use from_image::from_image;
 pub use pod::{Container, EnvVar, Pod, ResourceList, Resources, SecurityContext, VolumeMount};
 pub use quantity::{Error as QuantityError, Quantity};
+pub use signals::parse_signal;
 pub use yaml::MAX_BYTES;
 
 use decode::{Field, Report};

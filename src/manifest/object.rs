@@ -171,11 +171,17 @@ fn template(
     selector(report, deployment, labels);
     let field = template.require(report, "spec")?;
     let spec = pod_spec(report, &field)?;
-    if spec.restart_policy != RestartPolicy::Always {
-        let fields = field.fields(&mut Report::default(), &fields::POD_SPEC);
-        if let Some(policy) = fields.and_then(|f| f.get("restartPolicy")) {
-            policy.refuse(report, "must be Always in a Deployment");
-        }
+    let fields = field.fields(&mut Report::default(), &fields::POD_SPEC)?;
+    if spec.restart_policy != RestartPolicy::Always
+        && let Some(policy) = fields.get("restartPolicy")
+    {
+        policy.refuse(report, "must be Always in a Deployment");
+    }
+    if let Some(deadline) = fields.get("activeDeadlineSeconds") {
+        deadline.refuse(
+            report,
+            "has no place in a Deployment, whose Pods do not end",
+        );
     }
     Some(assemble(meta, spec))
 }
@@ -200,7 +206,9 @@ fn assemble(meta: Metadata, spec: Spec) -> Pod {
         restart_policy: spec.restart_policy,
         termination_grace_period_seconds: spec.grace_period,
         security: spec.security,
+        active_deadline_seconds: spec.active_deadline_seconds,
         volumes: spec.volumes,
+        init_containers: spec.init_containers,
         containers: spec.containers,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use i2kit_contract::{Port, RestartPolicy};
+use i2kit_contract::{Life, Port, RestartPolicy};
 
 use super::quantity::Quantity;
 
@@ -22,12 +22,23 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`, default 30.
     pub termination_grace_period_seconds: u32,
+    /// `spec.activeDeadlineSeconds`, at least 1.
+    pub active_deadline_seconds: Option<u32>,
     /// `spec.securityContext`: what containers run as that don't say themselves.
     pub security: SecurityContext,
     /// `spec.volumes`: names of `emptyDir` volumes.
     pub volumes: Vec<String>,
+    /// `spec.initContainers`, names unique among all containers.
+    pub init_containers: Vec<Container>,
     /// `spec.containers`, at least one, names unique.
     pub containers: Vec<Container>,
+}
+
+impl Pod {
+    /// Init containers and containers, in the manifest's order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
 }
 
 /// One container.
@@ -53,6 +64,10 @@ pub struct Container {
     pub security: SecurityContext,
     /// `volumeMounts`; paths are absolute and unique.
     pub mounts: Vec<VolumeMount>,
+    /// Restarts, probes, hooks, terminal.
+    pub life: Life,
+    /// `lifecycle.stopSignal` (1-64), instead of the image's.
+    pub stop_signal: Option<u8>,
 }
 
 /// One variable.

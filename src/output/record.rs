@@ -41,6 +41,8 @@ pub struct OutputsRecord {
     pub partitions: Vec<Partition>,
     /// The layers in the store.
     pub layers: Vec<LayerPart>,
+    /// Bytes between them that none has.
+    pub holes: u64,
     /// Bytes of the store's metadata.
     pub metadata: u64,
     /// The UKI's sections.
@@ -133,7 +135,7 @@ impl OutputsRecord {
         slabs: &Slabs,
         data_bytes: u64,
     ) -> Self {
-        let ports = assembled.contract.containers.iter();
+        let ports = assembled.contract.all_containers();
         Self {
             version: VERSION,
             inputs_key,
@@ -144,6 +146,7 @@ impl OutputsRecord {
             disk_digest: disk_digest(slabs),
             partitions: assembled.partitions.iter().map(Partition::from).collect(),
             layers: assembled.layers.clone(),
+            holes: assembled.holes,
             metadata: assembled.metadata_len,
             uki: assembled.uki.sections.clone(),
             signature: assembled.signature.as_ref().map(hex::encode),

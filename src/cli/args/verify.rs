@@ -16,6 +16,12 @@ pub struct Verify {
     /// at
     #[arg(long, value_name = "CERT")]
     pub key: Option<PathBuf>,
+    /// Refuse a disk that was built with a lower --image-version, or with none
+    ///
+    /// Firmware does not compare versions: what it must not boot any more, it is told with
+    /// i2kit keys enrol --dbx.
+    #[arg(long, value_name = "N", requires = "key")]
+    pub min_version: Option<u64>,
     /// Also compare each figure of the outputs record: root hash, slabs, sections, PCRs, …
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -9,11 +9,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod container;
+pub mod control;
+mod life;
 mod paths;
+mod probe;
+mod resources;
+pub mod runtime;
+mod security;
 mod status;
+mod volume;
 
+pub use container::*;
+pub use life::*;
 pub use paths::*;
+pub use probe::*;
+pub use resources::*;
+pub use security::*;
 pub use status::*;
+pub use volume::*;
 
 /// The contract's version. The guest refuses any other.
 pub const VERSION: u32 = 1;
@@ -52,11 +66,20 @@ pub struct Contract {
     pub restart_policy: RestartPolicy,
     /// Seconds between the stop signal and SIGKILL.
     pub termination_grace_period_seconds: u32,
+    /// Seconds from the Pod's start after which it is ended and has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u32>,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the [`control`] channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// The Pod's `emptyDir` volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// The containers that come before the others, in the manifest's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
     /// The containers, in the manifest's order. Never empty.
     pub containers: Vec<Container>,
 }
@@ -76,6 +99,11 @@ impl Contract {
             return Err(Error::Version { found: version });
         }
         Ok(serde_json::from_slice(json)?)
+    }
+
+    /// Init containers and containers, in the manifest's order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
     }
 
     /// The bytes of `pod.json`: the same value always gives the same bytes.
@@ -110,118 +138,4 @@ pub enum FailurePolicy {
     PowerOff,
     /// Reboot.
     Reboot,
-}
-
-/// A volume that lives as long as the Pod: one directory on the scratch partition or tmpfs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Volume {
-    /// Unique in the Pod; a DNS label.
-    pub name: String,
-}
-
-/// One container, its image's defaults already applied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Container {
-    /// Unique in the Pod; a DNS label. Its root lies in the store at `containers/NAME`.
-    pub name: String,
-    /// What the process is started with. Never empty; `args[0]` may need a look-up in `PATH`.
-    pub args: Vec<String>,
-    /// `NAME=value`, in order, each name once.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    /// The working directory, absolute; made when missing.
-    pub working_dir: String,
-    /// Who the process runs as.
-    pub user: User,
-    /// Volumes of the Pod that this container sees.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<Mount>,
-    /// The image's own volumes (config `Volumes`): absolute paths, each a fresh writable
-    /// directory per container, seeded from the store. A path that `mounts` covers is left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub image_volumes: Vec<String>,
-    /// Ports the container says it listens on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<Port>,
-    /// cgroup v2 limits.
-    #[serde(default, skip_serializing_if = "Resources::is_empty")]
-    pub resources: Resources,
-    /// The signal that asks for an end, as a number (1-64). From the image's `StopSignal`, else 15.
-    pub stop_signal: u8,
-}
-
-/// Numbers for the process's identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct User {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Supplementary groups, from the image's `/etc/group`, ascending, without `gid`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub additional_gids: Vec<u32>,
-}
-
-/// A `volumeMounts` entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// Name of a [`Volume`].
-    pub volume: String,
-    /// Absolute path in the container.
-    pub mount_path: String,
-    /// Mounted read-only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
-}
-
-/// A `ports` entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// `name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// 1-65535.
-    pub container_port: u16,
-    /// Transport protocol.
-    pub protocol: Protocol,
-}
-
-/// Transport protocol of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// cgroup v2 limits of a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resources {
-    /// `memory.max`, bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// `cpu.max` in thousandths of a CPU (the kubelet's milliCPU): quota = milli * 100 µs in a
-    /// period of 100 ms, at least 1 ms.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_millis: Option<u64>,
-    /// `cpu.weight`'s source: the request (or limit) in thousandths of a CPU.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_request_millis: Option<u64>,
-}
-
-impl Resources {
-    /// True when no limit is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }

@@ -13,9 +13,12 @@ mod block;
 mod boot;
 mod cgroup;
 mod cmdline;
+mod config;
 mod console;
 mod containerd;
+mod control;
 mod fault;
+mod http;
 mod kmsg;
 mod modules;
 mod mounts;
@@ -26,6 +29,7 @@ mod power;
 mod report;
 mod requests;
 mod scratch;
+mod time;
 mod uptime;
 mod verity;
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Ok(outcome) => {
             report.send_last(&Status::Ended {
                 containers: outcome.exits,
+                reason: outcome.reason,
             });
             fuse.end(outcome.ending)
         }

@@ -6,7 +6,6 @@ use i2kit_format::BLOCK;
 use super::store::Checked;
 use super::{Error, Fault, Parts, check_zeros, read, unlike};
 use crate::assemble::fec;
-use crate::assemble::regions::StoreParts;
 use crate::assemble::store::Store;
 use crate::disk::Blob;
 
@@ -50,7 +49,7 @@ fn as_store(parts: &Parts<'_>, store: &Checked) -> Store {
         root_hash: parts.root_hash,
         layers: Vec::new(),
         metadata_len: 0,
-        parts: StoreParts::default(),
+        metadata_at: 0,
     }
 }
 

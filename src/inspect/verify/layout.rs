@@ -8,6 +8,7 @@ use i2kit_format::{ReadAt, fat, gpt};
 
 use super::{Error, Fault, Parts, esp, read, window};
 use crate::assemble::partitions::Partitioned;
+use crate::assemble::place::Like;
 use crate::assemble::resign;
 
 /// Bytes compared at once.
@@ -18,9 +19,10 @@ const CONTENTS: [&str; 3] = [LABEL_STORE, LABEL_STORE_VERITY, LABEL_STORE_FEC];
 const PRIMARY: u64 = gpt::PRIMARY_SECTORS * gpt::SECTOR;
 const BACKUP: u64 = gpt::BACKUP_SECTORS * gpt::SECTOR;
 
-/// Lays the disk out again from its UKI and its store, and compares.
-pub(super) fn check(parts: &Parts<'_>) -> Result<(), Error> {
-    let made = resign::lay_out(parts.disk, parts.table, parts.uki.clone(), parts.root_hash);
+/// Lays the disk out again from its UKI and its store, as one built like `like`, and compares.
+pub(super) fn check(parts: &Parts<'_>, like: &Like) -> Result<(), Error> {
+    let uki = parts.uki.clone();
+    let made = resign::lay_out(parts.disk, parts.table, uki, parts.root_hash, like);
     let made = made.map_err(|error| Fault::new("partition table", error.to_string()))?;
     if made.disk.len() != parts.disk.len() {
         let (found, built) = (parts.disk.len(), made.disk.len());

@@ -13,10 +13,11 @@ mod store;
 use std::io;
 
 use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY};
-use i2kit_format::{BLOCK, ReadAt, fat, gpt, uki as pe};
+use i2kit_format::{BLOCK, ReadAt, SLAB, fat, gpt, uki as pe};
 use serde::Serialize;
 
-use super::{Error, Fault, esp, window};
+use super::{Error, Fault, esp, inputs, window};
+use crate::assemble::place::Like;
 use crate::assemble::{LayerPart, SectionDigest, UkiFacts};
 use crate::disk::Blob;
 use crate::sign::{self, Certificate};
@@ -49,7 +50,7 @@ pub struct Known<'a> {
 impl Known<'_> {
     /// The layer at a byte of the store.
     fn layer(&self, offset: u64) -> Option<String> {
-        let has = |layer: &&LayerPart| (layer.offset..layer.offset + layer.len).contains(&offset);
+        let has = |layer: &&LayerPart| layer.place.has(offset / SLAB);
         let found = self.layers.iter().find(has);
         found.map(|layer| layer.diff_id.clone())
     }
@@ -93,8 +94,13 @@ pub fn verify(
 ) -> Result<Verified, Error> {
     let table = gpt::read(disk)?;
     let parts = find(disk, &table, certificate, known)?;
-    layout::check(&parts)?;
-    let store = store::check(&parts, known)?;
+    let (store, like) = match like(disk) {
+        Ok(like) if like == Like::default() => (None, like),
+        // What the store says decides the layout: it must be sound first.
+        other => (Some(store::check(&parts, known)?), other?),
+    };
+    layout::check(&parts, &like)?;
+    let store = store.map_or_else(|| store::check(&parts, known), Ok)?;
     let fec = fec::check(&parts, &store)?;
     let inodes = store::check_tree(&store.data)?;
     papers::check(&parts, &store.data, fec.as_deref())?;
@@ -104,6 +110,11 @@ pub fn verify(
         inodes,
         fec: fec.is_some(),
     })
+}
+
+/// What the disk keeps of an older one's layout.
+fn like(disk: &Blob) -> Result<Like, Error> {
+    Ok(Like::recorded(&inputs(disk)?)?)
 }
 
 /// Finds the UKI and the root hash that it names.

@@ -5,11 +5,12 @@ use i2kit_contract::{
     SBOM_SPDX_JSON,
 };
 use i2kit_format::erofs::{FileType, Reader};
+use i2kit_format::uki;
 use serde_json::Value;
 
 use super::{Error, Fault, Parts, esp};
-use crate::assemble::KernelArgs;
 use crate::assemble::cmdline::Own;
+use crate::assemble::{KernelArgs, boot};
 use crate::disk::Blob;
 
 /// Checks contract, inputs record and bills of materials; `fec` is the command line's word for error
@@ -24,6 +25,7 @@ pub(super) fn check(parts: &Parts<'_>, store: &Blob, fec: Option<&str>) -> Resul
     expect(SBOM_SPDX_JSON, &spdx, "name", &contract.name)?;
     let cyclonedx = json(store, SBOM_CYCLONEDX_JSON)?;
     expect(SBOM_CYCLONEDX_JSON, &cyclonedx, "specVersion", "1.6")?;
+    check_os_release(parts, &inputs)?;
     check_cmdline(parts, &contract, &inputs, fec)
 }
 
@@ -53,8 +55,16 @@ fn expect(file: &str, json: &Value, field: &str, expected: &str) -> Result<(), E
 /// The inputs record is the Pod's, and each container has a root and an image.
 fn check_pod(contract: &Contract, inputs: &Value, store: &Blob) -> Result<(), Error> {
     expect(INPUTS_JSON, inputs, "pod", &contract.name)?;
+    let control = inputs.get("control").and_then(Value::as_bool);
+    if control != Some(contract.control) {
+        let reason = format!(
+            "control is {}, not what {INPUTS_JSON} says",
+            contract.control
+        );
+        return Err(fault(POD_JSON, reason).into());
+    }
     let reader = Reader::open(store)?;
-    for container in &contract.containers {
+    for container in contract.all_containers() {
         let name = &container.name;
         let image = inputs.get("containers").and_then(|all| all.get(name));
         if image.is_none() {
@@ -68,6 +78,18 @@ fn check_pod(contract: &Contract, inputs: &Value, store: &Blob) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+/// The UKI's os-release says what the inputs record gives: the image's version.
+fn check_os_release(parts: &Parts<'_>, inputs: &Value) -> Result<(), Error> {
+    let version = inputs.get("image_version").and_then(Value::as_u64);
+    let image = uki::read(&parts.uki)?;
+    let found = esp::section(&parts.uki, &image, ".osrel")?;
+    if found == boot::os_release(version).trim_end() {
+        return Ok(());
+    }
+    let fault = Fault::new(LABEL_ESP, "not what the inputs record gives").file(esp::UKI_PATH);
+    Err(fault.structure(".osrel").into())
 }
 
 /// The command line says what the inputs record and the contract give, and nothing else.

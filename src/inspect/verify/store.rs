@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::{Error, Fault, Known, Parts, check_zeros, read};
 use crate::assemble::content_uuid;
 use crate::disk::Blob;
+use crate::inspect::check_blocks;
 
 /// Bytes of a file read at once.
 const CHUNK: usize = 1 << 20;
@@ -25,7 +26,7 @@ pub(super) struct Checked {
 pub(super) fn check(parts: &Parts<'_>, known: &Known<'_>) -> Result<Checked, Error> {
     let (store, hash) = (parts.part(LABEL_STORE)?, parts.part(LABEL_STORE_VERITY)?);
     let blocks = check_superblock(parts, &store, &hash)?;
-    verity::verify(&store, &hash, &parts.root_hash)
+    check_blocks(&store, &hash, &parts.root_hash)
         .map_err(|error| fault(parts, &store, known, error))?;
     let data_len = blocks * BLOCK;
     check_zeros(&store, data_len, LABEL_STORE, parts.start(LABEL_STORE))?;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
 };
@@ -14,7 +15,7 @@ use crate::{
     fault::{Context, Fault},
     mounts::make_folder,
     paths,
-    pod::copy,
+    pod::{copy, message},
 };
 
 /// Makes the Pod's folders on scratch. Writable layers of an earlier boot go; `emptyDir` volumes
@@ -81,6 +82,16 @@ pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
             read_only: false,
         });
     }
+    let message = message::file(&container.name);
+    fs::write(&message, "").context("create", message.display())?;
+    // Whoever the container runs as.
+    fs::set_permissions(&message, fs::Permissions::from_mode(0o666))
+        .context("change the mode of", message.display())?;
+    binds.push(Bind {
+        source: message.display().to_string(),
+        target: container.life.termination_message.path.clone(),
+        read_only: false,
+    });
     let rootfs = Mount {
         r#type: "overlay".into(),
         source: "overlay".into(),

@@ -1,0 +1,201 @@
+//! Pod + image configs → the guest contract, with what the kubelet and containerd's CRI would
+//! decide decided here: commands, variables, users, limits, signals.
+
+mod accounts;
+mod env;
+mod error;
+mod life;
+mod user;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, VERSION, Volume};
+use oci_spec::image::{Config, ImageConfiguration};
+
+use crate::manifest::{self, Pod, parse_signal};
+pub use error::Error;
+
+/// SIGTERM.
+const DEFAULT_STOP_SIGNAL: u8 = 15;
+
+/// Reads a file of a container's merged root: `(container, absolute path)`, `None` when there is
+/// none.
+pub type ReadFile<'a> = dyn Fn(&str, &str) -> io::Result<Option<Vec<u8>>> + 'a;
+
+/// The contract of `pod`. `images` has each container's image config by the container's name;
+/// `files` reads `/etc/passwd` and `/etc/group` of their roots, only when a name or a user's
+/// groups are asked for.
+///
+/// # Errors
+/// [`Error`] for the first container that its image cannot serve.
+pub fn contract(
+    pod: &Pod,
+    images: &BTreeMap<String, ImageConfiguration>,
+    files: &ReadFile<'_>,
+    on_failure: FailurePolicy,
+) -> Result<Contract, Error> {
+    let hostname = &hostname(pod);
+    let planned = |container: &manifest::Container| {
+        let image = images.get(&container.name).ok_or_else(|| Error::NoConfig {
+            container: container.name.clone(),
+            image: container.image.clone(),
+        })?;
+        let defaults = Config::default();
+        let planned = Planned {
+            pod,
+            container,
+            config: image.config().as_ref().unwrap_or(&defaults),
+            files,
+        };
+        planned.contract(hostname)
+    };
+    let volume = |name: &String| Volume { name: name.clone() };
+    Ok(Contract {
+        version: VERSION,
+        name: pod.name.clone(),
+        labels: pod.labels.clone(),
+        annotations: pod.annotations.clone(),
+        hostname: hostname.clone(),
+        restart_policy: pod.restart_policy,
+        termination_grace_period_seconds: pod.termination_grace_period_seconds,
+        active_deadline_seconds: pod.active_deadline_seconds,
+        on_failure,
+        control: false,
+        volumes: pod.volumes.iter().map(volume).collect(),
+        init_containers: pod
+            .init_containers
+            .iter()
+            .map(planned)
+            .collect::<Result<_, _>>()?,
+        containers: pod
+            .containers
+            .iter()
+            .map(planned)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// `hostname`, else the name cut to 63 bytes without a trailing `-` or `.` (the kubelet's
+/// `truncatePodHostnameIfNeeded`).
+fn hostname(pod: &Pod) -> String {
+    let full = pod.hostname.as_ref().unwrap_or(&pod.name);
+    let cut = full.get(..full.len().min(63)).unwrap_or(full);
+    match cut.len() == full.len() {
+        true => full.clone(),
+        false => cut.trim_end_matches(['-', '.']).to_owned(),
+    }
+}
+
+/// A container with all that decides how it runs.
+struct Planned<'a> {
+    pod: &'a Pod,
+    container: &'a manifest::Container,
+    config: &'a Config,
+    files: &'a ReadFile<'a>,
+}
+
+impl Planned<'_> {
+    fn contract(&self, hostname: &str) -> Result<Container, Error> {
+        let vars = self.manifest_env()?;
+        let args = self.args(&vars)?;
+        let env = self.env(hostname, &vars)?;
+        let mut room = self.room();
+        for text in args.iter().chain(&env) {
+            room.take(text.len())?;
+        }
+        let mount = |m: &manifest::VolumeMount| Mount {
+            volume: m.volume.clone(),
+            mount_path: m.path.clone(),
+            read_only: m.read_only,
+        };
+        Ok(Container {
+            name: self.container.name.clone(),
+            args,
+            env,
+            working_dir: self.working_dir()?,
+            user: self.user()?,
+            mounts: self.container.mounts.iter().map(mount).collect(),
+            image_volumes: self.image_volumes()?,
+            ports: self.container.ports.clone(),
+            resources: resources(&self.container.resources),
+            stop_signal: self.stop_signal()?,
+            life: self.life(&vars)?,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.container.name.clone()
+    }
+
+    fn image(&self) -> String {
+        self.container.image.clone()
+    }
+
+    fn working_dir(&self) -> Result<String, Error> {
+        if let Some(dir) = &self.container.working_dir {
+            return Ok(dir.clone());
+        }
+        match self.config.working_dir().as_deref() {
+            None | Some("") => Ok("/".to_owned()),
+            Some(dir) if dir.starts_with('/') && !dir.contains('\0') => Ok(dir.to_owned()),
+            Some(dir) => Err(self.bad_path("WorkingDir", dir)),
+        }
+    }
+
+    fn bad_path(&self, field: &'static str, path: &str) -> Error {
+        Error::BadPath {
+            container: self.name(),
+            image: self.image(),
+            field,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Absolute, cleaned, sorted, without those that a mount takes the place of.
+    fn image_volumes(&self) -> Result<Vec<String>, Error> {
+        let mounts = self.container.mounts.iter();
+        let mounted: BTreeSet<_> = mounts.map(|mount| mount.path.as_str()).collect();
+        let mut volumes = BTreeSet::new();
+        for volume in self.config.volumes().iter().flatten() {
+            let parts: Vec<_> = volume
+                .split('/')
+                .filter(|part| !part.is_empty() && *part != ".")
+                .collect();
+            if parts.is_empty() || parts.contains(&"..") || volume.contains('\0') {
+                return Err(self.bad_path("volume", volume));
+            }
+            let path = format!("/{}", parts.join("/"));
+            if !mounted.contains(path.as_str()) {
+                volumes.insert(path);
+            }
+        }
+        Ok(volumes.into_iter().collect())
+    }
+
+    /// `lifecycle.stopSignal`, else the image's.
+    fn stop_signal(&self) -> Result<u8, Error> {
+        if let Some(signal) = self.container.stop_signal {
+            return Ok(signal);
+        }
+        match self.config.stop_signal().as_deref() {
+            None | Some("") => Ok(DEFAULT_STOP_SIGNAL),
+            Some(signal) => parse_signal(signal).ok_or_else(|| Error::UnknownSignal {
+                container: self.name(),
+                image: self.image(),
+                signal: signal.to_owned(),
+            }),
+        }
+    }
+}
+
+/// As the kubelet's `generateLinuxContainerResources`: a limit of 0 is none.
+fn resources(resources: &manifest::Resources) -> Resources {
+    let positive = |value: u64| (value > 0).then_some(value);
+    let millis = |q: manifest::Quantity| positive(q.milli_value());
+    Resources {
+        memory_bytes: resources.limits.memory.and_then(|q| positive(q.value())),
+        cpu_millis: resources.limits.cpu.and_then(millis),
+        cpu_request_millis: resources.requests.cpu.and_then(millis),
+    }
+}

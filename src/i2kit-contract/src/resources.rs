@@ -1,0 +1,27 @@
+//! What a container may take of the VM.
+
+use serde::{Deserialize, Serialize};
+
+/// cgroup v2 limits of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// `memory.max`, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// `cpu.max` in thousandths of a CPU (the kubelet's milliCPU): quota = milli * 100 µs in a
+    /// period of 100 ms, at least 1 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u64>,
+    /// `cpu.weight`'s source: the request (or limit) in thousandths of a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_request_millis: Option<u64>,
+}
+
+impl Resources {
+    /// True when no limit is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,111 @@
+//! What a container finds mounted.
+
+use serde_json::{Value, json};
+
+use crate::paths;
+
+/// A folder or file of the guest that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Path in the guest.
+    pub source: String,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Mounted read-only.
+    pub read_only: bool,
+}
+
+/// The kernel's file systems, the generated files and the volumes, in the order of mounting.
+pub fn mounts(binds: &[Bind]) -> Vec<Value> {
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", "ro"],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        ),
+        mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "rw"]),
+    ];
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        let source = format!("{}/{name}", paths::ETC);
+        mounts.push(mount(
+            &format!("/etc/{name}"),
+            "bind",
+            &source,
+            &["rbind", "rprivate", "rw"],
+        ));
+    }
+    // A mount below another one comes after it.
+    let mut binds: Vec<&Bind> = binds.iter().collect();
+    binds.sort_by_key(|bind| {
+        bind.target
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .count()
+    });
+    for bind in binds {
+        let mode = if bind.read_only { "ro" } else { "rw" };
+        mounts.push(mount(
+            &bind.target,
+            "bind",
+            &bind.source,
+            &["rbind", "rprivate", mode],
+        ));
+    }
+    mounts
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": kind, "source": source, "options": options })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_come_after_those_they_lie_in() {
+        let bind = |target: &str, read_only| Bind {
+            source: "/x".into(),
+            target: target.into(),
+            read_only,
+        };
+        let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)]);
+        let last: Vec<&Value> = mounts.iter().rev().take(2).collect();
+        assert_eq!(last[1]["destination"], "/data");
+        assert_eq!(last[0]["destination"], "/data/deep");
+        assert_eq!(last[0]["options"], json!(["rbind", "rprivate", "ro"]));
+    }
+}

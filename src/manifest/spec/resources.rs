@@ -1,0 +1,110 @@
+//! `ResourceRequirements`.
+
+use super::super::decode::{Field, Fields, Report, closest};
+use super::super::error::Position;
+use super::super::pod::{ResourceList, Resources};
+use super::super::quantity::Quantity;
+use super::super::{fields, names};
+
+/// Reads a container's `resources`.
+pub fn resources(report: &mut Report, container: &Fields<'_>) -> Resources {
+    let field = container.get("resources");
+    let Some(fields) = field.and_then(|f| f.fields(report, &fields::RESOURCES)) else {
+        return Resources::default();
+    };
+    let (most, wanted) = (fields.get("limits"), fields.get("requests"));
+    let limits = resource_list(report, most.as_ref());
+    let requests = resource_list(report, wanted.as_ref());
+    let cpu = request(report, wanted.as_ref(), "cpu", limits.cpu, requests.cpu);
+    let memory = request(
+        report,
+        wanted.as_ref(),
+        "memory",
+        limits.memory,
+        requests.memory,
+    );
+    Resources {
+        limits,
+        requests: ResourceList { cpu, memory },
+    }
+}
+
+fn resource_list(report: &mut Report, list: Option<&Field<'_>>) -> ResourceList {
+    let Some(list) = list else {
+        return ResourceList::default();
+    };
+    let mut amounts = ResourceList::default();
+    for (name, position, mut field) in list.entries(report) {
+        if matches!(name, "cpu" | "memory") {
+            field.path = format!("{}.{name}", list.path);
+        }
+        match name {
+            _ if field.node.is_null() => {}
+            "cpu" => amounts.cpu = quantity(report, &field),
+            "memory" => amounts.memory = memory(report, &field),
+            _ if is_resource(name) => {
+                report.error(position, format!("{} is not supported yet", field.path));
+            }
+            _ => unknown_resource(report, position, &field.path, name),
+        }
+    }
+    amounts
+}
+
+/// Whether a container can have such a resource (`ValidateContainerResourceName`).
+fn is_resource(name: &str) -> bool {
+    let domain = name.contains('/') && names::qualified_name(name).is_ok();
+    domain || name.starts_with("hugepages-") || fields::RESOURCES_KNOWN.contains(&name)
+}
+
+fn unknown_resource(report: &mut Report, position: Position, path: &str, name: &str) {
+    let message = format!("{path} is no resource of a container");
+    match closest(name, fields::RESOURCES_KNOWN.iter().copied()) {
+        Some(known) => report.error_hint(position, message, format!("did you mean {known:?}?")),
+        None => report.error(position, message),
+    }
+}
+
+/// Bytes; a part of one is most likely a slip (`64m` is 0.064), so there is a note.
+fn memory(report: &mut Report, field: &Field<'_>) -> Option<Quantity> {
+    let amount = quantity(report, field)?;
+    if !amount.is_whole() {
+        let (path, bytes) = (&field.path, amount.value());
+        let message = format!("{path}: not a whole number of bytes, {bytes} is taken");
+        report.note(field.position(), message);
+    }
+    Some(amount)
+}
+
+/// A number or a string.
+fn quantity(report: &mut Report, field: &Field<'_>) -> Option<Quantity> {
+    let text = field.number_or_string(report)?;
+    match Quantity::parse(&text) {
+        Ok(quantity) if quantity.is_negative() => field.refuse(report, "must not be negative"),
+        Ok(quantity) => return Some(quantity),
+        Err(e) => field.refuse(report, e.to_string()),
+    }
+    None
+}
+
+/// The request, which is the limit when not set (API server's default) and at most that.
+fn request(
+    report: &mut Report,
+    requests: Option<&Field<'_>>,
+    name: &str,
+    limit: Option<Quantity>,
+    request: Option<Quantity>,
+) -> Option<Quantity> {
+    let (Some(most), Some(wanted)) = (limit, request) else {
+        return request.or(limit);
+    };
+    if wanted > most {
+        let entries = requests.map(|list| list.entries(&mut Report::default()));
+        let mut entries = entries.unwrap_or_default().into_iter();
+        if let Some((_, _, mut field)) = entries.find(|(known, ..)| *known == name) {
+            field.path = format!("{}.{name}", requests.map_or("", |list| &list.path));
+            field.refuse(report, format!("is more than the {name} limit"));
+        }
+    }
+    request
+}
