@@ -27,7 +27,7 @@ use i2kit_contract::{
     SBOM_SPDX_JSON, SYSTEM,
 };
 use i2kit_format::erofs::{InodeId, Tree};
-use i2kit_format::{BLOCK, authenticode, gpt};
+use i2kit_format::{authenticode, gpt};
 use i2kit_sbom::Bill;
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
