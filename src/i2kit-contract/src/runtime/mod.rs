@@ -198,7 +198,7 @@ impl RuntimeConfig {
                 pod: contract.name.clone(),
             });
         }
-        let is_known = |name: &String| contract.containers.iter().any(|one| one.name == *name);
+        let is_known = |name: &String| contract.all_containers().any(|one| one.name == *name);
         match self.containers.keys().find(|name| !is_known(name)) {
             Some(name) => Err(Error::Container(name.escape_debug().take(64).collect())),
             None => Ok(()),

@@ -291,6 +291,7 @@ pub mod tests {
             termination_grace_period_seconds: 30,
             active_deadline_seconds: None,
             on_failure: FailurePolicy::PowerOff,
+            control: false,
             volumes: Vec::new(),
             init_containers: vec![container("setup"), sidecar],
             containers: vec![container("web"), container("db")],
