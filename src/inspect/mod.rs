@@ -184,7 +184,9 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
 }
 
 /// Checks the hash partition against the root hash and the store against it, on all processors.
-/// Answers the first block that does not match.
+///
+/// # Errors
+/// The first block that does not match, or cannot be read.
 fn check_blocks(
     store: &dyn ReadAt,
     hash: &dyn ReadAt,
