@@ -3,5 +3,6 @@
 mod disk;
 mod expected;
 mod faults;
+mod forged;
 mod provenance;
 mod rebuild;

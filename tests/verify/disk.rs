@@ -30,14 +30,28 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Signed, with error correction, a statement of provenance and all of [`FLAGS`].
     pub fn new() -> Self {
+        let signed = [
+            "--sign-key",
+            KEY,
+            "--sign-cert",
+            CERTIFICATE,
+            "--provenance",
+        ];
+        Self::built(&[&FLAGS[..], &signed].concat())
+    }
+
+    pub fn built(flags: &[&str]) -> Self {
         let small = Small::new();
         small.replace_base_by_one_with_fec();
-        let mut build = small.build("cache", "disk.raw");
-        build
-            .args(FLAGS)
-            .args(["--sign-key", KEY, "--sign-cert", CERTIFICATE]);
-        succeeded(&build.arg("--provenance").output().unwrap());
+        succeeded(
+            &small
+                .build("cache", "disk.raw")
+                .args(flags)
+                .output()
+                .unwrap(),
+        );
         let path = small.path("disk.raw");
         let bytes = fs::read(&path).unwrap();
         Self { small, path, bytes }
@@ -128,6 +142,15 @@ impl Disk {
     pub fn verify(&self, more: &[&str]) -> Output {
         verify(&self.path, more)
     }
+}
+
+/// Where the only such bytes are.
+pub fn position(bytes: &[u8], wanted: &[u8]) -> usize {
+    let mut found = bytes.windows(wanted.len()).enumerate();
+    let mut found = found.by_ref().filter(|(_, bytes)| *bytes == wanted);
+    let (at, _) = found.next().expect("they are there");
+    assert!(found.next().is_none(), "{wanted:?} is there twice");
+    at
 }
 
 pub fn verify(disk: &Path, more: &[&str]) -> Output {

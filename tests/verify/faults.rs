@@ -4,7 +4,7 @@ use i2kit::disk::Blob;
 use i2kit::inspect::{self, Known};
 use serde_json::Value;
 
-use super::disk::{CERTIFICATE, Disk, refused};
+use super::disk::{CERTIFICATE, Disk, position, refused};
 use crate::support::random::Random;
 use crate::support::small::succeeded;
 
@@ -137,6 +137,7 @@ fn damage_to_the_store_is_named_by_file_and_layer() {
     let fec = disk.partition("store-fec");
     let large = disk.data_of("containers/image/large1");
     let block = format!("block {}", (large - store.start) / 4096);
+    let name = store.start + position(&disk.bytes[store.clone()], format!("{:060}", 3).as_bytes());
     expect(
         &disk,
         &record,
@@ -167,6 +168,10 @@ fn damage_to_the_store_is_named_by_file_and_layer() {
                 &["store, file /sbom.spdx.json"],
             ),
             (&[metadata + 40], &["store, file /", "inode, block"]),
+            (
+                &[name],
+                &["store, file /containers/image/names, directory entries, block"],
+            ),
             (&[verity.start + 20], &["store-verity, superblock, block 0"]),
             (&[verity.start + 45], &["store-verity, superblock, block 0"]),
             (&[verity.start + 4096], &["store-verity, level 1, block 1"]),
@@ -186,7 +191,7 @@ fn damage_to_the_store_is_named_by_file_and_layer() {
     assert_eq!(json["fault"]["offset"], large as u64 / 4096 * 4096);
 }
 
-/// No byte of a disk is left out: what is flipped at random is found, too.
+/// No byte of a disk is left out: what is flipped at random is found, too, and its part named.
 #[test]
 fn a_byte_flipped_anywhere_is_found() {
     let disk = Disk::new();
@@ -199,7 +204,22 @@ fn a_byte_flipped_anywhere_is_found() {
             let at = part.start + usize::try_from(random.below(part.len() as u64)).unwrap();
             let mut bytes = disk.bytes.clone();
             bytes[at] ^= 1 << random.below(8);
-            assert!(check(bytes).is_err(), "byte {at}");
+            let error = check(bytes).unwrap_err().to_string();
+            let words = names_of(&disk, at);
+            let is_named = words.iter().any(|word| error.contains(word));
+            assert!(is_named, "byte {at}, none of {words:?}: {error}");
         }
+    }
+}
+
+/// What messages call the part at a byte.
+fn names_of(disk: &Disk, at: usize) -> &'static [&'static str] {
+    let has = |name: &str| disk.partition(name).contains(&at);
+    match () {
+        () if has("esp") => &["esp", "ESP", "UKI"],
+        () if has("store") => &["disk: store,", "read store"],
+        () if has("store-verity") => &["disk: store-verity,"],
+        () if has("store-fec") => &["disk: store-fec,"],
+        () => &["partition table", "GPT"],
     }
 }

@@ -1,5 +1,7 @@
 //! The store, its hash tree, and the files in it.
 
+use std::collections::BTreeSet;
+
 use i2kit_contract::{LABEL_STORE, LABEL_STORE_VERITY};
 use i2kit_format::erofs::{FileType, ReadError, ReadInode, Reader};
 use i2kit_format::verity::{self, Superblock};
@@ -102,16 +104,18 @@ pub fn place(fault: Fault, store: &dyn ReadAt, block: u64, known: &Known<'_>) ->
     }
 }
 
-/// Reads every directory, attribute and file; answers how many inodes there are.
+/// Reads every directory, attribute, link and file; answers how many inodes there are.
 pub(super) fn check_tree(store: &Blob) -> Result<u64, Error> {
-    let reader = Reader::open(store)
-        .map_err(|error| Fault::new(LABEL_STORE, error.to_string()).structure("superblock"))?;
+    let superblock = |reason: String| Fault::new(LABEL_STORE, reason).structure("superblock");
+    let reader = Reader::open(store).map_err(|error| superblock(error.to_string()))?;
+    let (found, most) = (u64::from(reader.summary().blocks), store.len() / BLOCK);
+    if found > most {
+        let reason = format!("it has {found} blocks, the hash tree covers {most}");
+        return Err(superblock(reason).into());
+    }
     let all = walk(&reader)?;
-    let files = all
-        .par_iter()
-        .filter(|(_, inode)| inode.file_type == FileType::Regular);
-    let bad = files.find_map_first(|(path, inode)| {
-        let error = read_whole(&reader, inode).err()?;
+    let bad = all.par_iter().find_map_first(|(path, inode)| {
+        let error = check_inode(&reader, inode).err()?;
         Some(in_file(path, &error))
     });
     match bad {
@@ -120,38 +124,68 @@ pub(super) fn check_tree(store: &Blob) -> Result<u64, Error> {
     }
 }
 
+fn check_inode(reader: &Reader<'_, Blob>, inode: &ReadInode) -> Result<(), ReadError> {
+    reader.xattrs(inode)?;
+    match inode.file_type {
+        FileType::Regular => read_whole(reader, inode),
+        FileType::Symlink => reader.read_link(inode).map(drop),
+        _ => Ok(()),
+    }
+}
+
 fn in_file(path: &[u8], error: &ReadError) -> Fault {
+    Fault::new(LABEL_STORE, error.to_string()).file(shown(path))
+}
+
+fn shown(path: &[u8]) -> String {
     let path: &[u8] = if path.is_empty() { b"/" } else { path };
-    Fault::new(LABEL_STORE, error.to_string()).file(path.escape_ascii().to_string())
+    path.escape_ascii().to_string()
 }
 
 /// Every inode, by one of its paths.
 fn walk(reader: &Reader<'_, Blob>) -> Result<Vec<(Vec<u8>, ReadInode)>, Error> {
-    // Refuses what names a directory twice, so that the walk ends.
-    reader.read_tree().map_err(|error| in_file(b"", &error))?;
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     let root = reader.root().map_err(|error| in_file(b"", &error))?;
     let mut pending = vec![(Vec::new(), root)];
     while let Some((path, inode)) = pending.pop() {
-        if !seen.insert(inode.nid) {
-            continue;
+        let is_directory = inode.file_type == FileType::Directory;
+        let is_new = seen.insert(inode.nid);
+        if is_directory && !is_new {
+            let fault = Fault::new(LABEL_STORE, "the directory has another name already");
+            return Err(fault.file(shown(&path)).into());
         }
-        if inode.file_type == FileType::Directory {
-            let entries = reader.read_dir(&inode);
-            for entry in entries.map_err(|error| in_file(&path, &error))? {
-                if matches!(&*entry.name, b"." | b"..") {
-                    continue;
-                }
-                let path = [&path[..], b"/", &*entry.name].concat();
-                let child = reader.inode(entry.nid);
-                let child = child.map_err(|error| in_file(&path, &error))?;
-                pending.push((path, child));
-            }
+        if is_directory {
+            pending.extend(below(reader, &path, &inode)?);
         }
-        out.push((path, inode));
+        if is_new {
+            out.push((path, inode));
+        }
     }
     Ok(out)
+}
+
+/// What a directory names: each name once and in order, since the kernel searches by halves.
+fn below(
+    reader: &Reader<'_, Blob>,
+    path: &[u8],
+    directory: &ReadInode,
+) -> Result<Vec<(Vec<u8>, ReadInode)>, Fault> {
+    let entries = reader.read_dir(directory);
+    let entries = entries.map_err(|error| in_file(path, &error))?;
+    if !entries.is_sorted_by(|one, next| one.name < next.name) {
+        let fault = Fault::new(LABEL_STORE, "names are not in order, or there twice");
+        return Err(fault.file(shown(path)).structure("directory entries"));
+    }
+    let named = entries.into_iter();
+    let named = named.filter(|entry| !matches!(&*entry.name, b"." | b".."));
+    let named = named.map(|entry| {
+        let path = [path, b"/", &*entry.name].concat();
+        let inode = reader.inode(entry.nid);
+        let inode = inode.map_err(|error| in_file(&path, &error))?;
+        Ok((path, inode))
+    });
+    named.collect()
 }
 
 fn read_whole(reader: &Reader<'_, Blob>, inode: &ReadInode) -> Result<(), ReadError> {
