@@ -94,19 +94,21 @@ cp -rL "$cache/samples/nginx" "$work/images/nginx"
 cp "$root/fixtures/manifests/nginx.yaml" "$work/nginx.yaml"
 chmod -R a+rX "$work"
 base="oci:$work/images/base" nginx="oci:$work/images/nginx"
-common=(-q --provenance --base "$base" --scratch 64MiB)
+common=(build --provenance --base "$base" --scratch 64MiB)
 
-# Builds disk.raw in a folder of that name; what stands before -- runs the build.
-attempt() { # NAME [WRAPPER...] -- FLAG...
+# Has i2kit write disk.raw in a folder of that name; what stands before -- runs it.
+attempt() { # NAME [WRAPPER...] -- COMMAND FLAG...
   local name="$1" wrapper=()
   shift
   while [ "$1" != -- ]; do wrapper+=("$1"); shift; done
   shift
   mkdir -p "$work/$name"
   local start=$SECONDS
-  (cd "$work/$name" && "${wrapper[@]}" "$work/i2kit" build "$@" -o disk.raw) || fail "$name: the build failed"
+  (cd "$work/$name" && "${wrapper[@]}" "$work/i2kit" "$@" -q -o disk.raw >/dev/null) ||
+    fail "$name: the build failed"
   compare "$name"
   say "$name: $(sha256sum <"$work/$name/disk.raw" | cut -d' ' -f1), $((SECONDS - start)) s"
+  [ "$name" = plain ] || rm -rf "${work:?}/$name"
 }
 
 # The disk of that name must be the first one's.
@@ -121,6 +123,8 @@ compare() { # NAME
     fail "$1: another disk than the plain one"
   }
   for file in disk.raw.i2kit.json disk.raw.provenance.json spdx.json cyclonedx.json; do
+    # Who builds again makes no statement of provenance.
+    [ "$1" != record ] || [ "$file" != disk.raw.provenance.json ] || continue
     cmp "$one/$file" "$other/$file" || fail "$1: another $file than the plain build's"
   done
 }
@@ -136,7 +140,8 @@ attempt later faketime -f '+20y' -- "${common[@]}" "${from_layout[@]}" --cache-d
 if [ "$(id -u)" = 0 ]; then
   mkdir "$work/user"
   chown 65534:65534 "$work/user"
-  attempt user setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$work/user" -- \
+  attempt user setpriv --reuid 65534 --regid 65534 --clear-groups \
+    env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR HOME="$work/user" -- \
     "${common[@]}" "${from_layout[@]}" --cache-dir cache
 else
   say 'user: left out, since it needs root'
@@ -146,7 +151,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 cat >"$work/registry.yml" <<CONFIG
 version: 0.1
 log: {level: error}
-storage: {filesystem: {rootdirectory: $work/registry}}
+storage: {filesystem: {rootdirectory: $work/registry-data}}
 http: {addr: "127.0.0.1:$port"}
 CONFIG
 docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
@@ -163,15 +168,9 @@ attempt registry -- "${common[@]}" -f "$work/nginx.yaml" --image "nginx=docker:/
 
 "$work/i2kit" bundle -q -f "$work/nginx.yaml" --base "$base" --image "nginx=$nginx" \
   --cache-dir "$work/cache" -o "$work/nginx.bundle.tar"
-attempt bundle -- -q --provenance --scratch 64MiB --offline --bundle "$work/nginx.bundle.tar" --cache-dir cache
+attempt bundle -- build --provenance --scratch 64MiB --offline --bundle "$work/nginx.bundle.tar" --cache-dir cache
 
-mkdir "$work/record"
-(cd "$work/record" && "$work/i2kit" rebuild -q --record "$work/plain/disk.raw.i2kit.json" --base "$base" \
-  --image "nginx=$nginx" --cache-dir cache -o disk.raw >/dev/null) || fail 'record: not built again'
-cmp "$work/plain/disk.raw" "$work/record/disk.raw" || fail 'record: another disk than the plain one'
-cmp "$work/plain/disk.raw.i2kit.json" "$work/record/disk.raw.i2kit.json" ||
-  fail "record: another record than the plain build's"
-say 'record: the same'
+attempt record -- rebuild --record "$work/plain/disk.raw.i2kit.json" --base "$base" --image "nginx=$nginx" --cache-dir cache
 
 if [ -n "$keep" ]; then
   mkdir -p "$keep"

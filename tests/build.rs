@@ -193,7 +193,8 @@ fn a_base_whose_kernel_lacks_the_compression_is_refused() {
 #[test]
 fn a_base_that_cannot_boot_is_refused() {
     let small = Small::new();
-    let no_stub = "read base image: it has no boot/stub.efi\nhint: a base image has boot/ and system/";
+    let no_stub =
+        "read base image: it has no boot/stub.efi\nhint: a base image has boot/ and system/";
     for (file, content, words) in [
         ("boot/stub.efi", None, no_stub),
         ("boot/stub.efi", Some("MZ"), "write UKI: "),
@@ -214,8 +215,8 @@ fn a_base_that_cannot_boot_is_refused() {
         ),
     ] {
         small.replace_base_file(file, content);
-        let output = small.build("cache", "disk.raw").arg("--target=other");
-        let output = output.output().unwrap();
+        let mut build = small.build("cache", "disk.raw");
+        let output = build.arg("--target=other").output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{file}: {error}");
         assert!(error.contains(words), "{file}: {error}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::Error;
 use crate::assemble::regions::{Part, Region};
-use crate::assemble::{self, Assembled, SectionDigest, UkiFacts};
+use crate::assemble::{self, Assembled, LAYERS, SectionDigest, UkiFacts};
 use crate::disk::{self, Blob, Slabs};
 use crate::inspect::{self, Fault, Known};
 
@@ -75,10 +75,16 @@ pub struct Found<'a> {
 /// # Errors
 /// When either disk cannot be read.
 pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Fault>, Error> {
-    if let Some(unlike) = unlike_json(&expected.inputs, found.inputs, "") {
-        let fault = Fault::new(LABEL_STORE, unlike.reason("the build gives"))
-            .file(format!("/{INPUTS_JSON}"));
-        return Ok(Some(fault.structure(unlike.path)));
+    // Where there are no bytes to compare, a layer that takes another place is told at least.
+    let with_places = found.disk.is_none();
+    let unlike = unlike_inputs(
+        &expected.inputs,
+        found.inputs,
+        with_places,
+        "the build gives",
+    );
+    if unlike.is_some() {
+        return Ok(unlike);
     }
     let slabs = expected.disk.slabs().map_err(Error::Planned)?;
     if slabs == *found.slabs {
@@ -104,11 +110,10 @@ pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Faul
 /// # Errors
 /// When either disk cannot be read.
 pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
-    if let Some(unlike) = unlike_json(&inspect::inputs(other)?, &inspect::inputs(one)?, "") {
-        let fault = Fault::new(LABEL_STORE, unlike.reason("the other disk has"));
-        return Ok(Some(
-            fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path),
-        ));
+    let (expected, found) = (inspect::inputs(other)?, inspect::inputs(one)?);
+    let unlike = unlike_inputs(&expected, &found, false, "the other disk has");
+    if unlike.is_some() {
+        return Ok(unlike);
     }
     let len = one.len().min(other.len());
     let first = |from: u64, until: u64| {
@@ -139,6 +144,19 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
         return Ok(Some(fault(offset)));
     }
     Ok((one.len() != other.len()).then(|| fault(len)))
+}
+
+/// The first difference between two inputs records. Where layers lie follows from what they hold, so
+/// it counts only `with_places`.
+fn unlike_inputs(expected: &Value, found: &Value, with_places: bool, verb: &str) -> Option<Fault> {
+    let [mut expected, mut found] = [expected, found].map(Clone::clone);
+    for inputs in [&mut expected, &mut found] {
+        let object = inputs.as_object_mut().filter(|_| !with_places);
+        object.and_then(|inputs| inputs.remove(LAYERS));
+    }
+    let unlike = unlike_json(&expected, &found, "")?;
+    let fault = Fault::new(LABEL_STORE, unlike.reason(verb));
+    Some(fault.file(format!("/{INPUTS_JSON}")).structure(unlike.path))
 }
 
 /// Names the first byte of a partition, at its place, that differs.
