@@ -24,12 +24,15 @@ Where a disk differs, the first difference is told by partition, file and byte (
 code is 1.
 
   --i2kit PROGRAM  the program to try (default: i2kit in PATH, else one built now in release mode)
-  --binary         instead, build i2kit itself twice in two folders and compare; takes minutes
+  --binary         instead, build i2kit itself twice in two folders and compare: two release builds,
+                   too slow for the tests
   --keep DIR       leave what was built there
 
-The program itself is built by scripts/install.sh and --binary with
-  RUSTFLAGS='--remap-path-prefix=SOURCE=/i2kit --remap-path-prefix=TARGET=/target --remap-path-prefix=CARGO_HOME=/cargo'
-so that no folder of the machine stands in it.
+scripts/install.sh and --binary build the program itself with
+  RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=SOURCE=/i2kit
+  --remap-path-prefix=TARGET=/target --remap-path-prefix=CARGO_HOME=/cargo'
+so that no folder of the machine stands in it; build.rs hands the prefixes on to the guest's program.
+The compiler must be the same: its version decides the bytes, too.
 HELP
 }
 
@@ -59,23 +62,23 @@ cleanup() {
 trap cleanup EXIT
 
 # Builds the program from a copy of the sources in a folder of that name.
-build_program() { # NAME
+build_copy() { # NAME
   local source="$work/$1/source" target="$work/$1/target"
   mkdir -p "$source"
   (cd "$root" && git ls-files -z | tar --null -T - -cf -) | tar -C "$source" -xf -
   say "building i2kit in $source"
-  (cd "$source" && unset I2KIT_INIT && CARGO_TARGET_DIR="$target" CARGO_INCREMENTAL=0 RUSTFLAGS="\
---remap-path-prefix=$source=/i2kit --remap-path-prefix=$target=/target \
---remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" cargo build --release --locked --quiet --bin i2kit)
-  cp "$target/release/i2kit" "$work/$1/i2kit"
+  install -D "$(unset I2KIT_INIT && CARGO_INCREMENTAL=0 build_program "$source" "$target")" "$work/$1/i2kit"
   rm -rf "$target"
 }
 
 if [ "$binary" = 1 ]; then
-  build_program one
-  build_program another/folder
-  cmp "$work/one/i2kit" "$work/another/folder/i2kit" ||
-    fail "the program is not the same in two folders"
+  build_copy one
+  build_copy another/folder
+  cmp "$work/one/i2kit" "$work/another/folder/i2kit" || {
+    [ -z "$keep" ] || install -D -t "$keep/one" "$work/one/i2kit"
+    [ -z "$keep" ] || install -D -t "$keep/another" "$work/another/folder/i2kit"
+    fail 'the program is not the same in two folders'
+  }
   say "the same program in two folders: $(sha256sum <"$work/one/i2kit" | cut -d' ' -f1)"
   exit 0
 fi

@@ -63,6 +63,7 @@ const RECORD: &str = r#"{"version":3,"inputs_key":"k","size":1048576,"data_bytes
 "layers":[{"diff_id":"sha256:00","place":{"slab":1,"slabs":2},"dead":0,"dropped":0}],"holes":0,"metadata":1,
 "uki":[{"name":".linux","sha256":"00"}],"signature":null,"measured_boot":null,"ports":[],
 "inputs":{},"slabs":[[0,"0000000000000000000000000000000000000000000000000000000000000000"]]}"#;
+
 /// A document with something of everything, and an empty one in JSON.
 const RUNTIME: [&str; 2] = [
     "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\npod: a\nhostname: b\n\

@@ -122,7 +122,6 @@ pub enum Error {
     Unlike(Box<inspect::Fault>),
     #[error("verify provenance {path}: {reason}")]
     Provenance { path: PathBuf, reason: String },
-
     #[error("write to standard output: {0}")]
     Print(io::Error),
     #[error("write JSON: {0}")]

@@ -29,8 +29,9 @@ pub fn envelope_path(statement: &Path) -> PathBuf {
     statement.with_extension("dsse.json")
 }
 
-/// Writes the statement, and the same signed where something signs the UKI. Its subject is the file's SHA-256, which anybody computes with `sha256sum`;
-/// nothing that was known before is that, so the disk is read once more.
+/// Writes the statement, and the same signed where something signs the UKI. Its subject is the file's
+/// SHA-256, which anybody computes with `sha256sum`; nothing that was known before is that, so the disk
+/// is read once more.
 pub fn write(plan: &Plan, disk: &Path) -> Result<(), Error> {
     let path = path(disk);
     let name = disk.file_name().unwrap_or_default().to_string_lossy();

@@ -295,8 +295,9 @@ impl Recorded {
     /// Pins every image of the Pod to what it was.
     ///
     /// # Errors
-    /// [`Error::Recorded`] when a container has no image.
+    /// [`Error::Recorded`] when a container has no image, or a name means two.
     pub fn lock(&self, pod: &Pod, platform: &Platform) -> Result<Lock, Error> {
+        let wrong = |reason| Error::Recorded { reason };
         let locked = |image: &RecordedImage| LockedImage {
             reference: None,
             index: None,
@@ -306,15 +307,25 @@ impl Recorded {
             base: Some(locked(&self.base)),
             ..Lock::default()
         };
-        for container in pod.all_containers() {
+        let containers = pod.all_containers().map(|container| {
             let image = self.containers.get(&container.name);
-            let image = image.ok_or_else(|| Error::Recorded {
-                reason: format!("it names no image for container {}", container.name),
-            })?;
-            lock.images.insert(container.image.clone(), locked(image));
-        }
-        for image in &self.extensions {
-            lock.images.insert(image.image.clone(), locked(image));
+            let missing = || format!("it names no image for container {}", container.name);
+            Ok((&container.image, image.ok_or_else(|| wrong(missing()))?))
+        });
+        let extensions = self
+            .extensions
+            .iter()
+            .map(|image| Ok((&image.image, image)));
+        for named in containers.chain(extensions) {
+            let (name, image) = named?;
+            let image = locked(image);
+            // Names lose their folders in the record.
+            match lock.images.insert(name.clone(), image.clone()) {
+                Some(other) if other != image => {
+                    return Err(wrong(format!("two images are called {name}")));
+                }
+                _ => {}
+            }
         }
         Ok(lock)
     }

@@ -25,7 +25,7 @@ impl Disk {
                 Some(known) => Ok((*number, known.sha256)),
                 None => hashed(self, *number),
             });
-        without_zeros(digests.collect::<io::Result<_>>()?)
+        Ok(without_zeros(digests.collect::<io::Result<_>>()?))
     }
 }
 
@@ -36,13 +36,13 @@ impl Disk {
 pub fn slabs<R: ReadAt + Sync>(disk: &R) -> io::Result<Slabs> {
     let numbers = 0..disk.len().div_ceil(SLAB);
     let digests = numbers.into_par_iter().map(|number| hashed(disk, number));
-    without_zeros(digests.collect::<io::Result<_>>()?)
+    Ok(without_zeros(digests.collect::<io::Result<_>>()?))
 }
 
-fn without_zeros(mut slabs: Slabs) -> io::Result<Slabs> {
+fn without_zeros(mut slabs: Slabs) -> Slabs {
     let zero = zero_slab();
     slabs.retain(|_, digest| *digest != zero);
-    Ok(slabs)
+    slabs
 }
 
 fn hashed<R: ReadAt + ?Sized>(disk: &R, number: u64) -> io::Result<(u64, SlabDigest)> {

@@ -171,7 +171,7 @@ fn files(seed: u64) -> Vec<u8> {
     items.push(Item::file(format!("large{seed}"), random.bytes(2 << 20)));
     if seed == Compression::None as u64 {
         items.push(Item::dir("names"));
-        let names = (0..150).map(|number| format!("names/{number:060}"));
+        let names = (0..150).map(|number| format!("names/name-{number:055}"));
         items.extend(names.map(|name| Item::file(name, "")));
     }
     archive(&items, Dialect::Pax)

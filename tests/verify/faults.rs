@@ -137,7 +137,11 @@ fn damage_to_the_store_is_named_by_file_and_layer() {
     let fec = disk.partition("store-fec");
     let large = disk.data_of("containers/image/large1");
     let block = format!("block {}", (large - store.start) / 4096);
-    let name = store.start + position(&disk.bytes[store.clone()], format!("{:060}", 3).as_bytes());
+    let name = store.start
+        + position(
+            &disk.bytes[store.clone()],
+            format!("name-{:055}", 3).as_bytes(),
+        );
     expect(
         &disk,
         &record,

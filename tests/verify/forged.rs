@@ -96,13 +96,13 @@ fn papers_that_do_not_fit_the_disk_are_named() {
             "store, file /inputs.json: kernel_args: ",
         ),
         (
-            r#""on_failure":"power-off""#,
-            r#""on_failure":"power-of!""#,
+            "\"power-off\",\n  \"containers\"",
+            "\"power-of!\",\n  \"containers\"",
             "store, file /pod.json: parse contract: ",
         ),
         (
-            r#""on_failure":"power-off""#,
-            r#""on_failure":"reboot"   "#,
+            "\"power-off\",\n  \"containers\"",
+            "\"reboot\"   ,\n  \"containers\"",
             "esp, file EFI/BOOT/BOOTX64.EFI, .cmdline: not what the inputs record gives",
         ),
         (
@@ -164,7 +164,7 @@ fn structures_that_do_not_fit_the_disk_are_named() {
     );
     assert!(error.contains(&words), "{error}");
 
-    let name = |number: u32| format!("{number:060}").into_bytes();
+    let name = |number: u32| format!("name-{number:055}").into_bytes();
     let end = store.len();
     type Alter<'a> = &'a dyn Fn(&mut [u8]);
     let cases: [(Alter<'_>, &str); 6] = [
@@ -175,7 +175,7 @@ fn structures_that_do_not_fit_the_disk_are_named() {
         ),
         (
             // `i_size`, past its chunk map.
-            &|store| store[large + 13] = 1,
+            &|store| store[large + 11] = 0x40,
             "store, file /containers/image/large2: ",
         ),
         (
