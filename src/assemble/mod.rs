@@ -90,7 +90,7 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug)]
 pub enum Signature {
     /// It is made.
-    By(Identity),
+    By(Box<Identity>),
     /// It is there already: the PKCS #7 SignedData (DER) of an earlier build. Whether it is one of
     /// this UKI is not checked.
     Copy(Vec<u8>),

@@ -106,12 +106,14 @@ pub enum Command {
     Keys(Keys),
     /// Check a disk: every structure, the UKI's signature, every block and file of its store
     ///
-    /// The first thing that is wrong is named by partition, layer, file and block, and the exit code is
-    /// 1. A disk is checked against itself; against more with
-    ///   --key db.crt               the key that signed it (and its provenance)
-    ///   --record disk.raw.i2kit.json   each figure of the outputs record
-    ///   --provenance disk.raw.provenance.dsse.json   the statement of how it was built
-    ///   -f app.yaml --locked       what manifest and lock give: the flags are those of i2kit build
+    /// The first thing that is wrong is named by partition, layer, file and block; exit code 1. A
+    /// disk is checked against itself; against more with the key that signed it (and its provenance), the
+    /// outputs record, the statement of how it was built, and what manifest and lock give (the flags are
+    /// those of i2kit build):
+    ///   i2kit verify disk.raw --key db.crt
+    ///   i2kit verify disk.raw --record disk.raw.i2kit.json
+    ///   i2kit verify disk.raw --key db.crt --provenance disk.raw.provenance.dsse.json
+    ///   i2kit verify disk.raw --locked -f app.yaml
     #[command(verbatim_doc_comment)]
     Verify(Verify),
     /// Tell the first difference between two disks, by partition, file and byte

@@ -60,7 +60,7 @@ pub fn planned(arguments: &args::DiskArgs, sign: &args::SignArgs) -> Result<Plan
     let signer = super::sign::identity(sign, arguments.pod.progress.quiet)?;
     let mut plan = plan(&arguments.pod, &origin, &arguments.place, arguments.scratch)?;
     if let Some(signer) = signer {
-        plan.sign_with(Signature::By(signer));
+        plan.sign_with(Signature::By(Box::new(signer)));
     }
     Ok(plan)
 }

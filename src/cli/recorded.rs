@@ -307,7 +307,7 @@ impl Recorded {
             base: Some(locked(&self.base)),
             ..Lock::default()
         };
-        let containers = pod.all_containers().map(|container| {
+        let containers = pod.all_containers().map(|container| -> Result<_, Error> {
             let image = self.containers.get(&container.name);
             let missing = || format!("it names no image for container {}", container.name);
             Ok((&container.image, image.ok_or_else(|| wrong(missing()))?))

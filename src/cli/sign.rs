@@ -120,7 +120,7 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let written = output::write_raw(&made.disk, target, threads, &|_| {})?;
     let record = old.map(|old| {
-        let key = signed_key(&old.inputs_key, &Signature::By(identity));
+        let key = signed_key(&old.inputs_key, &Signature::By(Box::new(identity)));
         let resigned = Resigned {
             inputs_key: key,
             size: made.disk.len(),

@@ -203,7 +203,10 @@ fn a_byte_flipped_anywhere_is_found() {
     let check = |bytes: Vec<u8>| inspect::verify(&Blob::bytes(bytes), None, &Known::default());
     check(disk.bytes.clone()).unwrap();
     let parts = ["esp", "store", "store-verity", "store-fec"].map(|name| disk.partition(name));
-    for part in parts.into_iter().chain([0..disk.bytes.len()]) {
+    for part in parts
+        .into_iter()
+        .chain(std::iter::once(0..disk.bytes.len()))
+    {
         for _ in 0..8 {
             let at = part.start + usize::try_from(random.below(part.len() as u64)).unwrap();
             let mut bytes = disk.bytes.clone();

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::disk::{CERTIFICATE, Disk, FLAGS, KEY, refused};
 use crate::support::i2kit;
+use crate::support::layout::{self, Compression};
 use crate::support::small::{Small, succeeded};
+use crate::support::tarball::{Dialect, Item, archive};
 
 /// `i2kit rebuild` of that file, with base and image of the folder.
 fn rebuild(small: &Small, record: &str) -> Command {
@@ -195,6 +197,26 @@ fn manifests_stand_in_the_record_or_are_named() {
     fs::write(small.path("pods.yaml"), pod("b")).unwrap();
     let error = refused(&named.output().unwrap());
     assert!(error.contains("the manifests' digest is"), "{error}");
+}
+
+/// The record has no folders, so it cannot tell them apart.
+#[test]
+fn two_images_of_one_name_are_refused() {
+    let small = Small::new();
+    let mut build = small.build("cache", "disk.raw");
+    for folder in ["a", "b"] {
+        let layer = archive(&[Item::file(folder, folder)], Dialect::Pax);
+        let agent = format!("{folder}/agent");
+        layout::write(
+            &small.path(&agent),
+            &[(layer, Compression::Gzip)],
+            &json!({}),
+        );
+        build.arg("--extension").arg(small.source(&agent));
+    }
+    succeeded(&build.output().unwrap());
+    let error = refused(&rebuild(&small, "disk.raw.i2kit.json").output().unwrap());
+    assert!(error.contains("two images are called oci:agent"), "{error}");
 }
 
 #[test]

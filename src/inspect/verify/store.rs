@@ -29,7 +29,7 @@ pub(super) fn check(parts: &Parts<'_>, known: &Known<'_>) -> Result<Checked, Err
     let (store, hash) = (parts.part(LABEL_STORE)?, parts.part(LABEL_STORE_VERITY)?);
     let blocks = check_superblock(parts, &store, &hash)?;
     check_blocks(&store, &hash, &parts.root_hash)
-        .map_err(|error| fault(parts, &store, known, error))?;
+        .map_err(|error| fault(parts, &store, known, &error))?;
     let data_len = blocks * BLOCK;
     check_zeros(&store, data_len, LABEL_STORE, parts.start(LABEL_STORE))?;
     let hash_len = verity::hash_blocks(blocks) * BLOCK;
@@ -68,9 +68,8 @@ fn check_superblock(parts: &Parts<'_>, store: &Blob, hash: &Blob) -> Result<u64,
 }
 
 /// Names the block that does not match.
-fn fault(parts: &Parts<'_>, store: &Blob, known: &Known<'_>, error: verity::Error) -> Error {
-    let reason = error.to_string();
-    match error {
+fn fault(parts: &Parts<'_>, store: &Blob, known: &Known<'_>, error: &verity::Error) -> Error {
+    match *error {
         verity::Error::CorruptData { block } => {
             let fault = Fault::new(LABEL_STORE, "it does not match the hash tree");
             let offset = parts.start(LABEL_STORE) + block * BLOCK;
@@ -85,7 +84,7 @@ fn fault(parts: &Parts<'_>, store: &Blob, known: &Known<'_>, error: verity::Erro
                 .offset(parts.start(LABEL_STORE_VERITY) + offset)
                 .into()
         }
-        _ => Fault::new(LABEL_STORE_VERITY, reason).into(),
+        _ => Fault::new(LABEL_STORE_VERITY, error.to_string()).into(),
     }
 }
 
@@ -170,12 +169,13 @@ fn below(
     reader: &Reader<'_, Blob>,
     path: &[u8],
     directory: &ReadInode,
-) -> Result<Vec<(Vec<u8>, ReadInode)>, Fault> {
+) -> Result<Vec<(Vec<u8>, ReadInode)>, Error> {
     let entries = reader.read_dir(directory);
     let entries = entries.map_err(|error| in_file(path, &error))?;
     if !entries.is_sorted_by(|one, next| one.name < next.name) {
         let fault = Fault::new(LABEL_STORE, "names are not in order, or there twice");
-        return Err(fault.file(shown(path)).structure("directory entries"));
+        let fault = fault.file(shown(path));
+        return Err(fault.structure("directory entries").into());
     }
     let named = entries.into_iter();
     let named = named.filter(|entry| !matches!(&*entry.name, b"." | b".."));
