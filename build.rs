@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Between the flags in `CARGO_ENCODED_RUSTFLAGS`.
+const ENCODED_SPACE: &str = "\x1f";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=I2KIT_INIT");
@@ -51,7 +53,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     for (name, _) in env::vars().filter(|(name, _)| foreign(name)) {
         cargo.env_remove(name);
     }
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags().join(ENCODED_SPACE));
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!(
@@ -63,6 +65,22 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .join(TARGET)
         .join("init")
         .join("i2kit-init"))
+}
+
+/// The flags of the inner cargo: of the outer one's, those that keep folders' names out of programs.
+fn flags() -> Vec<String> {
+    const REMAP: &str = "--remap-path-prefix";
+    let outer = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let mut outer = outer.split(ENCODED_SPACE);
+    let mut flags = vec!["-C".to_owned(), "target-feature=+crt-static".to_owned()];
+    while let Some(flag) = outer.next() {
+        match flag.strip_prefix(REMAP) {
+            Some("") => flags.extend(outer.next().map(|pair| format!("{REMAP}={pair}"))),
+            Some(_) => flags.push(flag.to_owned()),
+            None => {}
+        }
+    }
+    flags
 }
 
 fn foreign(name: &str) -> bool {

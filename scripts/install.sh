@@ -30,14 +30,9 @@ done
 cd "$here/.."
 root="$destdir$prefix"
 
-# Static, so that one file runs on any x86_64 Linux. With --target, the flag does not reach build
-# scripts and macros, which cannot be static.
-triple=x86_64-unknown-linux-gnu
 say 'building i2kit'
-RUSTFLAGS='-C target-feature=+crt-static' \
-  cargo build --release --locked --quiet --package i2kit --bin i2kit --target "$triple"
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-program="$target/$triple/release/i2kit"
+program=$(build_program "$PWD" "$target")
 
 pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT

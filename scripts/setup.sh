@@ -68,6 +68,7 @@ test skopeo skopeo
 test openssl openssl
 test umoci umoci
 test docker-registry docker-registry
+test faketime faketime
 test containerd containerd
 test ctr containerd
 test runc runc

@@ -181,6 +181,47 @@ fn a_base_whose_kernel_lacks_the_compression_is_refused() {
         error.contains("no level \"99\" of zstd, from 1 to 22"),
         "{error}"
     );
+    // The kernel reads clusters of up to 1 MiB.
+    let (code, error) = build("zstd,cluster=2M");
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("cluster \"2M\" is no power of 2 from 4K to 1M"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_base_that_cannot_boot_is_refused() {
+    let small = Small::new();
+    let no_stub =
+        "read base image: it has no boot/stub.efi\nhint: a base image has boot/ and system/";
+    for (file, content, words) in [
+        ("boot/stub.efi", None, no_stub),
+        ("boot/stub.efi", Some("MZ"), "write UKI: "),
+        (
+            "boot/vmlinuz",
+            None,
+            "read base image: it has no boot/vmlinuz",
+        ),
+        (
+            "boot/modules.json",
+            Some("["),
+            "parse boot/modules.json of the base image",
+        ),
+        (
+            "boot/modules/kernel/low.ko",
+            None,
+            "it has no boot/modules/kernel/low.ko",
+        ),
+    ] {
+        small.replace_base_file(file, content);
+        let mut build = small.build("cache", "disk.raw");
+        let output = build.arg("--target=other").output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{file}: {error}");
+        assert!(error.contains(words), "{file}: {error}");
+        assert!(!small.path("disk.raw").exists());
+    }
 }
 
 #[test]

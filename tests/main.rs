@@ -36,6 +36,7 @@ mod signing;
 mod sources;
 mod support;
 mod transports;
+mod verify;
 
 /// The fuzz targets, which replay with a stable compiler.
 #[path = "../fuzz/src/seeds.rs"]

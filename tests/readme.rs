@@ -22,13 +22,14 @@ fn commands() -> Vec<String> {
         .collect()
 }
 
-/// The commands run as they stand, but for three that others run: `demo.sh` is a test of its own,
-/// `test.sh` runs this test, and a machine that serves is stopped in the boot tests.
+/// The commands run as they stand, but for four that others run: `demo.sh` and `reproduce.sh` are
+/// tests of their own, `test.sh` runs this test, and a machine that serves is stopped in the boot tests.
 #[test]
 fn every_command_of_the_tour_works() {
     let elsewhere = [
         "scripts/demo.sh",
         "scripts/test.sh",
+        "scripts/reproduce.sh",
         "i2kit run nginx.raw -p 8080:80",
     ];
     let base = samples::base();
@@ -66,6 +67,28 @@ fn every_command_of_the_tour_works() {
             "{command}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+}
+
+/// In other folders, by another user, at another time, from other places: always the same bytes.
+#[test]
+fn a_disk_is_the_same_however_it_is_built() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/reproduce.sh");
+    let mut reproduce = Command::new(script);
+    reproduce.args(["--i2kit", env!("CARGO_BIN_EXE_i2kit")]);
+    let output = reproduce.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    for way in [
+        "warm",
+        "elsewhere/deep/down",
+        "later",
+        "registry",
+        "bundle",
+        "record",
+    ] {
+        let line = format!("{way}: ");
+        assert!(text.contains(&line), "no {way} in {text}");
     }
 }
 

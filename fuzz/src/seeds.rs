@@ -35,6 +35,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "cpio" => vec![cpio_archive()],
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
+        "envelope" => vec![envelope()],
+        "record" => vec![RECORD.as_bytes().to_vec()],
         "runtime" => texts(&RUNTIME),
         "control" => vec![control_frames()],
         "contract" => texts(&[CONTRACT, CONTRACT_WITH_LIFE]),
@@ -45,6 +47,22 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         _ => Vec::new(),
     }
 }
+
+fn envelope() -> Vec<u8> {
+    let sealed = i2kit_sbom::dsse::seal(i2kit_sbom::provenance::PAYLOAD_TYPE, b"{}", "k", |_| {
+        Ok::<_, std::convert::Infallible>(b"signature".to_vec())
+    });
+    sealed
+        .map(|sealed| sealed.to_json())
+        .expect("a seal")
+        .expect("JSON")
+}
+
+const RECORD: &str = r#"{"version":3,"inputs_key":"k","size":1048576,"data_bytes":4096,"scratch":0,
+"root_hash":"00","disk_digest":"sha256:00","partitions":[{"name":"esp","offset":0,"size":1}],
+"layers":[{"diff_id":"sha256:00","place":{"slab":1,"slabs":2},"dead":0,"dropped":0}],"holes":0,"metadata":1,
+"uki":[{"name":".linux","sha256":"00"}],"signature":null,"measured_boot":null,"ports":[],
+"inputs":{},"slabs":[[0,"0000000000000000000000000000000000000000000000000000000000000000"]]}"#;
 
 /// A document with something of everything, and an empty one in JSON.
 const RUNTIME: [&str; 2] = [

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 25] = [
+pub const ALL: [Target; 27] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -46,6 +46,8 @@ pub const ALL: [Target; 25] = [
     ("verity", verity),
     ("disk", disk),
     ("contract", contract),
+    ("envelope", envelope),
+    ("record", record),
     ("runtime", runtime),
     ("control", control),
     ("http", http),
@@ -487,8 +489,27 @@ pub fn disk(data: &[u8]) {
     let disk = data.to_vec();
     let _ = i2kit::inspect::inspect(&disk as &dyn ReadAt, true);
     let _ = i2kit::inspect::contract(&disk);
+    let blob = i2kit::disk::Blob::bytes(data.to_vec());
+    let _ = i2kit::inspect::verify(&blob, None, &i2kit::inspect::Known::default());
     for path in ["", "esp/EFI", "store/containers", "uki"] {
         let _ = i2kit::inspect::list(&disk, path, true);
+    }
+}
+
+/// A DSSE envelope, whichever key signed it.
+pub fn envelope(data: &[u8]) {
+    use i2kit_sbom::dsse::Envelope;
+    use i2kit_sbom::provenance::PAYLOAD_TYPE;
+    let _ = Envelope::open(data, PAYLOAD_TYPE, |_, _| true);
+}
+
+/// An outputs record.
+pub fn record(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("record");
+    fs::write(&path, data).expect("a file");
+    if let Ok(record) = i2kit::output::OutputsRecord::read(&path) {
+        let _ = record.digests();
     }
 }
 

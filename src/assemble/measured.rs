@@ -1,4 +1,5 @@
-//! What a TPM will hold once this disk's UKI has run: the expected PCRs.
+//! What is told of a disk's UKI: its sections, and what a TPM will hold once it has run (the expected
+//! PCRs).
 
 use i2kit_format::pcr::{self, Bank, Stub};
 use i2kit_format::uki;
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::cache::{self, Cache};
 
 /// Changes whenever the same parts make another UKI or other values.
-const VERSION: &str = "i2kit measured boot 1";
+const VERSION: &str = "i2kit UKI facts 1";
 
 /// Registers that follow from the UKI alone. PCR 7 does not: it depends on the keys enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,29 +38,75 @@ pub struct Registers {
     pub pcr11: String,
 }
 
-impl MeasuredBoot {
-    /// As [`MeasuredBoot::of`], computed once for all builds of the same UKI, which `parts` decide.
+/// A section of a UKI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SectionDigest {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes in the file, hex.
+    pub sha256: String,
+}
+
+/// What is told of a UKI.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UkiFacts {
+    /// Its sections, in the file's order: the stub's own first.
+    pub sections: Vec<SectionDigest>,
+    /// The PCRs to expect; `None` where the stub's measuring is not known.
+    pub measured_boot: Option<MeasuredBoot>,
+}
+
+impl UkiFacts {
+    /// As [`UkiFacts::of`], computed once for all builds of the same UKI, which `parts` decide.
     ///
     /// # Errors
     /// [`cache::Error`] when they cannot be kept.
-    pub fn kept(uki: &[u8], parts: &[&str], cache: &Cache) -> Result<Option<Self>, cache::Error> {
+    pub fn kept(uki: &[u8], parts: &[&str], cache: &Cache) -> Result<Self, cache::Error> {
         let mut hash = Sha256::new_with_prefix(VERSION);
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let key = format!("measured-{}", hex::encode(hash.finalize()));
+        let key = format!("uki-{}", hex::encode(hash.finalize()));
         let kept = cache.piece(&key);
         if let Some(found) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            return Ok(Some(found));
+            return Ok(found);
         }
         let found = Self::of(uki);
-        if let Some(json) = found.as_ref().and_then(|one| serde_json::to_vec(one).ok()) {
+        if let Ok(json) = serde_json::to_vec(&found) {
             cache.keep_piece(&key, &json)?;
         }
         Ok(found)
     }
 
+    /// What there is to tell; of what is no UKI, nothing.
+    #[must_use]
+    pub fn of(uki: &[u8]) -> Self {
+        Self {
+            sections: sections(uki).unwrap_or_default(),
+            measured_boot: MeasuredBoot::of(uki),
+        }
+    }
+}
+
+fn sections(file: &[u8]) -> Result<Vec<SectionDigest>, uki::Error> {
+    let sections = uki::read(file)?.sections.into_iter();
+    let digests = sections.map(|section| {
+        let start = usize::try_from(section.offset).unwrap_or(usize::MAX);
+        let bytes = file.get(start..).unwrap_or_default();
+        let size = usize::try_from(section.size).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..size).unwrap_or_default();
+        SectionDigest {
+            name: section.name,
+            sha256: hex::encode(Sha256::digest(bytes)),
+        }
+    });
+    Ok(digests.collect())
+}
+
+impl MeasuredBoot {
     /// The values for a UKI; `None` where its stub is not systemd's or older than 252, or its kernel
     /// no EFI program, which no firmware would start.
     #[must_use]

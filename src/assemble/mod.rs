@@ -27,9 +27,10 @@ use i2kit_contract::{
     SBOM_SPDX_JSON, SYSTEM,
 };
 use i2kit_format::erofs::{InodeId, Tree};
-use i2kit_format::gpt;
+use i2kit_format::{authenticode, gpt};
 use i2kit_sbom::Bill;
 use oci_spec::image::ImageConfiguration;
+use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::disk::Disk;
@@ -37,7 +38,7 @@ use crate::layer::{ConvertedLayer, Origin};
 use crate::manifest::Pod;
 use crate::sign::{self, Identity};
 pub use cmdline::KernelArgs;
-pub use measured::MeasuredBoot;
+pub use measured::{MeasuredBoot, SectionDigest, UkiFacts};
 use merged::{Merged, PlacedLayer, Placing};
 use place::{Like, Place};
 use regions::Region;
@@ -79,10 +80,38 @@ pub struct Inputs<'a> {
     pub on_failure: FailurePolicy,
     /// The guest answers on the control channel.
     pub control: bool,
-    /// What signs the UKI, if anything does.
-    pub signer: Option<&'a Identity>,
+    /// Where the UKI's signature comes from, if it has one.
+    pub signature: Option<&'a Signature>,
     /// What the inputs record says besides; an object.
     pub record: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Where a UKI's signature comes from.
+#[derive(Clone, Debug)]
+pub enum Signature {
+    /// It is made.
+    By(Box<Identity>),
+    /// It is there already: the PKCS #7 SignedData (DER) of an earlier build. Whether it is one of
+    /// this UKI is not checked.
+    Copy(Vec<u8>),
+}
+
+impl Signature {
+    /// Names everything that decides the signed bytes.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::By(identity) => identity.name(),
+            Self::Copy(signed_data) => format!("copy {}", hex::encode(signed_data)),
+        }
+    }
+
+    fn put(&self, uki: &mut Vec<u8>) -> Result<(), sign::Error> {
+        match self {
+            Self::By(identity) => identity.sign(uki),
+            Self::Copy(signed_data) => Ok(authenticode::attach(uki, signed_data)?),
+        }
+    }
 }
 
 /// What papers call an image.
@@ -131,12 +160,17 @@ pub struct Assembled {
     pub metadata_len: u64,
     /// What the guest will run.
     pub contract: Contract,
-    /// The PCRs to expect; `None` where the stub's measuring is not known.
-    pub measured_boot: Option<MeasuredBoot>,
+    /// The inputs record.
+    pub inputs: serde_json::Value,
+    /// What is told of the UKI.
+    pub uki: UkiFacts,
+    /// The UKI's signature, a PKCS #7 SignedData (DER).
+    pub signature: Option<Vec<u8>>,
 }
 
 /// A layer's share of the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerPart {
     /// Its diffID.
     pub diff_id: String,
@@ -146,7 +180,8 @@ pub struct LayerPart {
     pub dead: u64,
     /// Bytes of it that were left out for that.
     pub dropped: u64,
-    /// The cache had it.
+    /// The cache had it: nothing that a record says.
+    #[serde(skip)]
     pub reused: bool,
 }
 
@@ -254,19 +289,21 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let placement = merged.place(store::FIRST_BLOCK, &placing);
     let placement = placement.map_err(Error::Place)?;
     let holes = placement.holes;
-    let files = build_files(inputs, &contract, record, &placement.layers, &bill)?;
+    let recorded = recorded(inputs, record, &placement.layers);
+    let files = build_files(&contract, &recorded, &bill)?;
     let store = store::build(merged, placement, files)?;
     let fec = inputs.fec.map(|roots| fec::build(&store, roots));
     let fec = fec.transpose()?;
     let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
     let os_release = boot::os_release(inputs.image_version);
     let mut uki = boot.uki(&os_release, &cmdline)?;
-    if let Some(signer) = inputs.signer {
-        signer.sign(&mut uki)?;
+    if let Some(signature) = inputs.signature {
+        signature.put(&mut uki)?;
     }
-    let signer = inputs.signer.map(Identity::name).unwrap_or_default();
+    let signer = inputs.signature.map(Signature::name).unwrap_or_default();
     let parts = [boot.identity.as_str(), &os_release, &cmdline, &signer];
-    let measured_boot = MeasuredBoot::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
+    let facts = UkiFacts::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
+    let signature = signature_of(&uki)?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
         diff_id: placed.diff_id.clone(),
@@ -292,8 +329,32 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         holes,
         metadata_len,
         contract,
-        measured_boot,
+        inputs: recorded,
+        uki: facts,
+        signature,
     })
+}
+
+/// The signature that a UKI carries, a PKCS #7 SignedData (DER): of several, the first.
+///
+/// # Errors
+/// [`sign::Error`] when it is no UKI.
+pub fn signature_of(uki: &[u8]) -> Result<Option<Vec<u8>>, sign::Error> {
+    let found = authenticode::certificates(uki)?.into_iter();
+    let mut found = found.filter(authenticode::Certificate::is_pkcs7);
+    Ok(found.next().map(|one| one.data))
+}
+
+/// The inputs record: what the plan says, the base's own record, and where layers lie.
+fn recorded(
+    inputs: &Inputs<'_>,
+    base_record: serde_json::Value,
+    layers: &[PlacedLayer],
+) -> serde_json::Value {
+    let mut record = inputs.record.clone();
+    record.insert("base_record".to_owned(), base_record);
+    record.insert(LAYERS.to_owned(), places(layers));
+    serde_json::Value::Object(record)
 }
 
 /// Merges every container's layers at `containers/NAME`.
@@ -355,16 +416,11 @@ fn cmdline(
 
 /// `pod.json`, `inputs.json` and the bill of materials.
 fn build_files(
-    inputs: &Inputs<'_>,
     contract: &Contract,
-    base_record: serde_json::Value,
-    layers: &[PlacedLayer],
+    inputs: &serde_json::Value,
     bill: &Bill,
 ) -> Result<Vec<store::BuildFile>, Error> {
-    let mut record = inputs.record.clone();
-    record.insert("base_record".to_owned(), base_record);
-    record.insert(LAYERS.to_owned(), places(layers));
-    let mut record = serde_json::to_vec_pretty(&record)?;
+    let mut record = serde_json::to_vec_pretty(inputs)?;
     record.push(b'\n');
     Ok(vec![
         store::BuildFile {
@@ -422,7 +478,7 @@ fn extend(
 }
 
 /// 16 bytes of a digest as a UUID of version 8 (RFC 9562): free content, marked as such.
-fn content_uuid(digest: &[u8]) -> [u8; 16] {
+pub fn content_uuid(digest: &[u8]) -> [u8; 16] {
     let mut uuid = [0; 16];
     uuid.iter_mut()
         .zip(digest)

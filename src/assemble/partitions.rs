@@ -13,7 +13,7 @@ use crate::disk::{Blob, Builder, Disk, OverlapError};
 const SECTOR: u64 = 512;
 /// Partitions start and end at multiples of this. No specification asks for the ends, but
 /// `sgdisk -v` warns of others, and it costs nothing: the next one starts there anyway.
-pub(super) const ALIGN: u64 = 1 << 20;
+pub const ALIGN: u64 = 1 << 20;
 /// GPT attribute bit 60: mount read-only (Discoverable Partitions Specification).
 const READ_ONLY: u64 = 1 << 60;
 

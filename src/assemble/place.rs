@@ -16,6 +16,20 @@ pub struct Like {
     pub layers: BTreeMap<String, Place>,
 }
 
+/// In the inputs record: what was kept of an old disk's layout.
+pub const PLACE_LIKE: &str = "place_like";
+
+impl Like {
+    /// What a disk's own build kept of an older one's layout, by its inputs record.
+    ///
+    /// # Errors
+    /// When the record has something else there.
+    pub fn recorded(inputs: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        let like = inputs.get(PLACE_LIKE).map(Option::<Self>::deserialize);
+        Ok(like.transpose()?.flatten().unwrap_or_default())
+    }
+}
+
 /// Where a layer lies in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +41,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether the slab of the store is the layer's.
+    #[must_use]
+    pub fn has(self, slab: u64) -> bool {
+        slab.checked_sub(self.slab)
+            .is_some_and(|within| within < self.slabs)
+    }
+
     /// The slab after the last; None past the largest number.
     fn end(self) -> Option<u64> {
         self.slab.checked_add(self.slabs)

@@ -26,12 +26,10 @@ pub enum Error {
     },
     /// It is no disk of ours.
     #[error(
-        "lay out {path}: its partitions are not {LABEL_ESP}, {LABEL_STORE} and {LABEL_STORE_VERITY}"
+        "lay out disk: its partitions are not {LABEL_ESP}, {LABEL_STORE} and {LABEL_STORE_VERITY}, \
+         or it ends before them"
     )]
-    Partitions {
-        /// The disk.
-        path: PathBuf,
-    },
+    Partitions,
     /// The new UKI does not fit.
     #[error(transparent)]
     Layout(#[from] partitions::Error),
@@ -52,9 +50,22 @@ pub fn with_uki(
         path: path.to_owned(),
         source,
     })?;
-    let foreign = || Error::Partitions {
-        path: path.to_owned(),
-    };
+    lay_out(&disk, &table, uki, root_hash, like)
+}
+
+/// The disk that a build makes which gets this UKI and the store, hash tree and error correction that
+/// lie on `disk` where `table` says; `like` is what it keeps of an older disk's layout.
+///
+/// # Errors
+/// [`Error`].
+pub fn lay_out(
+    disk: &Blob,
+    table: &gpt::Table,
+    uki: Vec<u8>,
+    root_hash: [u8; 32],
+    like: &Like,
+) -> Result<Partitioned, Error> {
+    let foreign = || Error::Partitions;
     let (esp, store, verity, fec) = match table.partitions.as_slice() {
         [esp, store, verity] => (esp, store, verity, None),
         [esp, store, verity, fec] if fec.name == LABEL_STORE_FEC => (esp, store, verity, Some(fec)),

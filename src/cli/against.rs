@@ -4,31 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use i2kit_format::{ReadAt, SLAB};
-use rayon::prelude::*;
+use i2kit_format::SLAB;
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::error::Error;
-use super::summary::{Summary, bytes};
+use super::summary::bytes;
 use super::{args, build};
 use crate::assemble::Assembled;
 use crate::assemble::regions::{Part, Region};
-use crate::disk::{Disk, FileDisk, SlabDigest};
-use crate::output::OutputsRecord;
+use crate::disk::{self, FileDisk, SlabDigest, Slabs};
+use crate::output::{Memory, OutputsRecord};
 
 /// `i2kit plan`.
 pub fn plan(arguments: &args::Plan) -> Result<(), Error> {
-    let plan = build::planned(&arguments.disk)?;
+    let plan = build::planned(&arguments.disk, &arguments.sign)?;
     let mut progress = arguments.disk.pod.progress;
     progress.quiet |= arguments.json;
     let (_layers, assembled) = build::assembled(&plan, progress)?;
     let comparison = match &arguments.against {
         None => None,
         Some(old) => Some(Comparison::of(
-            &of_disk(&assembled.disk)?,
-            &of_file(old)?,
+            &assembled.disk.slabs().map_err(Error::Planned)?,
+            &of_file(old, &Memory(Some(&plan.cache)))?,
             &assembled.regions,
         )),
     };
@@ -70,9 +68,6 @@ fn render(assembled: &Assembled) -> String {
     let _ = writeln!(out, "root hash: {}", hex::encode(assembled.root_hash));
     out
 }
-
-/// Slabs that are not all zeros, by their number on the disk.
-pub type Slabs = BTreeMap<u64, SlabDigest>;
 
 /// How many slabs of the new disk the old one has at the same place, and what the others are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -158,52 +153,20 @@ fn part_of(regions: &[Region], offset: u64) -> Part {
     found.map_or(Part::Table, |region| region.part.clone())
 }
 
-/// The slabs of a disk that is not written yet.
-pub fn of_disk(disk: &Disk) -> Result<Slabs, Error> {
-    let numbers: Vec<u64> = disk.written_slabs().collect();
-    let digests = numbers
-        .par_iter()
-        .map(|number| match disk.known_digests(*number) {
-            Some(known) => Ok((*number, known.sha256)),
-            None => hashed(disk, *number),
-        });
-    let digests: std::io::Result<Slabs> = digests.collect();
-    let zero = zero_slab();
-    let mut digests = digests.map_err(Error::Planned)?;
-    digests.retain(|_, digest| *digest != zero);
-    Ok(digests)
-}
-
 /// The slabs of a disk: from its record or from the bytes themselves; `path` may be either.
-pub fn of_file(path: &Path) -> Result<Slabs, Error> {
-    if let Some(record) = OutputsRecord::<Summary>::read(path) {
-        return Ok(record.digests().collect());
+fn of_file(path: &Path, memory: &Memory<'_>) -> Result<Slabs, Error> {
+    let record = match OutputsRecord::of(path, memory) {
+        Some(record) => Some(record),
+        None => OutputsRecord::read(path).ok(),
+    };
+    if let Some(digests) = record.and_then(|record| record.digests().ok()) {
+        return Ok(digests);
     }
-    let disk = FileDisk::open(path)?;
-    let zero = zero_slab();
-    let numbers = 0..disk.len().div_ceil(SLAB);
-    let digests = numbers.into_par_iter().map(|number| hashed(&disk, number));
-    let digests: std::io::Result<Slabs> = digests.collect();
-    let mut digests = digests.map_err(|source| Error::Read {
+    let slabs = disk::slabs(&FileDisk::open(path)?);
+    slabs.map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
-    })?;
-    digests.retain(|_, digest| *digest != zero);
-    Ok(digests)
-}
-
-/// A slab's digest; zeros follow a short last one.
-fn hashed<R: ReadAt + ?Sized>(disk: &R, number: u64) -> std::io::Result<(u64, SlabDigest)> {
-    let offset = number * SLAB;
-    let mut bytes = vec![0; usize::try_from(SLAB).unwrap_or(0)];
-    let len = usize::try_from(disk.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-    let len = len.min(bytes.len());
-    disk.read_exact_at(bytes.get_mut(..len).unwrap_or_default(), offset)?;
-    Ok((number, Sha256::digest(&bytes).into()))
-}
-
-fn zero_slab() -> SlabDigest {
-    Sha256::digest(vec![0; usize::try_from(SLAB).unwrap_or(0)]).into()
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod images;
 mod papers;
 mod sign;
 mod sources;
+mod verify;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use i2kit_contract::FailurePolicy;
 
 use crate::layer::{Compression, CompressionError};
 use crate::oci::Platform;
@@ -24,8 +26,9 @@ pub use config::{ConfigArgs, SecretFile, Variable};
 pub use control::{Exec, Logs, State};
 pub use images::{ImageArgs, RegistryArgs};
 pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
-pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
+pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
+pub use verify::{Diff, Rebuild, Verify};
 
 /// One Kubernetes Pod, one immutable virtual machine.
 ///
@@ -90,20 +93,43 @@ pub enum Command {
     /// There: i2kit build --bundle app.bundle.tar -o app.raw. The file is an OCI archive, which
     /// other tools read, too.
     Bundle(Bundle),
-    /// Sign a disk's UKI for Secure Boot
+    /// Sign a disk's UKI for Secure Boot, or a statement of provenance
     ///
     /// The disk is then the one that i2kit build --sign-key writes. Where the key is out of reach:
     ///   i2kit sign disk.raw --digest-only | xxd -r -p >digest
     ///   openssl pkeyutl -sign -inkey db.key -pkeyopt digest:sha256 -in digest -out signature
     ///   i2kit sign disk.raw --attach signature --sign-cert db.crt
+    /// It is the same for disk.raw.provenance.json, which is put into a DSSE envelope beside it.
     #[command(verbatim_doc_comment)]
     Sign(Sign),
     /// Make keys for Secure Boot, and have firmware trust them
     Keys(Keys),
-    /// Check a disk: its ESP, its UKI's signature, every block of its store
+    /// Check a disk: every structure, the UKI's signature, every block and file of its store
     ///
-    /// The first thing that is wrong is named, and the exit code is 1.
+    /// The first thing that is wrong is named by partition, layer, file and block; exit code 1. A
+    /// disk is checked against itself; against more with the key that signed it (and its provenance), the
+    /// outputs record, the statement of how it was built, and what manifest and lock give (the flags are
+    /// those of i2kit build):
+    ///   i2kit verify disk.raw --key db.crt
+    ///   i2kit verify disk.raw --record disk.raw.i2kit.json
+    ///   i2kit verify disk.raw --key db.crt --provenance disk.raw.provenance.dsse.json
+    ///   i2kit verify disk.raw --locked -f app.yaml
+    #[command(verbatim_doc_comment)]
     Verify(Verify),
+    /// Tell the first difference between two disks, by partition, file and byte
+    ///
+    /// What causes others is told before what follows from it: a file's byte before the hash tree's and
+    /// the command line's. The exit code is 1 when there is one.
+    Diff(Diff),
+    /// Build a disk again from its record alone, and compare
+    ///
+    /// The record is the one beside a disk (disk.raw.i2kit.json) or a disk itself. It says all that a
+    /// build needs: manifests, digests of images and base, options, the UKI's signature. Layers come
+    /// from the cache or from where the images' names point; --image NAME=SOURCE and --base say where
+    /// else. Nothing is written without -o.
+    ///   i2kit rebuild --record app.raw.i2kit.json
+    #[command(verbatim_doc_comment)]
+    Rebuild(Rebuild),
     /// Show what is on a disk: partitions, UKI, command line, contract, layers
     Inspect(Inspect),
     /// List files on a disk, as in: i2kit ls disk.raw:store/containers/web
@@ -355,9 +381,14 @@ pub struct DiskArgs {
     /// Where the store's layers lie.
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// What signs the UKI.
-    #[command(flatten)]
-    pub sign: SignArgs,
+}
+
+impl DiskArgs {
+    /// Whether something says which Pod is meant.
+    pub fn names_a_pod(&self) -> bool {
+        let (pod, from) = (&self.pod, &self.from);
+        from.is_some() || !pod.files.files.is_empty() || pod.images.bundle.is_some()
+    }
 }
 
 /// `i2kit plan`.
@@ -366,6 +397,9 @@ pub struct Plan {
     /// What is on the disk.
     #[command(flatten)]
     pub disk: DiskArgs,
+    /// What signs the UKI.
+    #[command(flatten)]
+    pub sign: SignArgs,
     /// Compare it, slab by slab, with a disk or the record beside one
     #[arg(long, value_name = "OLD")]
     pub against: Option<PathBuf>,
@@ -380,11 +414,15 @@ pub struct Build {
     /// What is on the disk.
     #[command(flatten)]
     pub disk: DiskArgs,
+    /// What signs the UKI.
+    #[command(flatten)]
+    pub sign: SignArgs,
     /// The disk to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Also write how the disk was built beside it, as FILE.provenance.json: an in-toto statement with
-    /// SLSA provenance about the disk's SHA-256, for which the whole disk is read once more
+    /// SLSA provenance about the disk's SHA-256, for which the whole disk is read once more; what signs
+    /// the UKI signs it, too, in a DSSE envelope FILE.provenance.dsse.json
     #[arg(long)]
     pub provenance: bool,
     /// Print the summary as JSON
@@ -486,6 +524,24 @@ pub enum OnFailure {
     PowerOff,
     /// Reboot.
     Reboot,
+}
+
+impl OnFailure {
+    /// As a contract has it.
+    pub fn policy(self) -> FailurePolicy {
+        match self {
+            Self::PowerOff => FailurePolicy::PowerOff,
+            Self::Reboot => FailurePolicy::Reboot,
+        }
+    }
+
+    /// From a contract.
+    pub fn of(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::PowerOff => Self::PowerOff,
+            FailurePolicy::Reboot => Self::Reboot,
+        }
+    }
 }
 
 /// `--disk-bus`.

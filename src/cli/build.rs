@@ -4,20 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use i2kit_contract::Contract;
-use sha2::{Digest, Sha256};
-
 use super::args;
 use super::args::ProgressArgs;
 use super::error::Error;
 use super::images::Resolved;
 use super::plan::{Origin, Plan, plan};
 use super::progress::Terminal;
-use super::summary::{Layer, Partition, Stage, Summary};
-use crate::assemble::{self, Assembled, ContainerInput, ExtensionInput, ImageName, Inputs};
+use super::summary::{Stage, Summary};
+use crate::assemble::{
+    self, Assembled, ContainerInput, ExtensionInput, ImageName, Inputs, Signature,
+};
 use crate::cache::Cache;
 use crate::layer::{self, ConvertedLayer};
-use crate::output::{self, OutputsRecord, RawError};
+use crate::oci::{Reference, Sources};
+use crate::output::{self, Memory, OutputsRecord, RawError};
 use crate::pipeline::{self, Request};
 
 pub type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLayer>>;
@@ -25,7 +25,7 @@ pub type Layers = std::collections::BTreeMap<crate::oci::Digest, Arc<ConvertedLa
 /// `i2kit build`.
 pub fn build(arguments: &args::Build) -> Result<(), Error> {
     let start = Instant::now();
-    let plan = planned(&arguments.disk)?;
+    let plan = planned(&arguments.disk, &arguments.sign)?;
     let mut progress = arguments.disk.pod.progress;
     progress.quiet |= arguments.json;
     let summary = disk(&plan, &arguments.output, progress, start)?;
@@ -41,13 +41,13 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
 }
 
 /// The plan that the flags make.
-pub fn planned(arguments: &args::DiskArgs) -> Result<Plan, Error> {
+pub fn planned(arguments: &args::DiskArgs, sign: &args::SignArgs) -> Result<Plan, Error> {
     let origin = match &arguments.from {
         Some(reference) => Origin::Image {
             reference,
             args: &[],
         },
-        None if arguments.pod.files.files.is_empty() && arguments.pod.images.bundle.is_none() => {
+        None if !arguments.names_a_pod() => {
             let reason = "name a manifest with -f, an image with --from or a bundle with --bundle";
             return Err(Error::Argument {
                 argument: "build".to_owned(),
@@ -57,10 +57,10 @@ pub fn planned(arguments: &args::DiskArgs) -> Result<Plan, Error> {
         None => Origin::Manifests,
     };
     // A key that cannot be used is told before layers are fetched.
-    let signer = super::sign::identity(&arguments.sign, arguments.pod.progress.quiet)?;
+    let signer = super::sign::identity(sign, arguments.pod.progress.quiet)?;
     let mut plan = plan(&arguments.pod, &origin, &arguments.place, arguments.scratch)?;
     if let Some(signer) = signer {
-        plan.sign_with(signer);
+        plan.sign_with(Signature::By(Box::new(signer)));
     }
     Ok(plan)
 }
@@ -72,14 +72,14 @@ pub fn disk(
     progress: ProgressArgs,
     start: Instant,
 ) -> Result<Summary, Error> {
-    if let Some(record) = OutputsRecord::<Summary>::still_true(path, &plan.key)
+    let memory = Memory(Some(&plan.cache));
+    if let Some(record) = OutputsRecord::still_true(path, &plan.key, &memory)
         && !plan.shared.is_target()
     {
         pipeline::touch(&plan.cache, &requests(plan), plan.convert.compression);
-        let mut summary = record.summary;
+        let stages = vec![Stage::new("plan", start.elapsed())];
+        let mut summary = Summary::of(path, record, |_| true, stages);
         summary.unchanged = true;
-        summary.measured_boot = record.measured_boot;
-        summary.stages = vec![Stage::new("plan", start.elapsed())];
         return Ok(summary);
     }
     let build = Build {
@@ -192,26 +192,19 @@ impl Build<'_> {
         )?;
         progress.clear();
         stages.end("write");
-        let mut summary = summary(plan, path, &assembled, written.data_bytes, stages.all);
-        let slabs = written
-            .slabs
-            .iter()
-            .map(|(slab, digest)| (*slab, hex::encode(digest)))
-            .collect();
-        let digest = disk_digest(&written.slabs);
-        let root_hash = hex::encode(assembled.root_hash);
-        OutputsRecord::new(
-            path,
+        let (slabs, data_bytes) = (&written.slabs, written.data_bytes);
+        let record = OutputsRecord::new(
+            &assembled,
             plan.key.clone(),
-            root_hash,
-            digest,
+            plan.scratch,
             slabs,
-            assembled.measured_boot.clone(),
-            summary.clone(),
-        )?
-        .write(path)?;
-        summary.measured_boot = assembled.measured_boot;
-        Ok(summary)
+            data_bytes,
+        );
+        record.write(path)?;
+        Memory(Some(self.cache)).keep(path, &record);
+        let layers = &assembled.layers;
+        let reused = |number: usize| layers.get(number).is_some_and(|layer| layer.reused);
+        Ok(Summary::of(path, record, reused, stages.all))
     }
 }
 
@@ -233,16 +226,6 @@ impl Stages {
         self.all.push(Stage::new(name, self.lap.elapsed()));
         self.lap = Instant::now();
     }
-}
-
-/// Names all bytes of a disk by its slabs that are not zero.
-pub fn disk_digest(slabs: &[(u64, [u8; 32])]) -> String {
-    let mut hash = Sha256::new();
-    for (index, digest) in slabs {
-        hash.update(index.to_le_bytes());
-        hash.update(digest);
-    }
-    format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
 fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
@@ -284,7 +267,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         like: &plan.placing.like,
         compact: plan.placing.compact,
         scratch: plan.scratch,
-        signer: plan.signer.as_ref(),
+        signature: plan.signature.as_ref(),
         on_failure: plan.on_failure,
         control: plan.control,
         record: plan.record.clone(),
@@ -294,49 +277,8 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
 /// The full name of an image's repository; of one that lies in a file, `image`: its path is this
 /// machine's.
 pub fn repository(image: &str) -> String {
-    image
-        .parse::<crate::oci::Reference>()
-        .map_or_else(|_| "image".to_owned(), |reference| reference.name())
-}
-
-fn summary(
-    plan: &Plan,
-    path: &Path,
-    assembled: &Assembled,
-    data_bytes: u64,
-    stages: Vec<Stage>,
-) -> Summary {
-    let partitions = assembled.partitions.iter();
-    let layers = assembled.layers.iter();
-    Summary {
-        disk: path.to_owned(),
-        size: assembled.disk.len(),
-        data_bytes,
-        root_hash: hex::encode(assembled.root_hash),
-        image_version: plan.image_version,
-        unchanged: false,
-        partitions: partitions.map(Partition::from).collect(),
-        layers: layers
-            .map(|one| Layer {
-                diff_id: one.diff_id.clone(),
-                size: one.place.slabs * i2kit_format::SLAB,
-                place: one.place,
-                dead: one.dead,
-                dropped: one.dropped,
-                reused: one.reused,
-            })
-            .collect(),
-        holes: assembled.holes,
-        metadata: assembled.metadata_len,
-        measured_boot: None,
-        ports: ports(&assembled.contract),
-        stages,
-    }
-}
-
-fn ports(contract: &Contract) -> Vec<i2kit_contract::Port> {
-    contract
-        .all_containers()
-        .flat_map(|container| container.ports.clone())
-        .collect()
+    let reference = image.parse::<Reference>().ok();
+    // `oci:tiny` is no image `oci`.
+    let reference = reference.filter(|_| !Sources::is_transport(image));
+    reference.map_or_else(|| "image".to_owned(), |reference| reference.name())
 }

@@ -112,6 +112,16 @@ pub enum Error {
     PlaceLike { path: PathBuf, reason: String },
     #[error("read the planned disk: {0}")]
     Planned(io::Error),
+    #[error("read inputs record: {reason}")]
+    Recorded { reason: String },
+    #[error("read inputs record: it holds no manifests, since one of them holds a Secret")]
+    NoManifest,
+    #[error("build again: the manifests' digest is {found}, the record's {recorded}")]
+    OtherManifest { found: String, recorded: String },
+    #[error("compare: {0}")]
+    Unlike(Box<inspect::Fault>),
+    #[error("verify provenance {path}: {reason}")]
+    Provenance { path: PathBuf, reason: String },
     #[error("write to standard output: {0}")]
     Print(io::Error),
     #[error("write JSON: {0}")]
@@ -171,9 +181,19 @@ impl Error {
             Self::Run(error) => error.hint(),
             Self::Control(error) => error.hint(),
             Self::KernelArg(error) => error.hint(),
+            Self::NoManifest => Some("name the manifests with -f".to_owned()),
+            Self::Unlike(fault) => unlike_hint(fault),
             _ => None,
         }
     }
+}
+
+fn unlike_hint(fault: &inspect::Fault) -> Option<String> {
+    let structure = fault.structure.as_deref()?;
+    matches!(structure, "/i2kit" | "/init").then(|| {
+        "another i2kit may write other bytes: build again with the one that the record names"
+            .to_owned()
+    })
 }
 
 /// The cure that an image's source knows, where it is the one that failed under a layer.

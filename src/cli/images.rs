@@ -92,6 +92,14 @@ impl<'a> Images<'a> {
         })
     }
 
+    /// The same, with `lock` to decide what each image is.
+    pub fn locked_by(self, lock: Lock) -> Self {
+        Self {
+            lock: Some(lock),
+            ..self
+        }
+    }
+
     /// The lock that decides, if one does.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()

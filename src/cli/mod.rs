@@ -6,6 +6,7 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod compare;
 mod config;
 mod control;
 mod defaults;
@@ -17,6 +18,8 @@ mod place;
 mod plan;
 mod progress;
 mod provenance;
+mod rebuild;
+mod recorded;
 mod run;
 mod shared;
 mod show;
@@ -24,6 +27,7 @@ mod sign;
 mod sources;
 mod style;
 mod summary;
+mod verify;
 
 use std::io::Write;
 use std::path::Path;
@@ -31,6 +35,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::disk::Blob;
 use args::{Cli, Command};
 use error::Error;
 use style::{ERROR, HINT};
@@ -81,7 +86,9 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Bundle(arguments) => bundle::bundle(&arguments).map(|()| 0),
         Command::Sign(arguments) => sign::sign(&arguments).map(|()| 0),
         Command::Keys(arguments) => keys::keys(&arguments.command).map(|()| 0),
-        Command::Verify(arguments) => show::verify(&arguments).map(|()| 0),
+        Command::Verify(arguments) => verify::verify(&arguments).map(|()| 0),
+        Command::Diff(arguments) => verify::diff(&arguments).map(|()| 0),
+        Command::Rebuild(arguments) => rebuild::rebuild(&arguments).map(|()| 0),
         Command::Inspect(arguments) => show::inspect(&arguments).map(|()| 0),
         Command::Ls(arguments) => show::ls(&arguments).map(|()| 0),
         Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
@@ -108,6 +115,20 @@ fn man(folder: Option<&Path>) -> Result<(), Error> {
         path: folder.to_owned(),
         source,
     })
+}
+
+/// Opens a disk to look at.
+fn open(path: &Path) -> Result<Blob, Error> {
+    Blob::file(path, Vec::new()).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// Whether the file is a JSON object: no disk begins like one.
+fn is_json(file: &Blob) -> bool {
+    let mut start = [0];
+    i2kit_format::ReadAt::read_exact_at(file, &mut start, 0).is_ok() && start == *b"{"
 }
 
 /// Data for standard output.

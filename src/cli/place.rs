@@ -7,15 +7,10 @@ use serde_json::{Map, Value};
 
 use super::args::PlaceArgs;
 use super::error::Error;
-use super::summary::Summary;
 use crate::assemble::LAYERS;
-use crate::assemble::place::{Like, Place};
-use crate::disk::FileDisk;
+use crate::assemble::place::{Like, PLACE_LIKE, Place};
 use crate::inspect;
 use crate::output::OutputsRecord;
-
-/// In the inputs record: what was kept of an old disk's layout.
-const PLACE_LIKE: &str = "place_like";
 
 /// How layers are placed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,27 +46,22 @@ impl Placing {
     }
 }
 
-/// What a disk's own build kept of an older one's layout, by its inputs record.
-pub fn recorded(inputs: &Value) -> Result<Like, serde_json::Error> {
-    let like = inputs.get(PLACE_LIKE).cloned().unwrap_or_default();
-    Ok(serde_json::from_value::<Option<Like>>(like)?.unwrap_or_default())
-}
-
 /// Where partitions and layers of the disk at `path` lie, which may also be the record beside one.
 fn layout(path: &Path) -> Result<Like, Error> {
-    if let Some(record) = OutputsRecord::<Summary>::read(path) {
-        let partitions = record.summary.partitions.into_iter();
-        let layers = record.summary.layers.into_iter();
+    let context = |reason: String| Error::PlaceLike {
+        path: path.to_owned(),
+        reason,
+    };
+    let disk = super::open(path)?;
+    if super::is_json(&disk) {
+        let record = OutputsRecord::read(path).map_err(|error| context(error.to_string()))?;
+        let partitions = record.partitions.into_iter();
+        let layers = record.layers.into_iter();
         return Ok(Like {
             partitions: partitions.map(|one| (one.name, one.offset)).collect(),
             layers: layers.map(|one| (one.diff_id, one.place)).collect(),
         });
     }
-    let context = |reason: String| Error::PlaceLike {
-        path: path.to_owned(),
-        reason,
-    };
-    let disk = FileDisk::open(path)?;
     let partitions = inspect::partitions(&disk).map_err(|error| context(error.to_string()))?;
     let inputs = inspect::inputs(&disk).map_err(|error| context(error.to_string()))?;
     let layers = inputs.get(LAYERS).cloned().unwrap_or_default();

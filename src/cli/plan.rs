@@ -5,20 +5,20 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use i2kit_contract::FailurePolicy;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PlaceArgs, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
 use super::place::Placing;
+use super::recorded::{self, PodSource, Recorded};
 use super::shared::Shared;
-use crate::assemble::KernelArgs;
+use crate::assemble::{KernelArgs, Signature};
 use crate::cache::Cache;
 use crate::layer::ConvertOptions;
 use crate::manifest::{self, Input, Pod};
 use crate::oci::Platform;
-use crate::sign::Identity;
 
 /// What to build.
 pub struct Plan {
@@ -47,8 +47,8 @@ pub struct Plan {
     pub cache_limit: Option<Limit>,
     pub jobs: usize,
     pub convert: ConvertOptions,
-    /// What signs the UKI.
-    pub signer: Option<Identity>,
+    /// Where the UKI's signature comes from.
+    pub signature: Option<Signature>,
     /// What goes into the inputs record.
     pub record: Map<String, Value>,
     /// Same key, same bytes.
@@ -63,9 +63,9 @@ impl Plan {
 
     /// Has the UKI signed. The inputs record does not say so: it lies in the store, and the store is
     /// the same.
-    pub fn sign_with(&mut self, signer: Identity) {
-        self.key = signed_key(&self.key, &signer);
-        self.signer = Some(signer);
+    pub fn sign_with(&mut self, signature: Signature) {
+        self.key = signed_key(&self.key, &signature);
+        self.signature = Some(signature);
     }
 }
 
@@ -76,9 +76,11 @@ pub enum Origin<'a> {
         reference: &'a str,
         args: &'a [String],
     },
+    /// What an inputs record tells; manifests are read only where it has none.
+    Record(&'a Recorded),
 }
 
-/// Reads manifests and images' documents, no layer.
+/// Reads manifests and images' documents, no layer. What an inputs record tells goes before `place`.
 pub fn plan(
     arguments: &PodArgs,
     origin: &Origin<'_>,
@@ -94,25 +96,30 @@ pub fn plan(
         &arguments.platform,
         arguments.progress.quiet,
     )?;
-    let (pod, manifest_digest) = pod(arguments, origin, &finder)?;
+    let source = pod(arguments, origin, &finder)?;
+    let finder = match origin {
+        Origin::Record(recorded) => {
+            finder.locked_by(recorded.lock(&source.pod, &arguments.platform)?)
+        }
+        _ => finder,
+    };
     let extensions = extensions(arguments, &finder);
-    let (base, images) = resolve(&finder, &pod, &extensions)?;
+    let (base, images) = resolve(&finder, &source.pod, &extensions)?;
     if !arguments.progress.quiet {
         tell_tags(&images);
     }
-    let on_failure = match arguments.on_failure {
-        OnFailure::PowerOff => FailurePolicy::PowerOff,
-        OnFailure::Reboot => FailurePolicy::Reboot,
+    let on_failure = arguments.on_failure.policy();
+    let placing = match origin {
+        Origin::Record(recorded) => recorded.placing(),
+        _ => Placing::of(place, diff_ids(&base, &images))?,
     };
-    let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
-    record.extend(added(arguments, &extensions, &images));
-    let placing = Placing::of(place, diff_ids(&base, &images))?;
+    let mut record = recorded::record(arguments, &source, &base, &images, &extensions);
     placing.record(&mut record)?;
-    let key = key(&record, scratch, on_failure);
+    let key = key(&record, scratch);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
     Ok(Plan {
-        pod,
+        pod: source.pod,
         base,
         images,
         extensions,
@@ -130,7 +137,7 @@ pub fn plan(
         cache_limit: arguments.cache.cache_max_size,
         jobs: jobs(&arguments.cache),
         convert: convert_options(&arguments.cache),
-        signer: None,
+        signature: None,
         record,
         key,
     })
@@ -147,8 +154,8 @@ fn diff_ids<'a>(
 }
 
 /// The key of a disk whose UKI is signed, from the one of the same disk without.
-pub fn signed_key(key: &str, signer: &Identity) -> String {
-    hex::encode(Sha256::digest(format!("{key}\0{}", signer.name())))
+pub fn signed_key(key: &str, signature: &Signature) -> String {
+    hex::encode(Sha256::digest(format!("{key}\0{}", signature.name())))
 }
 
 /// The guest's program is built for one architecture.
@@ -220,12 +227,9 @@ fn tell_tags(images: &BTreeMap<String, Resolved>) {
     }
 }
 
-/// The Pod, and the digest of what it was read from.
-fn pod(
-    arguments: &PodArgs,
-    origin: &Origin<'_>,
-    finder: &Images<'_>,
-) -> Result<(Pod, String), Error> {
+/// The Pod, and what it was read from.
+fn pod(arguments: &PodArgs, origin: &Origin<'_>, finder: &Images<'_>) -> Result<PodSource, Error> {
+    let quiet = arguments.progress.quiet;
     match origin {
         Origin::Image { reference, args } => {
             if arguments.files.name.is_some() {
@@ -234,17 +238,15 @@ fn pod(
                     reason: "it picks among the Pods of -f, and there is no -f",
                 });
             }
-            let mut hash = Sha256::new();
-            hash.update(reference.as_bytes());
-            args.iter()
-                .for_each(|argument| hash.update([&[0], argument.as_bytes()].concat()));
-            let pod = manifest::from_image(reference, args).map_err(manifest::Errors::from)?;
-            Ok((pod, format!("sha256:{}", hex::encode(hash.finalize()))))
+            PodSource::of_image(reference, args)
         }
         Origin::Manifests => {
             let inputs = inputs_or_bundled(&arguments.files, &arguments.images, finder)?;
-            let name = arguments.files.name.as_deref();
-            pod_of(&inputs, name, arguments.progress.quiet)
+            PodSource::of_manifests(&inputs, arguments.files.name.as_deref(), quiet)
+        }
+        Origin::Record(recorded) => {
+            let inputs = arguments.files.files.iter().map(read);
+            recorded.source(&inputs.collect::<Result<Vec<_>, _>>()?, quiet)
         }
     }
 }
@@ -334,78 +336,7 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
         .ok_or(Error::NoCache)
 }
 
-fn record(
-    arguments: &PodArgs,
-    pod: &Pod,
-    manifest_digest: &str,
-    base: &Resolved,
-    images: &BTreeMap<String, Resolved>,
-) -> Map<String, Value> {
-    let containers = pod.all_containers();
-    let containers: Map<String, Value> = containers
-        .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
-        .collect();
-    let value = json!({
-        "version": 1,
-        "i2kit": env!("CARGO_PKG_VERSION"),
-        "init": crate::assemble::boot::init_digest(),
-        "manifest": manifest_digest,
-        "pod": pod.name,
-        "base": image_record(base),
-        "containers": containers,
-        "targets": arguments.target,
-        "compression": arguments.cache.compression.to_string(),
-    });
-    match value {
-        Value::Object(record) => record,
-        _ => Map::new(),
-    }
-}
-
-/// What the user adds to what the target and the base give.
-fn added(
-    arguments: &PodArgs,
-    extensions: &[String],
-    images: &BTreeMap<String, Resolved>,
-) -> Map<String, Value> {
-    let extensions = extensions.iter();
-    let extensions: Vec<Value> = extensions
-        .filter_map(|name| named_image(images, name))
-        .collect();
-    Map::from_iter([
-        ("modules".to_owned(), arguments.modules.clone().into()),
-        (
-            "kernel_args".to_owned(),
-            arguments.kernel_args.clone().into(),
-        ),
-        ("extensions".to_owned(), extensions.into()),
-        ("fec".to_owned(), arguments.fec.into()),
-        ("control".to_owned(), arguments.control.into()),
-        ("image_version".to_owned(), arguments.image_version.into()),
-    ])
-}
-
-fn image_record(resolved: &Resolved) -> Value {
-    let layers = resolved.image.layers.iter();
-    let layers: Vec<_> = layers
-        .map(|layer| json!({"digest": layer.digest.to_string(), "diff_id": layer.diff_id.to_string(), "size": layer.size}))
-        .collect();
-    json!({"manifest": resolved.image.manifest.digest.to_string(), "layers": layers})
-}
-
-/// As [`image_record`], with the name by which the image was asked for.
-fn named_image(images: &BTreeMap<String, Resolved>, name: &str) -> Option<Value> {
-    let mut value = image_record(images.get(name)?);
-    value
-        .as_object_mut()?
-        .insert("image".to_owned(), name.into());
-    Some(value)
-}
-
-fn key(record: &Map<String, Value>, scratch: u64, on_failure: FailurePolicy) -> String {
-    let text = format!(
-        "{}\0{scratch}\0{on_failure:?}",
-        Value::Object(record.clone())
-    );
+fn key(record: &Map<String, Value>, scratch: u64) -> String {
+    let text = format!("{}\0{scratch}", Value::Object(record.clone()));
     hex::encode(Sha256::digest(text))
 }

@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use i2kit_sbom::dsse::{self, Envelope};
 use i2kit_sbom::oci_purl;
-use i2kit_sbom::provenance::{Build, DigestSet, Resource, Statement};
+use i2kit_sbom::provenance::{Build, DigestSet, PAYLOAD_TYPE, Resource, Statement};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::images::Resolved;
 use super::plan::Plan;
+use crate::assemble::Signature;
 use crate::output::Beside;
+use crate::sign::{Certificate, Identity};
 
 /// Where the statement about the disk at `disk` lies: `NAME.provenance.json` beside it.
 pub fn path(disk: &Path) -> PathBuf {
@@ -21,14 +24,16 @@ pub fn path(disk: &Path) -> PathBuf {
     disk.with_file_name(name)
 }
 
-/// Writes the statement. Its subject is the file's SHA-256, which anybody computes with `sha256sum`;
-/// nothing that was known before is that, so the disk is read once more.
+/// Where the envelope of the statement at `statement` lies: `NAME.dsse.json` for `NAME.json`.
+pub fn envelope_path(statement: &Path) -> PathBuf {
+    statement.with_extension("dsse.json")
+}
+
+/// Writes the statement, and the same signed where something signs the UKI. Its subject is the file's
+/// SHA-256, which anybody computes with `sha256sum`; nothing that was known before is that, so the disk
+/// is read once more.
 pub fn write(plan: &Plan, disk: &Path) -> Result<(), Error> {
     let path = path(disk);
-    let failed = |source| Error::Write {
-        path: path.clone(),
-        source,
-    };
     let name = disk.file_name().unwrap_or_default().to_string_lossy();
     let subject = Resource {
         name: name.into_owned(),
@@ -41,10 +46,78 @@ pub fn write(plan: &Plan, disk: &Path) -> Result<(), Error> {
         materials: materials(plan),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    let beside = Beside::create(&path)?;
-    let mut file = beside.file();
-    file.write_all(&statement.to_json()?).map_err(failed)?;
+    let statement = statement.to_json()?;
+    write_file(&path, &statement)?;
+    match &plan.signature {
+        Some(Signature::By(identity)) => seal(&statement, identity, &envelope_path(&path)),
+        _ => Ok(()),
+    }
+}
+
+/// Signs a statement and writes it in an envelope to `path`.
+pub fn seal(statement: &[u8], identity: &Identity, path: &Path) -> Result<(), Error> {
+    let sealed = dsse::seal(PAYLOAD_TYPE, statement, &identity.key_id(), |bytes| {
+        identity.sign_bytes(bytes)
+    });
+    let sealed = sealed.map_err(|source| Error::Sign {
+        path: path.to_owned(),
+        source,
+    })?;
+    write_file(path, &sealed.to_json()?)
+}
+
+/// What is signed of a statement.
+pub fn to_be_signed(statement: &[u8]) -> Vec<u8> {
+    dsse::pre_authentication_encoding(PAYLOAD_TYPE, statement)
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let beside = Beside::create(path)?;
+    let written = beside.file().write_all(bytes);
+    written.map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(beside.commit()?)
+}
+
+/// Checks that the statement at `path` is about the file `disk`: with a certificate, that it lies in an
+/// envelope that the certificate's key signed.
+pub fn check(path: &Path, disk: &Path, certificate: Option<&Certificate>) -> Result<(), Error> {
+    let wrong = |reason: String| Error::Provenance {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = super::sign::read(path)?;
+    let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let is_envelope = json.get("payloadType").is_some();
+    let statement = match (is_envelope, certificate) {
+        (false, None) => json,
+        (false, Some(_)) => return Err(wrong("it is not signed".to_owned())),
+        (true, None) => {
+            return Err(wrong(
+                "name the certificate of its key with --key".to_owned(),
+            ));
+        }
+        (true, Some(certificate)) => {
+            let opened = Envelope::open(&bytes, PAYLOAD_TYPE, |signed, signature| {
+                certificate.verifies(signed, signature)
+            });
+            let opened = opened.map_err(|error| wrong(error.to_string()))?;
+            serde_json::from_slice(&opened).map_err(|error| wrong(error.to_string()))?
+        }
+    };
+    let named = statement
+        .pointer("/subject/0/digest/sha256")
+        .and_then(Value::as_str);
+    let named = named.ok_or_else(|| wrong("it names no SHA-256 of a subject".to_owned()))?;
+    let found = file_digest(disk)?;
+    if named == found {
+        return Ok(());
+    }
+    Err(wrong(format!(
+        "it is about {named}, the disk's SHA-256 is {found}"
+    )))
 }
 
 fn file_digest(path: &Path) -> Result<String, Error> {

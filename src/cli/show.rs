@@ -5,7 +5,7 @@ use std::path::Path;
 
 use i2kit_contract::{SBOM_CYCLONEDX_JSON, SBOM_SPDX_JSON};
 
-use super::args::{Inspect, Ls, Sbom, SbomFormat, Verify};
+use super::args::{Inspect, Ls, Sbom, SbomFormat};
 use super::error::Error;
 use super::summary::bytes;
 use crate::disk::FileDisk;
@@ -18,29 +18,6 @@ pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
         return super::print_json(&report);
     }
     super::print(render(&report).as_bytes())
-}
-
-/// `i2kit verify`.
-pub fn verify(arguments: &Verify) -> Result<(), Error> {
-    let certificate = arguments.key.as_deref().map(super::sign::certificate);
-    let certificate = certificate.transpose()?;
-    let disk = FileDisk::open(&arguments.disk)?;
-    let verified = inspect::verify(&disk, certificate.as_ref())?;
-    let least = arguments.min_version;
-    least.map_or(Ok(()), |least| inspect::check_version(&disk, least))?;
-    if arguments.json {
-        return super::print_json(&verified);
-    }
-    let mut out = String::from("ESP: nothing but the UKI\n");
-    if let Some(subject) = &verified.signed_by {
-        let _ = writeln!(out, "UKI: signed by the key of {subject}");
-    }
-    let root_hash = &verified.root_hash;
-    let _ = writeln!(
-        out,
-        "store: every block matches the UKI's root hash {root_hash}"
-    );
-    super::print(out.as_bytes())
 }
 
 /// `i2kit ls`.

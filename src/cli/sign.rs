@@ -6,16 +6,17 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::args::{self, SignArgs};
-use super::build::disk_digest;
 use super::error::Error;
 use super::plan::signed_key;
-use super::summary::{Partition, Summary};
-use crate::assemble::MeasuredBoot;
-use crate::disk::FileDisk;
-use crate::output::{self, OutputsRecord, record_path};
-use crate::sign::{Certificate, Identity, PrivateKey, Signer, ToBeSigned};
+use super::provenance;
+use crate::assemble::place::Like;
+use crate::assemble::{Signature, UkiFacts};
+use crate::inspect::Known;
+use crate::output::{self, Memory, OutputsRecord, Partition, Resigned, record_path};
+use crate::sign::{Certificate, DigestInfo, Identity, PrivateKey, Signer, ToBeSigned};
 use crate::{assemble, inspect, sign};
 
 /// Keys, certificates and signatures are some KiB.
@@ -95,40 +96,42 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// `i2kit sign`.
 pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
-    let disk = FileDisk::open(&arguments.disk)?;
+    let disk = super::open(&arguments.disk)?;
+    if super::is_json(&disk) {
+        return sign_statement(arguments);
+    }
     let mut uki = inspect::uki(&disk)?;
     if arguments.digest_only {
         return digest_only(&uki, arguments);
     }
-    let identity = match (&arguments.attach, &arguments.sign.sign_cert) {
-        (Some(signature), Some(certificate)) => {
-            let made = Signer::Made(read(signature)?);
-            Some(join(certificate, made, arguments.quiet)?)
-        }
-        _ => identity(&arguments.sign, arguments.quiet)?,
-    };
-    let identity = identity.ok_or(Error::Argument {
-        argument: "sign".to_owned(),
-        reason: "name what signs: --sign-key, --sign-command or --attach, and --sign-cert",
-    })?;
-    inspect::verify(&disk, None)?;
+    let identity = named_identity(arguments)?;
+    inspect::verify(&disk, None, &Known::default())?;
     let root_hash = inspect::root_hash(&uki)?;
     identity
         .sign(&mut uki)
         .map_err(|source| in_disk(source, arguments))?;
-    let measured_boot = MeasuredBoot::of(&uki);
-    let made = assemble::resign::with_uki(
-        &arguments.disk,
-        uki,
-        root_hash,
-        &super::place::recorded(&inspect::inputs(&disk)?)?,
-    )?;
+    let facts = UkiFacts::of(&uki);
+    let signature = assemble::signature_of(&uki).map_err(|source| in_disk(source, arguments))?;
+    let like = Like::recorded(&inspect::inputs(&disk)?)?;
+    let made = assemble::resign::with_uki(&arguments.disk, uki, root_hash, &like)?;
     let target = arguments.output.as_ref().unwrap_or(&arguments.disk);
     // Before the disk may take the old one's place.
-    let old = OutputsRecord::<Summary>::of(&arguments.disk);
+    let old = OutputsRecord::of(&arguments.disk, &Memory(None));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let written = output::write_raw(&made.disk, target, threads, &|_| {})?;
-    record(old, target, &made, &written, measured_boot, &identity)?;
+    let record = old.map(|old| {
+        let key = signed_key(&old.inputs_key, &Signature::By(Box::new(identity)));
+        let resigned = Resigned {
+            inputs_key: key,
+            size: made.disk.len(),
+            partitions: made.partitions.iter().map(Partition::from).collect(),
+            uki: facts.sections,
+            signature,
+            measured_boot: facts.measured_boot,
+        };
+        old.resigned(&resigned, &written)
+    });
+    write_record(record, target)?;
     if arguments.json {
         let certificate = arguments.sign.sign_cert.as_deref();
         let json = json!({"disk": target, "certificate": certificate, "root_hash": hex::encode(root_hash)});
@@ -136,6 +139,45 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
     }
     if !arguments.quiet {
         super::say(&format!("signed {}", target.display()));
+    }
+    Ok(())
+}
+
+/// What the flags have sign, or the signature that they bring.
+fn named_identity(arguments: &args::Sign) -> Result<Identity, Error> {
+    let identity = match (&arguments.attach, &arguments.sign.sign_cert) {
+        (Some(signature), Some(certificate)) => {
+            let made = Signer::Made(read(signature)?);
+            Some(join(certificate, made, arguments.quiet)?)
+        }
+        _ => identity(&arguments.sign, arguments.quiet)?,
+    };
+    identity.ok_or(Error::Argument {
+        argument: "sign".to_owned(),
+        reason: "name what signs: --sign-key, --sign-command or --attach, and --sign-cert",
+    })
+}
+
+/// Puts a statement of provenance into a signed envelope beside it.
+fn sign_statement(arguments: &args::Sign) -> Result<(), Error> {
+    let statement = read(&arguments.disk)?;
+    if arguments.digest_only {
+        let signed = provenance::to_be_signed(&statement);
+        let info = DigestInfo::of(&signed).map_err(|source| in_disk(source, arguments))?;
+        let digest = Sha256::digest(&signed);
+        return print_digest(&digest, &info, None, arguments.json);
+    }
+    let identity = named_identity(arguments)?;
+    let beside = || provenance::envelope_path(&arguments.disk);
+    let target = arguments.output.clone().unwrap_or_else(beside);
+    provenance::seal(&statement, &identity, &target)?;
+    if arguments.json {
+        let certificate = arguments.sign.sign_cert.as_deref();
+        let json = json!({"envelope": target, "certificate": certificate});
+        return super::print_json(&json);
+    }
+    if !arguments.quiet {
+        super::say(&format!("wrote {}", target.display()));
     }
     Ok(())
 }
@@ -154,53 +196,40 @@ fn digest_only(uki: &[u8], arguments: &args::Sign) -> Result<(), Error> {
         Ok((authenticode, wanted.digest()?, wanted.digest_info()?))
     };
     let (authenticode, digest, info) = wanted().map_err(|source| in_disk(source, arguments))?;
-    if !arguments.json {
+    print_digest(&digest, &info, Some(&authenticode), arguments.json)
+}
+
+/// What a key out of reach is to sign.
+fn print_digest(
+    digest: &[u8],
+    info: &DigestInfo,
+    authenticode: Option<&[u8]>,
+    json: bool,
+) -> Result<(), Error> {
+    if !json {
         return super::print(format!("{}\n", hex::encode(digest)).as_bytes());
     }
-    let json = json!({
+    let mut json = json!({
         "sha256": hex::encode(digest),
         "digest_info": hex::encode(info.as_bytes()),
-        "authenticode": hex::encode(authenticode),
     });
+    if let (Some(authenticode), Some(object)) = (authenticode, json.as_object_mut()) {
+        object.insert("authenticode".to_owned(), hex::encode(authenticode).into());
+    }
     super::print_json(&json)
 }
 
-/// The record beside the signed disk, as the build would have written it; none where there was none.
-fn record(
-    old: Option<OutputsRecord<Summary>>,
-    target: &Path,
-    made: &assemble::partitions::Partitioned,
-    written: &output::Written,
-    measured_boot: Option<MeasuredBoot>,
-    identity: &Identity,
-) -> Result<(), Error> {
-    let Some(old) = old else {
-        // One that lies there tells of another disk.
-        let path = record_path(target);
-        return match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Write {
-                path,
-                source: error,
-            }),
-            _ => Ok(()),
-        };
-    };
-    let mut summary = old.summary;
-    summary.disk = target.to_owned();
-    summary.data_bytes = written.data_bytes;
-    summary.size = made.disk.len();
-    summary.partitions = made.partitions.iter().map(Partition::from).collect();
-    let slabs = written.slabs.iter();
-    let slabs = slabs.map(|(slab, digest)| (*slab, hex::encode(digest)));
-    OutputsRecord::new(
-        target,
-        signed_key(&old.inputs_key, identity),
-        old.root_hash,
-        disk_digest(&written.slabs),
-        slabs.collect(),
-        measured_boot,
-        summary,
-    )?
-    .write(target)?;
-    Ok(())
+/// Writes the record beside the signed disk, as the build would; none where there was none.
+fn write_record(record: Option<OutputsRecord>, target: &Path) -> Result<(), Error> {
+    if let Some(record) = record {
+        return Ok(record.write(target)?);
+    }
+    // One that lies there tells of another disk.
+    let path = record_path(target);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Write { path, source })
+        }
+        _ => Ok(()),
+    }
 }

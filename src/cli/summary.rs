@@ -1,17 +1,18 @@
 //! What a build tells at its end.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use i2kit_format::gpt;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::recorded::IMAGE_VERSION;
 use crate::assemble::MeasuredBoot;
 use crate::assemble::place::Place;
+use crate::output::{OutputsRecord, Partition};
 
 /// What was built.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     pub disk: PathBuf,
     pub size: u64,
@@ -28,31 +29,14 @@ pub struct Summary {
     pub holes: u64,
     /// Bytes of the store's metadata.
     pub metadata: u64,
-    /// The PCRs to expect. The outputs record has them beside the summary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The PCRs to expect.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_boot: Option<MeasuredBoot>,
     pub ports: Vec<i2kit_contract::Port>,
     pub stages: Vec<Stage>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Partition {
-    pub name: String,
-    pub offset: u64,
-    pub size: u64,
-}
-
-impl From<&gpt::Partition> for Partition {
-    fn from(one: &gpt::Partition) -> Self {
-        Self {
-            name: one.name.clone(),
-            offset: one.offset(),
-            size: one.size(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
     pub diff_id: String,
     /// Bytes in the store.
@@ -66,7 +50,7 @@ pub struct Layer {
     pub reused: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stage {
     pub name: String,
     pub seconds: f64,
@@ -82,6 +66,41 @@ impl Stage {
 }
 
 impl Summary {
+    /// Of the disk at `disk`, as its record has it; `reused` says of each layer whether the cache had
+    /// it.
+    pub fn of(
+        disk: &Path,
+        record: OutputsRecord,
+        reused: impl Fn(usize) -> bool,
+        stages: Vec<Stage>,
+    ) -> Self {
+        let layers = record.layers.into_iter().enumerate();
+        let layers = layers.map(|(number, one)| Layer {
+            diff_id: one.diff_id,
+            size: one.place.slabs * i2kit_format::SLAB,
+            place: one.place,
+            dead: one.dead,
+            dropped: one.dropped,
+            reused: reused(number),
+        });
+        let image_version = record.inputs.get(IMAGE_VERSION);
+        Self {
+            disk: disk.to_owned(),
+            size: record.size,
+            data_bytes: record.data_bytes,
+            root_hash: record.root_hash,
+            image_version: image_version.and_then(serde_json::Value::as_u64),
+            unchanged: false,
+            partitions: record.partitions,
+            layers: layers.collect(),
+            holes: record.holes,
+            metadata: record.metadata,
+            measured_boot: record.measured_boot,
+            ports: record.ports,
+            stages,
+        }
+    }
+
     /// For a person, without a line end.
     pub fn render(&self) -> String {
         let mut out = format!(

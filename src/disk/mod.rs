@@ -7,6 +7,7 @@ mod blob;
 mod builder;
 mod digests;
 mod file;
+mod slabs;
 
 use std::io;
 use std::path::Path;
@@ -17,6 +18,7 @@ pub use blob::{Blob, BlobError};
 pub use builder::{Builder, OverlapError};
 pub use digests::{SlabDigest, SlabDigests};
 pub use file::{FileDisk, OpenError};
+pub use slabs::{Slabs, slabs};
 
 /// A disk image, not yet written anywhere.
 #[derive(Clone, Debug)]

@@ -18,7 +18,11 @@ const MAX_UKI: u64 = 1 << 30;
 /// [`Error`] when the disk has none in one piece.
 pub fn uki(disk: &dyn ReadAt) -> Result<Vec<u8>, Error> {
     let esp = window(disk, &gpt::read(disk)?, LABEL_ESP)?;
-    let file = uki_window(&esp, &fat::read(&esp)?)?;
+    bytes(&uki_window(&esp, &fat::read(&esp)?)?)
+}
+
+/// The bytes of the file that is a UKI.
+pub(super) fn bytes(file: &dyn ReadAt) -> Result<Vec<u8>, Error> {
     let len = file.len();
     if len > MAX_UKI {
         return Err(Error::TooLarge {

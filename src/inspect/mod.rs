@@ -1,6 +1,7 @@
 //! What is on a disk: partitions, UKI, contract, records, files.
 
 mod esp;
+mod fault;
 mod list;
 mod verify;
 
@@ -17,8 +18,9 @@ use crate::sign;
 
 use esp::UKI_PATH;
 pub use esp::{check_version, root_hash, uki};
+pub use fault::Fault;
 pub use list::{Listed, list};
-pub use verify::{Verified, verify};
+pub use verify::{Known, Verified, place, unlike, verify};
 
 /// The command line and small records are read up to this size.
 const MAX_RECORD: u64 = 64 << 20;
@@ -61,6 +63,14 @@ pub enum Error {
     NoRootHash,
     #[error(transparent)]
     Verity(#[from] verity::Error),
+    #[error("verify disk: {0}")]
+    Fault(Box<Fault>),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(Box::new(fault))
+    }
 }
 
 fn version_of(found: Option<u64>) -> String {

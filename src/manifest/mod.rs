@@ -78,6 +78,28 @@ pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Er
     }
 }
 
+/// Whether one of the inputs holds a Secret, whose values no record may repeat. True for what is no
+/// YAML: nobody knows.
+#[must_use]
+pub fn holds_secret(inputs: &[Input]) -> bool {
+    inputs.iter().any(|input| {
+        let documents = yaml::parse(&input.name, &input.bytes);
+        documents.map_or(true, |all| all.iter().any(|one| is_secret(one)))
+    })
+}
+
+/// A Secret, or a List with one.
+fn is_secret(node: &yaml::Node) -> bool {
+    let yaml::Value::Map(entries) = &node.value else {
+        return false;
+    };
+    entries.iter().any(|entry| match &entry.value.value {
+        yaml::Value::Scalar { text, .. } => entry.key == "kind" && text == "Secret",
+        yaml::Value::Seq(items) => entry.key == "items" && items.iter().any(|one| is_secret(one)),
+        yaml::Value::Map(_) => false,
+    })
+}
+
 fn read(report: &mut Report, bytes: &[u8]) -> Vec<Found> {
     let documents = match yaml::parse(&report.file, bytes) {
         Ok(documents) => documents,
@@ -135,4 +157,25 @@ fn list(found: &[Found]) -> String {
         names.push(format!("{more} more"));
     }
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_seen_alone_among_others_and_in_a_list() {
+        let input = |text: &str| Input {
+            name: "f".to_owned(),
+            bytes: text.as_bytes().to_vec(),
+        };
+        let pod = "kind: Pod\nmetadata: {name: Secret}\n";
+        let secret = "apiVersion: v1\nkind: \"Secret\"\ndata: {a: b}\n";
+        assert!(!holds_secret(&[input(pod)]));
+        assert!(holds_secret(&[input(pod), input(secret)]));
+        assert!(holds_secret(&[input(&format!("{pod}---\n{secret}"))]));
+        let list = "kind: List\nitems:\n- kind: Pod\n- {kind: List, items: [{kind: Secret}]}\n";
+        assert!(holds_secret(&[input(list)]));
+        assert!(holds_secret(&[input("a: [")]));
+    }
 }

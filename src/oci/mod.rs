@@ -41,4 +41,4 @@ pub use platform::{ParseError as PlatformError, Platform};
 pub use reference::Reference;
 pub use source::{Error, Image, LayerDescriptor, Source};
 pub use storage::TarSplit;
-pub use transport::{Found, Sources, TRANSPORTS};
+pub use transport::{Found, Sources, TRANSPORTS, portable};

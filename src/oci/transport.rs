@@ -25,6 +25,22 @@ pub const TRANSPORTS: [&str; 7] = [
     "docker-daemon",
 ];
 
+/// Those whose references begin with a path.
+const WITH_PATHS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "dir"];
+
+/// An image's name without the folders of this machine: `oci:tiny:latest` for
+/// `oci:/home/me/images/tiny:latest`, other names as they are.
+#[must_use]
+pub fn portable(name: &str) -> String {
+    match name.split_once(':') {
+        Some((transport, rest)) if WITH_PATHS.contains(&transport) => {
+            let last = rest.trim_end_matches('/').rsplit('/').next();
+            format!("{transport}:{}", last.unwrap_or_default())
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// Opens sources, and holds what they share.
 #[derive(Debug)]
 pub struct Sources {
@@ -159,5 +175,31 @@ impl Sources {
             name: reference.name(),
             endpoints: self.registries.endpoints(reference)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portable_name_has_no_folders_and_stays_what_it_is() {
+        for (name, expected) in [
+            ("oci:/a/b/tiny", "oci:tiny"),
+            ("oci:../tiny/", "oci:tiny"),
+            ("oci:/a/tiny:1.0@sha256:12", "oci:tiny:1.0@sha256:12"),
+            ("oci-archive:/a/b.tar:x", "oci-archive:b.tar:x"),
+            ("dir:b", "dir:b"),
+            ("docker://ghcr.io/a/b:c", "docker://ghcr.io/a/b:c"),
+            (
+                "containers-storage:localhost/a/b",
+                "containers-storage:localhost/a/b",
+            ),
+            ("ghcr.io/a/b:c", "ghcr.io/a/b:c"),
+            ("dir", "dir"),
+        ] {
+            assert_eq!(portable(name), expected);
+            assert_eq!(portable(expected), expected);
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! Sinks of a [`Disk`](crate::disk::Disk): a raw file today.
 
 mod beside;
+mod found;
 mod raw;
 mod record;
 
 pub use beside::{Beside, BesideError};
 pub use raw::{RawError, Written, write_raw};
-pub use record::{FileIdentity, OutputsRecord, RecordError, record_path};
+pub use record::{
+    Memory, OutputsRecord, Partition, RecordError, Resigned, disk_digest, record_path,
+};
 
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,7 @@ use i2kit_format::{BLOCK, ReadAt, SLAB};
 use sha2::{Digest, Sha256};
 
 use super::{Beside, BesideError};
-use crate::disk::{Disk, SlabDigest};
+use crate::disk::{Disk, SlabDigest, Slabs};
 
 /// How many neighbouring slabs a worker takes at once, so that writes stay sequential.
 const BATCH: usize = 8;
@@ -89,10 +89,10 @@ impl RawError {
 }
 
 /// What was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Written {
-    /// The plain SHA-256 of each slab that is not all zeros, ascending by index.
-    pub slabs: Vec<(u64, SlabDigest)>,
+    /// The plain SHA-256 of each slab that is not all zeros, by index.
+    pub slabs: Slabs,
     /// Bytes that were not left as holes.
     pub data_bytes: u64,
 }
@@ -159,10 +159,7 @@ fn copy(
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         progress,
-        done: Mutex::new(Written {
-            slabs: Vec::new(),
-            data_bytes: 0,
-        }),
+        done: Mutex::new(Written::default()),
     };
     let result = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1))
@@ -176,21 +173,14 @@ fn copy(
             })
     });
     result?;
-    let mut written = copy
-        .done
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    written.slabs.sort_unstable_by_key(|(index, _)| *index);
-    Ok(written)
+    let written = copy.done.into_inner();
+    Ok(written.unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 impl Copy<'_> {
     fn work(&self) -> Result<(), RawError> {
         let mut buffer = vec![0; usize::try_from(SLAB).unwrap_or(usize::MAX)];
-        let mut mine = Written {
-            slabs: Vec::new(),
-            data_bytes: 0,
-        };
+        let mut mine = Written::default();
         let result = self.batches(&mut buffer, &mut mine);
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
@@ -243,7 +233,7 @@ impl Copy<'_> {
         let digest = self.digest(slab, data)?;
         let bytes = self.write_blocks(data, offset)?;
         if bytes > 0 {
-            mine.slabs.push((slab, digest));
+            mine.slabs.insert(slab, digest);
             mine.data_bytes += bytes;
         }
         (self.progress)(len as u64);
@@ -335,14 +325,7 @@ mod tests {
         let mut expected = vec![0; usize::try_from(disk.len()).unwrap()];
         disk.read_exact_at(&mut expected, 0).unwrap();
         assert!(std::fs::read(&path).unwrap() == expected);
-        assert_eq!(
-            written
-                .slabs
-                .iter()
-                .map(|(slab, _)| *slab)
-                .collect::<Vec<_>>(),
-            [0, 2, 3]
-        );
+        assert_eq!(written.slabs.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
         assert!(std::fs::metadata(&path).unwrap().blocks() * 512 < 4 * SLAB);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -6,6 +6,7 @@ use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 
+use super::pkcs7::{DigestInfo, is_signature};
 use super::{Error, pem};
 
 /// A PEM file's first certificate, with the ones behind it.
@@ -84,6 +85,13 @@ impl Certificate {
             return Some(format!("counts from {start} on"));
         }
         (now > end.to_unix_duration().as_secs()).then(|| format!("ended at {end}"))
+    }
+
+    /// True when its key made the signature (RSA PKCS #1 v1.5, SHA-256) of `bytes`.
+    #[must_use]
+    pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        let info = DigestInfo::of(bytes);
+        info.is_ok_and(|info| is_signature(self, &info, signature))
     }
 
     pub(super) fn parsed(&self) -> &x509_cert::Certificate {

@@ -121,6 +121,14 @@ impl DigestInfo {
         Ok(Self(MessageDigest::sha256(digest)?.to_der()?))
     }
 
+    /// For these bytes.
+    ///
+    /// # Errors
+    /// [`Error::Der`].
+    pub fn of(bytes: &[u8]) -> Result<Self, Error> {
+        Self::new(&Sha256::digest(bytes).into())
+    }
+
     /// Its DER.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

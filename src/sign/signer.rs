@@ -63,17 +63,35 @@ impl Identity {
         authenticode::detach(image)?;
         let digest = authenticode::digest(image)?;
         let wanted = ToBeSigned::new(&digest)?;
-        let info = wanted.digest_info()?;
-        let signature = match &self.signer {
-            Signer::Key(key) => key.sign(info.as_bytes())?,
-            Signer::Command(command) => run(command, &info)?,
-            Signer::Made(signature) => signature.clone(),
-        };
-        if !is_signature(&self.certificate, &info, &signature) {
-            return Err(Error::Wrong);
-        }
+        let signature = self.sign_digest(&wanted.digest_info()?)?;
         let signed = signed_data(&wanted, &self.certificate, &signature)?;
         Ok(authenticode::attach(image, &signed)?)
+    }
+
+    /// The raw signature (RSA PKCS #1 v1.5, SHA-256) of `bytes`.
+    ///
+    /// # Errors
+    /// [`Error`] when the signer fails, or what it made is not the certificate's signature.
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_digest(&DigestInfo::of(bytes)?)
+    }
+
+    /// The SHA-256 of its certificate, hex: what names the key in envelopes.
+    #[must_use]
+    pub fn key_id(&self) -> String {
+        hex::encode(self.certificate.fingerprint())
+    }
+
+    fn sign_digest(&self, info: &DigestInfo) -> Result<Vec<u8>, Error> {
+        let signature = match &self.signer {
+            Signer::Key(key) => key.sign(info.as_bytes())?,
+            Signer::Command(command) => run(command, info)?,
+            Signer::Made(signature) => signature.clone(),
+        };
+        if is_signature(&self.certificate, info, &signature) {
+            return Ok(signature);
+        }
+        Err(Error::Wrong)
     }
 }
 

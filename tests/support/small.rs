@@ -25,7 +25,7 @@ impl Small {
         let small = Self { folder };
         layout::write(
             &small.path("base"),
-            &base_layers(&json!({"erofs": ["lz4", "zstd"]})),
+            &base_layers(&json!({"erofs": ["lz4", "zstd"]}), WITHOUT_FEC),
             &json!({}),
         );
         let layers = [Compression::Gzip, Compression::Zstd, Compression::None];
@@ -44,11 +44,30 @@ impl Small {
 
     /// Another base in the place of the first, with that record.
     pub fn replace_base(&self, record: &Value) {
-        fs::remove_dir_all(self.path("base")).unwrap();
-        layout::write(&self.path("base"), &base_layers(record), &json!({}));
+        self.replace_layers(&base_layers(record, WITHOUT_FEC));
     }
 
-    fn source(&self, name: &str) -> String {
+    /// Another base in the place of the first, whose kernel repairs.
+    pub fn replace_base_by_one_with_fec(&self) {
+        let record = json!({"erofs": ["lz4", "zstd"]});
+        self.replace_layers(&base_layers(&record, "CONFIG_DM_VERITY_FEC=y\n"));
+    }
+
+    /// Another base in the place of the first, which has something else in that file, or lacks it.
+    pub fn replace_base_file(&self, file: &str, content: Option<&str>) {
+        let mut items = boot(&json!({"erofs": ["lz4", "zstd"]}), WITHOUT_FEC);
+        items.retain(|item| item.path != file.as_bytes());
+        items.extend(content.map(|content| Item::file(file, content)));
+        let boot = archive(&items, Dialect::Pax);
+        self.replace_layers(&[(boot, Compression::Gzip), (system(), Compression::Gzip)]);
+    }
+
+    fn replace_layers(&self, layers: &[(Vec<u8>, Compression)]) {
+        fs::remove_dir_all(self.path("base")).unwrap();
+        layout::write(&self.path("base"), layers, &json!({}));
+    }
+
+    pub fn source(&self, name: &str) -> String {
         format!("oci:{}", self.path(name).display())
     }
 
@@ -84,39 +103,41 @@ pub fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn base_layers(record: &Value) -> [(Vec<u8>, Compression); 2] {
+const WITHOUT_FEC: &str = "# CONFIG_DM_VERITY_FEC is not set\n";
+
+fn base_layers(record: &Value, config: &str) -> [(Vec<u8>, Compression); 2] {
     [
-        (boot(record), Compression::Gzip),
+        (
+            archive(&boot(record, config), Dialect::Pax),
+            Compression::Gzip,
+        ),
         (system(), Compression::Gzip),
     ]
 }
 
 /// What a base needs to be assembled; the stub is the real one.
-fn boot(record: &Value) -> Vec<u8> {
+fn boot(record: &Value, config: &str) -> Vec<Item> {
     let modules = json!({
         "virtio": [],
         "ec2": [],
         "other": ["kernel/low.ko", "kernel/a/mid-dle.ko", "kernel/high.ko"],
     });
     let by_name = json!({"extra": ["kernel/low.ko", "kernel/extra.ko"]});
-    archive(
-        &[
-            Item::dir("boot"),
-            Item::file("boot/stub.efi", stub()),
-            Item::file("boot/vmlinuz", Random::new(7).bytes(300_000)),
-            Item::file("boot/kernel.release", "1.2.3\n"),
-            Item::file("boot/config", "# CONFIG_DM_VERITY_FEC is not set\n"),
-            Item::file("boot/modules.json", modules.to_string()),
-            Item::file("boot/modules-by-name.json", by_name.to_string()),
-            Item::dir("boot/modules"),
-            Item::file("boot/modules/kernel/low.ko", "low"),
-            Item::file("boot/modules/kernel/a/mid-dle.ko", "middle"),
-            Item::file("boot/modules/kernel/high.ko", "high"),
-            Item::file("boot/modules/kernel/extra.ko", "extra"),
-            Item::file("boot/record.json", record.to_string()),
-        ],
-        Dialect::Pax,
-    )
+    vec![
+        Item::dir("boot"),
+        Item::file("boot/stub.efi", stub()),
+        Item::file("boot/vmlinuz", Random::new(7).bytes(300_000)),
+        Item::file("boot/kernel.release", "1.2.3\n"),
+        Item::file("boot/config", config),
+        Item::file("boot/modules.json", modules.to_string()),
+        Item::file("boot/modules-by-name.json", by_name.to_string()),
+        Item::dir("boot/modules"),
+        Item::file("boot/modules/kernel/low.ko", "low"),
+        Item::file("boot/modules/kernel/a/mid-dle.ko", "middle"),
+        Item::file("boot/modules/kernel/high.ko", "high"),
+        Item::file("boot/modules/kernel/extra.ko", "extra"),
+        Item::file("boot/record.json", record.to_string()),
+    ]
 }
 
 fn stub() -> Vec<u8> {
@@ -138,7 +159,7 @@ fn system() -> Vec<u8> {
     )
 }
 
-/// Some 3 MiB in files of all sizes.
+/// Some 3 MiB in files of all sizes; the last layer has names that fill blocks, too.
 fn files(seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut items = Vec::new();
@@ -148,5 +169,10 @@ fn files(seed: u64) -> Vec<u8> {
         items.push(Item::file(format!("f{seed}-{index}"), data));
     }
     items.push(Item::file(format!("large{seed}"), random.bytes(2 << 20)));
+    if seed == Compression::None as u64 {
+        items.push(Item::dir("names"));
+        let names = (0..150).map(|number| format!("names/name-{number:055}"));
+        items.extend(names.map(|name| Item::file(name, "")));
+    }
     archive(&items, Dialect::Pax)
 }

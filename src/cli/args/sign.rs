@@ -30,9 +30,10 @@ pub struct SignArgs {
 /// `i2kit sign`.
 #[derive(Debug, Args)]
 pub struct Sign {
-    /// The disk
+    /// The disk, or the statement of its provenance (JSON)
     pub disk: PathBuf,
-    /// Write the signed disk here (default: in the place of DISK)
+    /// Write the signed disk here (default: in the place of DISK), or the envelope (default: beside the
+    /// statement, as NAME.dsse.json)
     #[arg(short, long, value_name = "FILE", conflicts_with = "digest_only")]
     pub output: Option<PathBuf>,
     /// What signs the UKI.
@@ -52,25 +53,6 @@ pub struct Sign {
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `i2kit verify`.
-#[derive(Debug, Args)]
-pub struct Verify {
-    /// The disk
-    pub disk: PathBuf,
-    /// The UKI must be signed by the key of this certificate (PEM)
-    #[arg(long, value_name = "CERT")]
-    pub key: Option<PathBuf>,
-    /// Refuse a disk that was built with a lower --image-version, or with none
-    ///
-    /// Firmware does not compare versions: what it must not boot any more, it is told with
-    /// i2kit keys enrol --dbx.
-    #[arg(long, value_name = "N", requires = "key")]
-    pub min_version: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -385,6 +385,12 @@ fn layout(data_blocks: u64) -> (Vec<Level>, u64) {
     (levels, next)
 }
 
+/// Blocks of a hash device over so many data blocks, its superblock among them.
+#[must_use]
+pub fn hash_blocks(data_blocks: u64) -> u64 {
+    layout(data_blocks).1
+}
+
 /// Checks the hash device against the root hash, and the data against the hash device.
 ///
 /// Reads both once, from the top down, and holds one slab and two hash blocks at a time. `hash`

@@ -20,7 +20,7 @@ mod xattr;
 
 pub use chunk::ExtentError;
 pub use codec::{Algorithm, Compressor, MAX_CLUSTER};
-pub use read::{DirEntry, FileType, ReadError, ReadInode, Reader, Summary};
+pub use read::{DirEntry, FileType, Owner, ReadError, ReadInode, Reader, Role, Summary};
 pub use tree::*;
 pub use write::{Error, Image, Options, write};
 pub use xattr::XattrError;

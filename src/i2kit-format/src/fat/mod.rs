@@ -13,7 +13,7 @@ mod read;
 mod tree;
 
 pub use plan::{NewFile, Options, plan};
-pub use read::{Entry, Extent, Volume, read};
+pub use read::{Entry, Extent, Volume, read, structure};
 
 /// The fewest clusters of a FAT16 volume; fewer make it FAT12.
 pub const MIN_CLUSTERS: u32 = 4085;

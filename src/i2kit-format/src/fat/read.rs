@@ -101,6 +101,22 @@ pub fn read<R: ReadAt + ?Sized>(volume: &R) -> Result<Volume, Error> {
     })
 }
 
+/// What lies at `offset` of a FAT16 volume, for messages.
+///
+/// # Errors
+/// [`Error`] when it has no boot sector that makes sense.
+pub fn structure<R: ReadAt + ?Sized>(volume: &R, offset: u64) -> Result<&'static str, Error> {
+    let parts = Parts::of(&boot_sector(volume)?, volume.len())?;
+    let second_fat = parts.fat_offset + parts.root_offset.saturating_sub(parts.fat_offset) / 2;
+    Ok(match offset {
+        _ if offset < parts.fat_offset => "boot sector",
+        _ if offset < second_fat => "first FAT",
+        _ if offset < parts.root_offset => "second FAT",
+        _ if offset < parts.data_offset => "root directory",
+        _ => "clusters",
+    })
+}
+
 fn boot_sector<R: ReadAt + ?Sized>(volume: &R) -> Result<BootSector, Error> {
     if volume.len() < SECTOR {
         return Err(Error::NotFat);

@@ -24,10 +24,11 @@ const MAX_TARGET: u64 = 4095;
 
 /// Bytes of a file that lie together.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+pub(super) struct Piece {
     /// Byte of the image; `None` for a hole.
-    at: Option<u64>,
-    len: u64,
+    pub at: Option<u64>,
+    /// Bytes.
+    pub len: u64,
 }
 
 /// A chunk map.
@@ -133,7 +134,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
     }
 
     /// What lies at `offset`, which is below the size.
-    fn piece(&self, inode: &ReadInode, offset: u64) -> Result<Piece, ReadError> {
+    pub(super) fn piece(&self, inode: &ReadInode, offset: u64) -> Result<Piece, ReadError> {
         let left = inode.size.saturating_sub(offset);
         match inode.layout {
             layout::FLAT_PLAIN => Ok(Piece {

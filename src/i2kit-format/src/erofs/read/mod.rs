@@ -4,6 +4,7 @@ mod attributes;
 mod compressed;
 mod data;
 mod directory;
+mod owner;
 mod tree;
 
 use std::io;
@@ -18,6 +19,7 @@ use super::format::{
 use crate::ReadAt;
 
 pub use directory::DirEntry;
+pub use owner::{Owner, Role};
 
 const BLOCK_BYTES: u64 = BLOCK as u64;
 const KNOWN_INCOMPAT: u32 =
