@@ -17,8 +17,17 @@ fn compressions() -> Vec<Compression> {
         "lz4",
         "lz4:1,cluster=1M",
         "zstd:1,cluster=64K,dedupe",
+        "zstd:1,cluster=4M,dedupe",
     ];
     texts.map(|text| text.parse().unwrap()).to_vec()
+}
+
+/// Bytes that shrink to two thirds: more than a cluster of 4 MiB may take.
+fn dense(seed: u32, len: usize) -> Vec<u8> {
+    let pairs = noise(seed, len).into_iter().zip(0u32..);
+    pairs
+        .map(|(byte, at)| if at % 3 == 0 { 0 } else { byte })
+        .collect()
 }
 
 /// Text that compresses about as programs do.
@@ -71,7 +80,9 @@ fn of_all_sizes() -> Vec<(String, Vec<u8>)> {
             (format!("zeros-{len}"), vec![0; len]),
         ]
     };
-    sizes.into_iter().flat_map(of).collect()
+    let mut files: Vec<_> = sizes.into_iter().flat_map(of).collect();
+    files.push(("dense".to_owned(), dense(3, 9_000_000)));
+    files
 }
 
 #[test]
@@ -117,7 +128,7 @@ fn each_compression_has_its_own_entry() {
     folders.push(with(None));
     folders.sort();
     folders.dedup();
-    assert_eq!(folders.len(), 7);
+    assert_eq!(folders.len(), 8);
 }
 
 #[test]
@@ -134,6 +145,21 @@ fn what_does_not_shrink_takes_no_more_than_plain() {
             .all(i2kit_format::erofs::Cluster::is_plain)
     );
     assert_eq!(layer.data.len(), 3 << 20);
+}
+
+/// The kernel takes a compressed cluster of 1 MiB at most.
+#[test]
+fn a_cluster_that_would_take_too_many_blocks_is_halved() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("a".to_owned(), dense(1, 4 << 20))];
+    let compression = "zstd:3,cluster=4M".parse().unwrap();
+    let layer = converted(folder.path(), &archive(&files), Some(compression));
+    let EntryKind::Compressed(file) = &layer.entries[0].kind else {
+        panic!()
+    };
+    let lens: Vec<u32> = file.clusters.iter().map(|cluster| cluster.len).collect();
+    assert_eq!(lens, [1 << 20; 4]);
+    assert!(file.clusters.iter().all(|cluster| cluster.blocks <= 256));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use i2kit_format::erofs::{Algorithm, MAX_CLUSTER};
+use i2kit_format::erofs::{Algorithm, MAX_CLUSTER, MAX_PHYSICAL_CLUSTER};
 
 const BLOCK: u32 = 4096;
 
@@ -14,7 +14,7 @@ pub struct Compression {
     pub algorithm: Algorithm,
     /// How hard it tries: one of [`Algorithm::levels`].
     pub level: i32,
-    /// Bytes that are compressed together: a power of 2, 4 KiB to 1 MiB.
+    /// Bytes that are compressed together: a power of 2, 4 KiB to 1 MiB, of ZSTD to 4 MiB.
     pub cluster_size: u32,
     /// Whether clusters of a layer that have the same bytes are stored once.
     pub dedupe: bool,
@@ -32,6 +32,7 @@ impl Compression {
     /// What makes the smallest disk in a time that one still waits for.
     pub const BEST: Self = Self {
         level: 12,
+        cluster_size: 2 << 20,
         dedupe: true,
         ..Self::DEFAULT
     };
@@ -123,14 +124,19 @@ impl FromStr for Compression {
             let size = setting
                 .strip_prefix("cluster=")
                 .ok_or_else(|| error(format!("no setting {setting:?}")))?;
-            out.cluster_size = cluster_size(size)
-                .ok_or_else(|| error(format!("cluster {size:?} is no power of 2 from 4K to 1M")))?;
+            let (most, name) = match out.algorithm {
+                Algorithm::Zstd => (MAX_CLUSTER, "4M"),
+                Algorithm::Lz4 => (MAX_PHYSICAL_CLUSTER, "1M"),
+            };
+            out.cluster_size = cluster_size(size, most).ok_or_else(|| {
+                error(format!("cluster {size:?} is no power of 2 from 4K to {name}"))
+            })?;
         }
         Ok(out)
     }
 }
 
-fn cluster_size(text: &str) -> Option<u32> {
+fn cluster_size(text: &str, most: usize) -> Option<u32> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match text.strip_prefix(digits)? {
         "" => 0,
@@ -139,7 +145,7 @@ fn cluster_size(text: &str) -> Option<u32> {
         _ => return None,
     };
     let size = digits.parse::<u32>().ok()?.checked_mul(1 << shift)?;
-    let is_good = size.is_power_of_two() && size >= BLOCK && size as usize <= MAX_CLUSTER;
+    let is_good = size.is_power_of_two() && size >= BLOCK && size as usize <= most;
     is_good.then_some(size)
 }
 
@@ -154,7 +160,7 @@ mod tests {
             ("zstd:19", "zstd:19,cluster=1M"),
             ("zstd,cluster=128K", "zstd:3,cluster=128K"),
             ("lz4:12,cluster=4096", "lz4:12,cluster=4K"),
-            ("best", "zstd:12,cluster=1M,dedupe"),
+            ("best", "zstd:12,cluster=2M,dedupe"),
             ("lz4,dedupe,cluster=64K", "lz4:9,cluster=64K,dedupe"),
         ] {
             let parsed: Compression = text.parse().unwrap();

@@ -9,7 +9,7 @@
 use zerocopy::IntoBytes as _;
 
 use super::chunk::ExtentError;
-use super::codec::{Algorithm, MAX_CLUSTER};
+use super::codec::{Algorithm, MAX_CLUSTER, MAX_PHYSICAL_CLUSTER};
 use super::format::{
     ADVISE_BIG_PCLUSTER_1, ADVISE_BIG_PCLUSTER_2, ADVISE_COMPACTED_2B, ADVISE_FRAGMENT_PCLUSTER,
     BLOCK, D0_CBLKCNT, FRAGMENT_INODE, LclusterIndex, MapHeader, layout, lcluster,
@@ -90,7 +90,7 @@ fn check_cluster(cluster: &Cluster, size: u32, meta_start_block: u64) -> Result<
     if cluster.len == 0 || cluster.len > size || cluster.len as usize > MAX_CLUSTER {
         return Err(ExtentError::Cluster);
     }
-    if cluster.blocks == 0 || cluster.blocks > cluster.logical_blocks() {
+    if cluster.blocks == 0 || cluster.blocks > cluster.logical_blocks() || is_too_long(cluster) {
         return Err(ExtentError::Cluster);
     }
     let end = cluster.start_block.checked_add(cluster.blocks.into());
@@ -101,6 +101,11 @@ fn check_cluster(cluster: &Cluster, size: u32, meta_start_block: u64) -> Result<
     } else {
         Err(ExtentError::Outside)
     }
+}
+
+/// Blocks that lie plain are physical clusters of their own.
+fn is_too_long(cluster: &Cluster) -> bool {
+    !cluster.is_plain() && cluster.blocks as usize > MAX_PHYSICAL_CLUSTER / BLOCK
 }
 
 /// Encodes the map of a checked file whose inode and attributes take `before` bytes from a multiple

@@ -4,9 +4,12 @@ use std::io;
 
 use super::format::BLOCK;
 
-/// Bytes of the largest cluster, and of the largest physical cluster: `Z_EROFS_PCLUSTER_MAX_SIZE`,
-/// which is `Z_EROFS_ZSTD_MAX_DICT_SIZE` too.
-pub const MAX_CLUSTER: usize = 1 << 20;
+/// Bytes of the largest cluster. The kernel takes 12 MiB (`Z_EROFS_PCLUSTER_MAX_DSIZE`); past 4 MiB
+/// little is gained, and much is decompressed for a byte.
+pub const MAX_CLUSTER: usize = 4 << 20;
+/// Bytes that a compressed cluster takes at most: `Z_EROFS_PCLUSTER_MAX_SIZE`; and of ZSTD's window:
+/// `Z_EROFS_ZSTD_MAX_DICT_SIZE`.
+pub const MAX_PHYSICAL_CLUSTER: usize = 1 << 20;
 
 /// How the clusters of a file system are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +90,8 @@ impl Compressor {
     }
 
     /// The cluster as it lies on disk: whole blocks, zeros in front of the compressed bytes. None when
-    /// that would take as many blocks as the cluster has itself.
+    /// that would take as many blocks as the cluster has itself. No cluster may take more than
+    /// [`MAX_PHYSICAL_CLUSTER`]: one that does must be halved.
     ///
     /// # Errors
     /// The library's.
@@ -117,6 +121,9 @@ impl Compressor {
 /// but save more than the next levels do: of programs and libraries 1.3 % at level 12, and 3 % at 16.
 fn zstd_compressor(level: i32) -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut compressor = zstd::bulk::Compressor::new(level)?;
+    // Inputs up to that size have no larger one anyway.
+    let window = zstd::zstd_safe::CParameter::WindowLog(MAX_PHYSICAL_CLUSTER.ilog2());
+    compressor.set_parameter(window)?;
     let min_match = match level {
         ..8 => return Ok(compressor),
         8..16 => 4,

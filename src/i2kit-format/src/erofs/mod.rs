@@ -19,7 +19,7 @@ mod write;
 mod xattr;
 
 pub use chunk::ExtentError;
-pub use codec::{Algorithm, Compressor, MAX_CLUSTER};
+pub use codec::{Algorithm, Compressor, MAX_CLUSTER, MAX_PHYSICAL_CLUSTER};
 pub use read::{DirEntry, FileType, Owner, ReadError, ReadInode, Reader, Role, Summary};
 pub use tree::*;
 pub use write::{Error, Image, Options, write};

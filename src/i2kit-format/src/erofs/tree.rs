@@ -105,7 +105,8 @@ pub struct FileExtent {
 pub struct Compression {
     /// How their clusters are compressed.
     pub algorithm: Algorithm,
-    /// Bytes that no cluster is longer than: a power of 2, 4 KiB to 1 MiB.
+    /// Bytes that no cluster is longer than: a power of 2, 4 KiB to 4 MiB. As read, the largest that
+    /// the image's settings allow: ZSTD's name the window only, which ends at 1 MiB.
     pub cluster_size: u32,
     /// The packed inode: clusters whose bytes, one after another, fragments are offsets into.
     pub packed: Vec<Cluster>,

@@ -3,6 +3,7 @@
 use zerocopy::IntoBytes as _;
 
 use super::chunk::{self, ExtentError};
+use super::codec::{MAX_CLUSTER, MAX_PHYSICAL_CLUSTER};
 use super::dir;
 use super::format::{
     self, BLOCK, BLOCK_BITS, COMPAT_MTIME, COMPAT_SB_CHKSUM, INCOMPAT_CHUNKED_FILE,
@@ -132,7 +133,7 @@ pub fn write(tree: &Tree, options: &Options) -> Result<Image, Error> {
     if let Some(Compression {
         cluster_size: size, ..
     }) = tree.compression
-        && !(size.is_power_of_two() && (4096..=1 << 20).contains(&size))
+        && !(size.is_power_of_two() && (BLOCK..=MAX_CLUSTER).contains(&(size as usize)))
     {
         return Err(Error::ClusterSize { size });
     }
@@ -240,14 +241,14 @@ fn config(compression: &Compression) -> Vec<u8> {
         Algorithm::Lz4 => Lz4Cfgs {
             max_distance: 0.into(),
             // It sizes a buffer of each processor.
-            max_pclusterblks: u16::try_from(size / 4096).unwrap_or(u16::MAX).into(),
+            max_pclusterblks: physical_blocks(size).into(),
             reserved: [0; 10],
         }
         .as_bytes()
         .to_vec(),
         Algorithm::Zstd => ZstdCfgs {
             format: 0,
-            windowlog: u8::try_from(size.ilog2().saturating_sub(10)).unwrap_or(u8::MAX),
+            windowlog: window_log(size),
             reserved: [0; 4],
         }
         .as_bytes()
@@ -259,6 +260,18 @@ fn config(compression: &Compression) -> Vec<u8> {
         .to_vec();
     out.extend(record);
     out
+}
+
+/// Blocks that a compressed cluster of this size takes at most.
+fn physical_blocks(size: u32) -> u16 {
+    let bytes = (size as usize).min(MAX_PHYSICAL_CLUSTER);
+    u16::try_from(bytes / BLOCK).unwrap_or(u16::MAX)
+}
+
+/// The window that a cluster of this size needs, as the format has it: log2, less 10.
+fn window_log(size: u32) -> u8 {
+    let log = size.ilog2().min(MAX_PHYSICAL_CLUSTER.ilog2());
+    u8::try_from(log.saturating_sub(10)).unwrap_or(u8::MAX)
 }
 
 fn put(block: &mut [u8; BLOCK], offset: usize, bytes: &[u8]) {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use i2kit_format::erofs::{
     Algorithm, Cluster, CompressedFile, Compression, Compressor, Content, Error, ExtentError,
-    Reader, Tree,
+    MAX_PHYSICAL_CLUSTER, Reader, Tree,
 };
 use proptest::prelude::*;
 
@@ -93,6 +93,8 @@ impl Packer {
         let gap = vec![0xee; self.shape.gap * 4096];
         self.fixture.bytes.extend(gap);
         let compressed = self.compressor.compress(bytes).unwrap();
+        // This packer halves nothing.
+        let compressed = compressed.filter(|bytes| bytes.len() <= MAX_PHYSICAL_CLUSTER);
         let extent = self
             .fixture
             .extent(0, compressed.as_deref().unwrap_or(bytes));
@@ -250,6 +252,30 @@ fn the_kernel_and_the_reader_see_every_kind_of_file() {
         let made = made(shape, &every_kind());
         read_back(&made);
         mounted(&made);
+    }
+}
+
+/// Larger than the window of what compresses them.
+#[test]
+fn the_kernel_and_the_reader_see_clusters_of_4_mib() {
+    for cluster_size in [2 << 20, 4 << 20] {
+        let shape = Shape {
+            algorithm: Algorithm::Zstd,
+            cluster_size,
+            gap: 0,
+            has_fragments: true,
+        };
+        let mut files = every_kind();
+        files.extend([(Kind::Text, 5_000_000), (Kind::Zeros, 9_000_000)]);
+        let made = made(shape, &files);
+        let reader = Reader::open(made.bytes.as_slice()).unwrap();
+        let tree = reader.read_tree().unwrap();
+        let is_long = |cluster: &Cluster| cluster.len as usize == cluster_size;
+        let packed = tree.compression.unwrap().packed;
+        assert!(packed.iter().any(is_long));
+        read_back(&made);
+        mounted(&made);
+        extracted(&crate::tools::recent("fsck.erofs"), &made);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Clusters that begin within a block, which this writer never makes, are not supported.
 
-use super::super::codec::{Algorithm, MAX_CLUSTER};
+use super::super::codec::{Algorithm, MAX_CLUSTER, MAX_PHYSICAL_CLUSTER};
 use super::super::format::{
     ADVISE_BIG_PCLUSTER_1, ADVISE_BIG_PCLUSTER_2, ADVISE_COMPACTED_2B, ADVISE_FRAGMENT_PCLUSTER,
     BLOCK, D0_CBLKCNT, FRAGMENT_INODE, LclusterIndex, Lz4Cfgs, MapHeader, SUPER_OFFSET, SuperBlock,
@@ -125,8 +125,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             }
             8 => {
                 let settings: ZstdCfgs = self.record("ZSTD settings", at)?;
-                let log = u32::from(settings.windowlog).saturating_add(10);
-                (Algorithm::Zstd, 1u32.checked_shl(log))
+                (Algorithm::Zstd, largest_of_window(settings.windowlog))
             }
             _ => {
                 return Err(ReadError::Unsupported {
@@ -416,11 +415,22 @@ impl Header {
             start_block: address.into(),
         };
         let is_compressed = lclusters > 1;
-        if blocks == 0 || cluster.len as usize > MAX_CLUSTER || is_compressed == cluster.is_plain()
-        {
+        let is_long = cluster.len as usize > MAX_CLUSTER
+            || is_compressed && blocks as usize > MAX_PHYSICAL_CLUSTER / BLOCK;
+        if blocks == 0 || is_long || is_compressed == cluster.is_plain() {
             return Err(inode.corrupt("cluster of an impossible length"));
         }
         Ok(Part::Cluster { start, cluster })
+    }
+}
+
+/// The largest cluster with a window of 2 to the power of `log` + 10 bytes: as large as the window,
+/// or any where that is as large as it can be.
+fn largest_of_window(log: u8) -> Option<u32> {
+    let size = 1u32.checked_shl(u32::from(log).saturating_add(10))?;
+    match size as usize == MAX_PHYSICAL_CLUSTER {
+        true => u32::try_from(MAX_CLUSTER).ok(),
+        false => Some(size),
     }
 }
 
