@@ -384,7 +384,8 @@ impl<'a> Fields<'a> {
         match fate {
             Fate::Honoured => {}
             // `kubectl create --dry-run -o yaml` prints unset fields so; and "" is unset in Go.
-            Fate::Later | Fate::Only(_) | Fate::Noted(_) if is_empty(&entry.value) => {}
+            Fate::Later | Fate::Only(_) | Fate::Noted(_) | Fate::Refused(_)
+                if is_empty(&entry.value) => {}
             Fate::Later | Fate::Source => {
                 report.error(entry.position, format!("{path} is not supported yet"));
             }
@@ -404,6 +405,7 @@ impl<'a> Fields<'a> {
                 }
             }
             Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),
+            Fate::Refused(why) => report.error(entry.position, format!("{path} {why}")),
         }
     }
 

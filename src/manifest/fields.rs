@@ -1,6 +1,12 @@
 //! What becomes of each field of the Kubernetes API (core/v1, apps/v1) that may stand in a
 //! manifest. A field that is in none of these tables does not exist.
 
+mod security;
+mod sources;
+
+pub use security::*;
+pub use sources::*;
+
 /// The fields of one API type.
 #[derive(Debug)]
 pub struct Schema {
@@ -29,9 +35,11 @@ pub enum Fate {
     Bool(bool),
     /// Accepted with a note that says why it changes nothing.
     Noted(&'static str),
+    /// Refused for a reason that will not change.
+    Refused(&'static str),
 }
 
-use Fate::{Bool, Noted, Only, Source};
+use Fate::{Bool, Noted, Only, Refused, Source};
 
 impl Schema {
     /// What becomes of a field; `None` when there is no such field.
@@ -65,6 +73,11 @@ const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM"
 const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
 const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
 const FALSE: Fate = Bool(false);
+const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux policy");
+const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
+const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");
+/// Owners of single files.
+const USER: &[&str] = &["user"];
 
 /// A Pod's top level.
 pub const POD: Schema = Schema {
@@ -91,13 +104,9 @@ pub const LIST: Schema = Schema {
 /// `ObjectMeta`.
 pub const METADATA: Schema = Schema {
     name: "metadata",
-    honoured: &["annotations", "generateName", "labels", "name"],
+    honoured: &["annotations", "generateName", "labels", "name", "namespace"],
     later: &[],
     special: &[
-        (
-            "namespace",
-            Noted("no meaning in a VM, which holds one Pod"),
-        ),
         ("creationTimestamp", SERVER),
         ("deletionGracePeriodSeconds", SERVER),
         ("deletionTimestamp", SERVER),
@@ -153,6 +162,15 @@ pub const POD_TEMPLATE: Schema = Schema {
 pub const POD_SPEC: Schema = Schema {
     name: "PodSpec",
     honoured: &[
+        "dnsConfig",
+        "dnsPolicy",
+        "hostAliases",
+        "hostPID",
+        "serviceAccount",
+        "serviceAccountName",
+        "setHostnameAsFQDN",
+        "shareProcessNamespace",
+        "subdomain",
         "containers",
         "hostname",
         "restartPolicy",
@@ -162,10 +180,8 @@ pub const POD_SPEC: Schema = Schema {
     ],
     later: &[
         "activeDeadlineSeconds",
-        "dnsConfig",
         "ephemeralContainers",
         "evictionResponders",
-        "hostAliases",
         "hostnameOverride",
         "initContainers",
         "os",
@@ -175,7 +191,6 @@ pub const POD_SPEC: Schema = Schema {
         "resources",
         "runtimeClassName",
         "schedulingGroup",
-        "subdomain",
     ],
     special: &[
         ("affinity", SCHEDULING),
@@ -196,16 +211,10 @@ pub const POD_SPEC: Schema = Schema {
         ),
         ("imagePullSecrets", BUILD_TIME),
         (
-            "dnsPolicy",
-            Only(&["ClusterFirst", "ClusterFirstWithHostNet", "Default"]),
+            "hostIPC",
+            Noted("always true here, the Pod has the VM's IPC namespace"),
         ),
-        ("hostIPC", FALSE),
-        ("hostPID", FALSE),
         ("hostUsers", Bool(true)),
-        ("serviceAccount", Only(&["default"])),
-        ("serviceAccountName", Only(&["default"])),
-        ("setHostnameAsFQDN", FALSE),
-        ("shareProcessNamespace", FALSE),
     ],
 };
 
@@ -213,6 +222,7 @@ pub const POD_SPEC: Schema = Schema {
 pub const CONTAINER: Schema = Schema {
     name: "Container",
     honoured: &[
+        "envFrom",
         "args",
         "command",
         "env",
@@ -225,7 +235,6 @@ pub const CONTAINER: Schema = Schema {
         "workingDir",
     ],
     later: &[
-        "envFrom",
         "lifecycle",
         "resizePolicy",
         "restartPolicy",
@@ -248,9 +257,9 @@ pub const CONTAINER: Schema = Schema {
 /// `EnvVar`.
 pub const ENV_VAR: Schema = Schema {
     name: "EnvVar",
-    honoured: &["name", "value"],
+    honoured: &["valueFrom", "name", "value"],
     later: &[],
-    special: &[("valueFrom", Source)],
+    special: &[],
 };
 
 /// `ContainerPort`.
@@ -276,93 +285,106 @@ pub const RESOURCES_KNOWN: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 /// A container's `SecurityContext`.
 pub const SECURITY_CONTEXT: Schema = Schema {
     name: "SecurityContext",
-    honoured: &["runAsGroup", "runAsUser"],
-    later: &[
+    honoured: &[
         "allowPrivilegeEscalation",
         "appArmorProfile",
         "capabilities",
         "readOnlyRootFilesystem",
         "runAsNonRoot",
-        "seLinuxOptions",
         "seccompProfile",
-        "windowsOptions",
+        "privileged",
+        "procMount",
+        "runAsGroup",
+        "runAsUser",
     ],
-    special: &[("privileged", FALSE), ("procMount", Only(&["Default"]))],
+    later: &[],
+    special: &[("seLinuxOptions", SELINUX), ("windowsOptions", WINDOWS)],
 };
 
 /// `PodSecurityContext`.
 pub const POD_SECURITY_CONTEXT: Schema = Schema {
     name: "PodSecurityContext",
-    honoured: &["runAsGroup", "runAsUser"],
-    later: &[
+    honoured: &[
         "appArmorProfile",
         "fsGroup",
         "fsGroupChangePolicy",
         "runAsNonRoot",
-        "seLinuxChangePolicy",
-        "seLinuxOptions",
         "seccompProfile",
         "supplementalGroups",
         "sysctls",
-        "windowsOptions",
+        "supplementalGroupsPolicy",
+        "runAsGroup",
+        "runAsUser",
     ],
-    special: &[("supplementalGroupsPolicy", Only(&["Merge"]))],
+    later: &[],
+    special: &[
+        ("seLinuxChangePolicy", SELINUX),
+        ("seLinuxOptions", SELINUX),
+        ("windowsOptions", WINDOWS),
+    ],
 };
 
 /// `VolumeMount`.
 pub const VOLUME_MOUNT: Schema = Schema {
     name: "VolumeMount",
-    honoured: &["mountPath", "name", "readOnly"],
-    later: &["bindMountOptions", "subPath", "subPathExpr"],
-    special: &[
-        ("mountPropagation", Only(&["None"])),
-        ("recursiveReadOnly", Only(&["Disabled"])),
+    honoured: &[
+        "mountPropagation",
+        "subPath",
+        "subPathExpr",
+        "mountPath",
+        "name",
+        "readOnly",
     ],
+    later: &["bindMountOptions"],
+    special: &[("recursiveReadOnly", Only(&["Disabled"]))],
 };
 
 /// `Volume`.
 pub const VOLUME: Schema = Schema {
     name: "Volume",
-    honoured: &["emptyDir", "name"],
+    honoured: &[
+        "configMap",
+        "downwardAPI",
+        "hostPath",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+        "emptyDir",
+        "name",
+    ],
     later: &[],
     special: &[
         ("awsElasticBlockStore", Source),
-        ("azureDisk", Source),
-        ("azureFile", Source),
-        ("cephfs", Source),
-        ("cinder", Source),
-        ("configMap", Source),
+        ("azureDisk", DRIVER),
+        ("azureFile", DRIVER),
+        ("cephfs", DRIVER),
+        ("cinder", DRIVER),
         ("csi", Source),
-        ("downwardAPI", Source),
         ("ephemeral", Source),
-        ("fc", Source),
-        ("flexVolume", Source),
-        ("flocker", Source),
+        ("fc", DRIVER),
+        ("flexVolume", DRIVER),
+        ("flocker", DRIVER),
         ("gcePersistentDisk", Source),
-        ("gitRepo", Source),
-        ("glusterfs", Source),
-        ("hostPath", Source),
+        ("gitRepo", DRIVER),
+        ("glusterfs", DRIVER),
         ("image", Source),
-        ("iscsi", Source),
+        ("iscsi", DRIVER),
         ("nfs", Source),
-        ("persistentVolumeClaim", Source),
-        ("photonPersistentDisk", Source),
-        ("portworxVolume", Source),
-        ("projected", Source),
-        ("quobyte", Source),
-        ("rbd", Source),
-        ("scaleIO", Source),
-        ("secret", Source),
-        ("storageos", Source),
-        ("vsphereVolume", Source),
+        ("photonPersistentDisk", DRIVER),
+        ("portworxVolume", DRIVER),
+        ("quobyte", DRIVER),
+        ("rbd", DRIVER),
+        ("scaleIO", DRIVER),
+        ("storageos", DRIVER),
+        ("vsphereVolume", DRIVER),
     ],
 };
 
 /// `EmptyDirVolumeSource`.
 pub const EMPTY_DIR: Schema = Schema {
     name: "EmptyDirVolumeSource",
-    honoured: &[],
-    later: &["medium", "mode", "sizeLimit"],
+    honoured: &["medium", "sizeLimit"],
+    later: &["mode"],
     special: &[],
 };
 
@@ -398,21 +420,21 @@ pub const ANY: Schema = Schema {
 
 /// Kinds that Kubernetes has and i2kit does not read yet.
 pub const LATER_KINDS: &[&str] = &[
-    "ConfigMap",
     "CronJob",
     "DaemonSet",
     "Job",
-    "PersistentVolumeClaim",
     "PodTemplate",
     "ReplicaSet",
     "ReplicationController",
-    "Secret",
     "Service",
     "StatefulSet",
 ];
 
 /// The kinds that hold a Pod, and how they may come.
 pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];
+
+/// The kinds that Pods take from.
+pub const DATA_KINDS: &[&str] = &["ConfigMap", "Secret", "PersistentVolumeClaim"];
 
 #[cfg(test)]
 mod tests {
@@ -441,6 +463,38 @@ mod tests {
             ("VolumeMount", &VOLUME_MOUNT),
             ("Volume", &VOLUME),
             ("EmptyDirVolumeSource", &EMPTY_DIR),
+            ("EnvVarSource", &ENV_VAR_SOURCE),
+            ("ObjectFieldSelector", &FIELD_REF),
+            ("ResourceFieldSelector", &RESOURCE_REF),
+            ("ConfigMapKeySelector", &CONFIG_MAP_KEY),
+            ("SecretKeySelector", &SECRET_KEY),
+            ("EnvFromSource", &ENV_FROM),
+            ("ConfigMapEnvSource", &CONFIG_MAP_ENV),
+            ("SecretEnvSource", &SECRET_ENV),
+            ("ConfigMapVolumeSource", &CONFIG_MAP_VOLUME),
+            ("SecretVolumeSource", &SECRET_VOLUME),
+            ("DownwardAPIVolumeSource", &DOWNWARD_VOLUME),
+            ("ProjectedVolumeSource", &PROJECTED_VOLUME),
+            ("VolumeProjection", &VOLUME_PROJECTION),
+            ("ConfigMapProjection", &CONFIG_MAP_PROJECTION),
+            ("SecretProjection", &SECRET_PROJECTION),
+            ("DownwardAPIProjection", &DOWNWARD_PROJECTION),
+            ("KeyToPath", &KEY_TO_PATH),
+            ("DownwardAPIVolumeFile", &DOWNWARD_FILE),
+            ("HostPathVolumeSource", &HOST_PATH),
+            ("PersistentVolumeClaimVolumeSource", &CLAIM_VOLUME),
+            ("ImageVolumeSource", &IMAGE_VOLUME),
+            ("Capabilities", &CAPABILITIES),
+            ("SeccompProfile", &SECCOMP_PROFILE),
+            ("AppArmorProfile", &APP_ARMOR_PROFILE),
+            ("Sysctl", &SYSCTL),
+            ("HostAlias", &HOST_ALIAS),
+            ("PodDNSConfig", &DNS_CONFIG),
+            ("PodDNSConfigOption", &DNS_OPTION),
+            ("ConfigMap", &CONFIG_MAP),
+            ("Secret", &SECRET),
+            ("PersistentVolumeClaim", &CLAIM),
+            ("PersistentVolumeClaimSpec", &CLAIM_SPEC),
         ];
         let api = include_str!("../../fixtures/kubernetes/fields.json");
         let api: Vec<(String, BTreeSet<String>)> = serde_json::from_str(api).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use i2kit_contract::RestartPolicy;
 
+use super::data::Objects;
 use super::decode::{Field, Fields, Report, closest};
 use super::error::{Position, quoted};
 use super::pod::Pod;
@@ -30,13 +31,13 @@ pub struct Found {
 
 /// Reads one document, or one item of a List. What is wrong with a Pod goes to its own report,
 /// what is wrong outside of any to `report`.
-pub fn object(report: &mut Report, object: &Field<'_>) -> Vec<Found> {
+pub fn object(report: &mut Report, object: &Field<'_>, objects: &Objects) -> Vec<Found> {
     let mut own = Report::new(&report.file);
     let found = match kind(&mut own, object).as_deref() {
-        Some("Pod") => named(&mut own, object, pod),
-        Some("Deployment") => named(&mut own, object, deployment),
+        Some("Pod") => named(&mut own, object, objects, pod),
+        Some("Deployment") => named(&mut own, object, objects, deployment),
         Some("List") => {
-            let found = list(&mut own, object);
+            let found = list(&mut own, object, objects);
             report.errors.append(&mut own.errors);
             report.notes.append(&mut own.notes);
             return found;
@@ -61,6 +62,9 @@ fn kind(report: &mut Report, object: &Field<'_>) -> Option<String> {
     let fields = object.fields(report, &fields::ANY)?;
     let kind = fields.require(report, "kind")?;
     let text = kind.string(report)?;
+    if fields::DATA_KINDS.contains(&text.as_str()) {
+        return None;
+    }
     let version = match text.as_str() {
         "Pod" | "List" => "v1",
         "Deployment" => "apps/v1",
@@ -81,7 +85,8 @@ fn unknown_kind(report: &mut Report, field: &Field<'_>, kind: &str) {
     if fields::LATER_KINDS.contains(&kind) {
         return field.refuse(report, "is not supported yet");
     }
-    let kinds = fields::KINDS.iter().chain(fields::LATER_KINDS).copied();
+    let kinds = [fields::KINDS, fields::DATA_KINDS, fields::LATER_KINDS];
+    let kinds = kinds.into_iter().flatten().copied();
     let message = format!(
         "{}: {} is no kind that holds a Pod",
         field.path,
@@ -95,14 +100,14 @@ fn unknown_kind(report: &mut Report, field: &Field<'_>, kind: &str) {
     }
 }
 
-fn list(report: &mut Report, object: &Field<'_>) -> Vec<Found> {
+fn list(report: &mut Report, object: &Field<'_>, objects: &Objects) -> Vec<Found> {
     let Some(fields) = object.fields(report, &fields::LIST) else {
         return Vec::new();
     };
     let items = fields.items(report, "items");
     items
         .iter()
-        .flat_map(|item| self::object(report, item))
+        .flat_map(|item| self::object(report, item, objects))
         .collect()
 }
 
@@ -110,31 +115,32 @@ fn list(report: &mut Report, object: &Field<'_>) -> Vec<Found> {
 fn named(
     report: &mut Report,
     object: &Field<'_>,
-    decode: fn(&mut Report, &Field<'_>) -> (String, Option<Pod>),
+    objects: &Objects,
+    decode: fn(&mut Report, &Field<'_>, &Objects) -> (String, Option<Pod>),
 ) -> (String, Option<Pod>) {
-    let (name, pod) = decode(report, object);
+    let (name, pod) = decode(report, object, objects);
     let sound = report.errors.is_empty();
     (name, pod.filter(|_| sound))
 }
 
-fn pod(report: &mut Report, object: &Field<'_>) -> (String, Option<Pod>) {
+fn pod(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, Option<Pod>) {
     let Some(fields) = object.fields(report, &fields::POD) else {
         return (String::new(), None);
     };
     let meta = required_metadata(report, &fields);
     let spec = fields
         .require(report, "spec")
-        .and_then(|f| pod_spec(report, &f));
+        .and_then(|f| pod_spec(report, &f, objects));
     let name = meta.name.clone();
-    (name, spec.map(|spec| assemble(meta, spec)))
+    (name, spec.map(|spec| assemble(meta, spec, objects)))
 }
 
-fn deployment(report: &mut Report, object: &Field<'_>) -> (String, Option<Pod>) {
+fn deployment(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, Option<Pod>) {
     let Some(fields) = object.fields(report, &fields::DEPLOYMENT) else {
         return (String::new(), None);
     };
-    let meta = required_metadata(report, &fields);
-    let name = meta.name;
+    let outer = required_metadata(report, &fields);
+    let name = outer.name.clone();
     let spec = fields
         .require(report, "spec")
         .and_then(|f| f.fields(report, &fields::DEPLOYMENT_SPEC));
@@ -144,7 +150,7 @@ fn deployment(report: &mut Report, object: &Field<'_>) -> (String, Option<Pod>) 
     let pod = spec
         .require(report, "template")
         .and_then(|f| f.fields(report, &fields::POD_TEMPLATE))
-        .and_then(|template| self::template(report, &spec, &template, &name));
+        .and_then(|template| self::template(report, &spec, &template, outer, objects));
     (name, pod)
 }
 
@@ -152,7 +158,8 @@ fn template(
     report: &mut Report,
     deployment: &Fields<'_>,
     template: &Fields<'_>,
-    name: &str,
+    outer: Metadata,
+    objects: &Objects,
 ) -> Option<Pod> {
     replicas(report, deployment);
     let before = report.errors.len();
@@ -166,18 +173,19 @@ fn template(
             report.note(field.position(), message);
         }
     }
-    name.clone_into(&mut meta.name);
+    meta.name = outer.name;
+    meta.namespace = outer.namespace.or(meta.namespace);
     let labels = (report.errors.len() == before).then_some(&meta.labels);
     selector(report, deployment, labels);
     let field = template.require(report, "spec")?;
-    let spec = pod_spec(report, &field)?;
+    let spec = pod_spec(report, &field, objects)?;
     if spec.restart_policy != RestartPolicy::Always {
         let fields = field.fields(&mut Report::default(), &fields::POD_SPEC);
         if let Some(policy) = fields.and_then(|f| f.get("restartPolicy")) {
             policy.refuse(report, "must be Always in a Deployment");
         }
     }
-    Some(assemble(meta, spec))
+    Some(assemble(meta, spec, objects))
 }
 
 fn replicas(report: &mut Report, deployment: &Fields<'_>) {
@@ -191,23 +199,32 @@ fn replicas(report: &mut Report, deployment: &Fields<'_>) {
     }
 }
 
-fn assemble(meta: Metadata, spec: Spec) -> Pod {
+fn assemble(meta: Metadata, spec: Spec, objects: &Objects) -> Pod {
     Pod {
         name: meta.name,
+        namespace: meta.namespace.unwrap_or_else(|| "default".to_owned()),
         labels: meta.labels,
         annotations: meta.annotations,
         hostname: spec.hostname,
+        subdomain: spec.subdomain,
+        hostname_as_fqdn: spec.hostname_as_fqdn,
+        service_account: spec.service_account,
+        names: spec.names,
+        process_namespace: spec.process_namespace,
         restart_policy: spec.restart_policy,
         termination_grace_period_seconds: spec.grace_period,
         security: spec.security,
+        pod_security: spec.pod_security,
         volumes: spec.volumes,
         containers: spec.containers,
+        secrets: objects.secrets.clone(),
     }
 }
 
 #[derive(Default)]
 struct Metadata {
     name: String,
+    namespace: Option<String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -243,6 +260,9 @@ fn required_metadata(report: &mut Report, object: &Fields<'_>) -> Metadata {
 fn metadata(report: &mut Report, fields: &Fields<'_>) -> Metadata {
     Metadata {
         name: String::new(),
+        namespace: fields
+            .get_text("namespace")
+            .and_then(|f| f.checked(report, names::dns_label)),
         labels: fields
             .get("labels")
             .map(|f| labels(report, &f))

@@ -3,31 +3,51 @@
 
 use std::collections::BTreeMap;
 
-use i2kit_contract::{Port, RestartPolicy};
+use i2kit_contract::{
+    FsGroup, HostPathType, Names, Port, ProcessNamespace, Propagation, RestartPolicy, SecretEnv,
+    SecretKey, Sysctl,
+};
 
 use super::quantity::Quantity;
+use super::secrets::Secrets;
 
 /// One Pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// `metadata.name` (of the Deployment, when the Pod is its template).
     pub name: String,
+    /// `metadata.namespace`, `default` when not set.
+    pub namespace: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
     /// `spec.hostname`.
     pub hostname: Option<String>,
+    /// `spec.subdomain`.
+    pub subdomain: Option<String>,
+    /// `spec.setHostnameAsFQDN`.
+    pub hostname_as_fqdn: bool,
+    /// `spec.serviceAccountName`, `default` when not set.
+    pub service_account: String,
+    /// `spec.hostAliases`, `dnsPolicy` and `dnsConfig`; no name yet.
+    pub names: Names,
+    /// `spec.shareProcessNamespace` and `hostPID`.
+    pub process_namespace: ProcessNamespace,
     /// `spec.restartPolicy`.
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`, default 30.
     pub termination_grace_period_seconds: u32,
     /// `spec.securityContext`: what containers run as that don't say themselves.
     pub security: SecurityContext,
-    /// `spec.volumes`: names of `emptyDir` volumes.
-    pub volumes: Vec<String>,
+    /// `spec.securityContext`: what is the Pod's alone.
+    pub pod_security: PodSecurity,
+    /// `spec.volumes`.
+    pub volumes: Vec<Volume>,
     /// `spec.containers`, at least one, names unique.
     pub containers: Vec<Container>,
+    /// The Secrets in the manifests that the Pod takes from.
+    pub secrets: Secrets,
 }
 
 /// One container.
@@ -41,6 +61,8 @@ pub struct Container {
     pub command: Vec<String>,
     /// `args`: replaces the image's Cmd when not empty.
     pub args: Vec<String>,
+    /// `envFrom`, in order; what `env` says wins.
+    pub env_from: Vec<EnvFrom>,
     /// `env`, in order; of two with one name the later wins.
     pub env: Vec<EnvVar>,
     /// `workingDir`, absolute.
@@ -55,13 +77,93 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
 }
 
+/// Variables by the dozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvFrom {
+    /// One of a ConfigMap's, or of a Secret's whose keys are known.
+    Var(EnvVar),
+    /// A Secret whose keys nobody knows yet.
+    Secret(SecretEnv),
+}
+
 /// One variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvVar {
     /// `name`.
     pub name: String,
+    /// `value` or `valueFrom`.
+    pub value: EnvValue,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvValue {
     /// `value`, `$(NAME)` not yet expanded.
-    pub value: String,
+    Template(String),
+    /// A ConfigMap's value, which is not expanded.
+    Literal(String),
+    /// `fieldRef`.
+    Field(PodField),
+    /// `resourceFieldRef`.
+    Resource(ResourceField),
+    /// `secretKeyRef`.
+    Secret {
+        /// Which value.
+        from: SecretKey,
+        /// Without it there is no variable.
+        optional: bool,
+    },
+}
+
+/// `fieldRef.fieldPath`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodField {
+    /// `metadata.name`.
+    Name,
+    /// `metadata.namespace`.
+    Namespace,
+    /// `metadata.uid`.
+    Uid,
+    /// `metadata.labels`, a line each; in files only.
+    Labels,
+    /// `metadata.annotations`, likewise.
+    Annotations,
+    /// `metadata.labels['KEY']`.
+    Label(String),
+    /// `metadata.annotations['KEY']`.
+    Annotation(String),
+    /// `spec.nodeName`.
+    NodeName,
+    /// `spec.serviceAccountName`.
+    ServiceAccountName,
+    /// `status.podIP` and `status.hostIP`.
+    Ip,
+    /// `status.podIPs` and `status.hostIPs`.
+    Ips,
+}
+
+/// `resourceFieldRef`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceField {
+    /// Whose, by name; the container's own when not set.
+    pub container: Option<String>,
+    /// `limits` or else `requests`.
+    pub is_limit: bool,
+    /// Which resource.
+    pub resource: ResourceName,
+    /// In units of so many thousandths of a CPU or bytes; never 0.
+    pub divisor: u64,
+}
+
+/// A resource that a `resourceFieldRef` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceName {
+    /// `cpu`.
+    Cpu,
+    /// `memory`.
+    Memory,
+    /// `ephemeral-storage`.
+    EphemeralStorage,
 }
 
 /// `resources`: what a container asks for and may take.
@@ -80,19 +182,127 @@ pub struct ResourceList {
     pub cpu: Option<Quantity>,
     /// In bytes.
     pub memory: Option<Quantity>,
+    /// `hugepages-SIZE`, both in bytes.
+    pub huge_pages: BTreeMap<u64, u64>,
 }
 
 /// `securityContext`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecurityContext {
     /// `runAsUser`, at most 2^31 - 1.
     pub run_as_user: Option<u32>,
     /// `runAsGroup`, at most 2^31 - 1.
     pub run_as_group: Option<u32>,
+    /// `runAsNonRoot`.
+    pub run_as_non_root: Option<bool>,
+    /// `seccompProfile`.
+    pub seccomp: Option<SeccompType>,
+    /// `capabilities.add`, without `CAP_`; `ALL` stands for all.
+    pub add: Vec<String>,
+    /// `capabilities.drop`, likewise.
+    pub drop: Vec<String>,
+    /// `privileged`.
+    pub privileged: bool,
+    /// `allowPrivilegeEscalation`.
+    pub allow_privilege_escalation: Option<bool>,
+    /// `readOnlyRootFilesystem`.
+    pub read_only_root: bool,
+    /// `procMount: Unmasked`.
+    pub unmasked_proc: bool,
+}
+
+/// `seccompProfile.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeccompType {
+    /// No filter.
+    Unconfined,
+    /// containerd's.
+    RuntimeDefault,
+}
+
+/// What of a Pod's `securityContext` no container can say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodSecurity {
+    /// `supplementalGroups`.
+    pub supplemental_groups: Vec<u32>,
+    /// `supplementalGroupsPolicy: Strict`: the image's groups do not count.
+    pub strict_groups: bool,
+    /// `fsGroup` and `fsGroupChangePolicy`.
+    pub fs_group: Option<FsGroup>,
+    /// `sysctls`.
+    pub sysctls: Vec<Sysctl>,
+}
+
+/// One volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// `name`.
+    pub name: String,
+    /// What is in it.
+    pub source: VolumeSource,
+}
+
+/// What is in a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// `emptyDir` on scratch.
+    EmptyDir,
+    /// `emptyDir` in memory, of so many bytes at most.
+    Memory(Option<u64>),
+    /// `configMap`, `secret`, `downwardAPI`, `projected`.
+    Files(Vec<VolumeFile>),
+    /// `hostPath`.
+    HostPath {
+        /// Absolute.
+        path: String,
+        /// `type`.
+        kind: HostPathType,
+    },
+    /// `persistentVolumeClaim`.
+    Claim {
+        /// `claimName`.
+        name: String,
+        /// `readOnly`.
+        read_only: bool,
+    },
+}
+
+/// One generated file, or all those of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeFile {
+    /// One file.
+    File {
+        /// Relative, without `..`.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+        /// What is in it.
+        content: FileContent,
+    },
+    /// All keys of a Secret of which nobody knows the keys yet.
+    Secret(i2kit_contract::SecretFiles),
+}
+
+/// What is in a generated file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileContent {
+    /// A ConfigMap's value.
+    Bytes(Vec<u8>),
+    /// `fieldRef`.
+    Field(PodField),
+    /// `resourceFieldRef`; names a container.
+    Resource(ResourceField),
+    /// A Secret's value.
+    Secret {
+        /// Which one.
+        from: SecretKey,
+        /// Without it there is no file.
+        optional: bool,
+    },
 }
 
 /// One `volumeMounts` entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeMount {
     /// Name of one of the Pod's volumes.
     pub volume: String,
@@ -100,4 +310,17 @@ pub struct VolumeMount {
     pub path: String,
     /// `readOnly`.
     pub read_only: bool,
+    /// `subPath`, or `subPathExpr` with `$(NAME)` not yet expanded.
+    pub sub_path: Option<SubPath>,
+    /// `mountPropagation`.
+    pub propagation: Propagation,
+}
+
+/// A path in a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubPath {
+    /// As written.
+    Literal(String),
+    /// To be expanded.
+    Template(String),
 }

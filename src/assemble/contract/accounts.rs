@@ -26,9 +26,9 @@ impl<'a> Id<'a> {
 
 /// One line of passwd(5).
 pub(super) struct Account {
-    name: Option<String>,
-    uid: u32,
-    gid: u32,
+    pub(super) name: Option<String>,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 impl Account {
@@ -47,9 +47,9 @@ impl Account {
 
 /// One line of group(5).
 pub(super) struct Group<'a> {
-    name: &'a str,
-    gid: u32,
-    members: &'a str,
+    pub(super) name: &'a str,
+    pub(super) gid: u32,
+    pub(super) members: &'a str,
 }
 
 impl<'a> Group<'a> {

@@ -63,6 +63,14 @@ pub enum Error {
         /// Where it was looked for.
         file: &'static str,
     },
+    /// `runAsNonRoot`, but the user is root.
+    #[error("container {container}: runAsNonRoot is set, but image {image} would run as root")]
+    Root {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
     /// `WorkingDir` or a volume cannot be used.
     #[error("container {container}: image {image} has a bad {field} {path:?}")]
     BadPath {
@@ -115,7 +123,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCommand { .. } => Some("set command or args in the manifest".to_owned()),
-            Self::BadUser { .. } | Self::UnknownName { what: "user", .. } => {
+            Self::BadUser { .. } | Self::Root { .. } | Self::UnknownName { what: "user", .. } => {
                 Some("set securityContext.runAsUser to a number".to_owned())
             }
             Self::UnknownName { .. } => {

@@ -4,17 +4,21 @@
 mod accounts;
 mod env;
 mod error;
+mod facts;
+mod security;
 mod signals;
 mod user;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use i2kit_contract::{Container, Contract, FailurePolicy, Mount, Resources, VERSION, Volume};
+use i2kit_contract::{Container, Contract, FailurePolicy, HugePages, Names, Resources, VERSION};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::manifest::{self, Pod};
 pub use error::Error;
+use facts::Facts;
 use signals::parse_signal;
 
 /// SIGTERM.
@@ -52,17 +56,27 @@ pub fn contract(
         };
         containers.push(planned.contract(&hostname)?);
     }
-    let volume = |name: &String| Volume { name: name.clone() };
+    let names = names(pod, &hostname);
+    let hostname = match (&names.fqdn, pod.hostname_as_fqdn) {
+        (Some(fqdn), true) => fqdn.clone(),
+        _ => hostname,
+    };
     Ok(Contract {
         version: VERSION,
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
         hostname,
+        names,
+        sysctls: pod.pod_security.sysctls.clone(),
+        huge_pages: huge_pages(pod),
+        process_namespace: pod.process_namespace,
+        fs_group: pod.pod_security.fs_group,
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         on_failure,
-        volumes: pod.volumes.iter().map(volume).collect(),
+        baked_secrets: BTreeMap::new(),
+        volumes: volumes::volumes(pod),
         containers,
     })
 }
@@ -78,6 +92,36 @@ fn hostname(pod: &Pod) -> String {
     }
 }
 
+/// The names of the Pod with its fully qualified one, when it has a subdomain. The cluster's domain
+/// is the usual one.
+fn names(pod: &Pod, hostname: &str) -> Names {
+    let subdomain = pod.subdomain.as_ref();
+    Names {
+        fqdn: subdomain
+            .map(|subdomain| format!("{hostname}.{subdomain}.{}.svc.cluster.local", pod.namespace)),
+        ..pod.names.clone()
+    }
+}
+
+/// What all containers together need.
+fn huge_pages(pod: &Pod) -> Vec<HugePages> {
+    let mut total: BTreeMap<u64, u64> = BTreeMap::new();
+    for container in &pod.containers {
+        for (page, bytes) in &container.resources.limits.huge_pages {
+            let sum = total.entry(*page).or_default();
+            *sum = sum.saturating_add(*bytes);
+        }
+    }
+    pages(&total)
+}
+
+fn pages(by_size: &BTreeMap<u64, u64>) -> Vec<HugePages> {
+    let pages = by_size
+        .iter()
+        .map(|(&page_bytes, &bytes)| HugePages { page_bytes, bytes });
+    pages.collect()
+}
+
 /// A container with all that decides how it runs.
 struct Planned<'a> {
     pod: &'a Pod,
@@ -90,28 +134,30 @@ impl Planned<'_> {
     fn contract(&self, hostname: &str) -> Result<Container, Error> {
         let vars = self.manifest_env()?;
         let args = self.args(&vars)?;
-        let env = self.env(hostname, &vars)?;
+        let mounts = self.mounts(&vars)?;
+        let env = self.env(hostname, vars)?;
         let mut room = self.room();
-        for text in args.iter().chain(&env) {
-            room.take(text.len())?;
-        }
-        let mount = |m: &manifest::VolumeMount| Mount {
-            volume: m.volume.clone(),
-            mount_path: m.path.clone(),
-            read_only: m.read_only,
-        };
+        args.iter().try_for_each(|arg| room.take(arg.len()))?;
+        env.iter().try_for_each(|var| room.take(var.known_len()))?;
+        let user = self.user()?;
+        self.check_non_root(&user)?;
         Ok(Container {
             name: self.container.name.clone(),
             args,
             env,
             working_dir: self.working_dir()?,
-            user: self.user()?,
-            mounts: self.container.mounts.iter().map(mount).collect(),
+            user,
+            security: self.security(),
+            mounts,
             image_volumes: self.image_volumes()?,
             ports: self.container.ports.clone(),
             resources: resources(&self.container.resources),
             stop_signal: self.stop_signal()?,
         })
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts(self.pod)
     }
 
     fn name(&self) -> String {
@@ -183,5 +229,7 @@ fn resources(resources: &manifest::Resources) -> Resources {
         memory_bytes: resources.limits.memory.and_then(|q| positive(q.value())),
         cpu_millis: resources.limits.cpu.and_then(millis),
         cpu_request_millis: resources.requests.cpu.and_then(millis),
+        memory_request_bytes: resources.requests.memory.and_then(|q| positive(q.value())),
+        huge_pages: pages(&resources.limits.huge_pages),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The builder writes one [`Contract`] as `pod.json` into the store's root; `i2kit-init` reads it
 //! there. Every name in it is already resolved: variables are expanded, users are numbers, image
-//! defaults are applied. The guest decides nothing that the builder could have decided.
+//! defaults are applied. The guest decides nothing that the builder could have decided; what it
+//! alone knows stands there as a [`Reference`].
 //! Unknown fields are refused, so builder and guest of different versions never half-agree.
 
 use std::collections::BTreeMap;
@@ -10,17 +11,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod container;
+mod network;
 mod paths;
 mod resources;
 mod security;
 mod status;
+mod text;
 mod volume;
 
 pub use container::*;
+pub use network::*;
 pub use paths::*;
 pub use resources::*;
 pub use security::*;
 pub use status::*;
+pub use text::*;
 pub use volume::*;
 
 /// The contract's version. The guest refuses any other.
@@ -54,15 +59,35 @@ pub struct Contract {
     /// `metadata.annotations`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The VM's host name (`spec.hostname`, else the Pod's name), at most 63 bytes.
+    /// The VM's host name (`spec.hostname`, else the Pod's name), at most 63 bytes; the fully
+    /// qualified one with `setHostnameAsFQDN`, at most 64.
     pub hostname: String,
+    /// Names and name service.
+    #[serde(default, skip_serializing_if = "Names::is_default")]
+    pub names: Names,
+    /// Kernel parameters, set before the containers start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<Sysctl>,
+    /// Huge pages to reserve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub huge_pages: Vec<HugePages>,
+    /// Whose processes containers see.
+    #[serde(default, skip_serializing_if = "ProcessNamespace::is_default")]
+    pub process_namespace: ProcessNamespace,
+    /// The group of the volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<FsGroup>,
     /// When an ended container starts again.
     pub restart_policy: RestartPolicy,
     /// Seconds between the stop signal and SIGKILL.
     pub termination_grace_period_seconds: u32,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
-    /// The Pod's `emptyDir` volumes.
+    /// Secrets that were baked into the disk, for want of which the others must be delivered at
+    /// run time: each value in hexadecimal, by Secret and key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub baked_secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// The Pod's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
     /// The containers, in the manifest's order. Never empty.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// cgroup v2 limits of a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     /// `memory.max`, bytes.
@@ -16,6 +16,23 @@ pub struct Resources {
     /// `cpu.weight`'s source: the request (or limit) in thousandths of a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_request_millis: Option<u64>,
+    /// The memory request in bytes, which the kernel takes from the container last
+    /// (`memory.low`) and its OOM score follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_request_bytes: Option<u64>,
+    /// `hugetlb.SIZE.max`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub huge_pages: Vec<HugePages>,
+}
+
+/// Huge pages of one size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HugePages {
+    /// Bytes of one page, a power of two.
+    pub page_bytes: u64,
+    /// Bytes of all of them, a multiple of `page_bytes`.
+    pub bytes: u64,
 }
 
 impl Resources {

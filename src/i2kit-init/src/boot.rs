@@ -4,11 +4,11 @@ use std::{
     fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, Status};
+use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, ProcessNamespace, Status};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -18,12 +18,14 @@ use crate::{
     console::{self, Console},
     containerd::{client::Client, daemon},
     fault::{Context, Fault},
-    kmsg, modules, mounts,
+    kernel, kmsg, modules, mounts,
     net::{client as dhcp_client, dhcp::Lease, files, iface},
     paths,
     pod::{
-        folders,
+        folders, namespace,
         supervise::{self, Outcome, Pod},
+        values::{self, Values},
+        volumes,
     },
     power::Fuse,
     report::Report,
@@ -102,6 +104,11 @@ pub const STEPS: &[Step] = &[
         run: start_network,
     },
     Step {
+        name: "kernel",
+        purpose: "set the Pod's kernel parameters, reserve its huge pages",
+        run: set_kernel,
+    },
+    Step {
         name: "cgroup",
         purpose: "mount cgroup v2 and what containers share",
         run: prepare_cgroup,
@@ -115,6 +122,11 @@ pub const STEPS: &[Step] = &[
         name: "scratch",
         purpose: "make, format and mount the scratch partition",
         run: mount_scratch,
+    },
+    Step {
+        name: "volumes",
+        purpose: "make the Pod's volumes, once its Secrets are there",
+        run: make_volumes,
     },
     Step {
         name: "api",
@@ -165,6 +177,12 @@ pub enum Error {
     /// Scratch cannot be used.
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
+    /// A value that the Pod needs is missing.
+    #[error(transparent)]
+    Value(#[from] values::Error),
+    /// A volume cannot be made.
+    #[error(transparent)]
+    Volume(#[from] volumes::Error),
     /// containerd cannot be used.
     #[error(transparent)]
     Containerd(#[from] crate::containerd::client::Error),
@@ -191,6 +209,7 @@ pub struct Boot {
     client: Option<Client>,
     containerd: u32,
     scratch: String,
+    values: Option<Arc<Values>>,
     outcome: Option<Outcome>,
 }
 
@@ -221,6 +240,7 @@ impl Boot {
             client: None,
             containerd: 0,
             scratch: String::new(),
+            values: None,
             outcome: None,
         }
     }
@@ -373,9 +393,14 @@ fn switch_root(_: &mut Boot) -> Result<(), Error> {
 }
 
 fn start_network(boot: &mut Boot) -> Result<(), Error> {
-    let hostname = boot.contract()?.hostname.clone();
+    let contract = boot.contract()?;
+    let hostname = contract.hostname.clone();
+    let host = files::Host {
+        name: hostname.clone(),
+        names: contract.names.clone(),
+    };
     rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
-    files::write_initial(&hostname)?;
+    files::write_initial(&host)?;
     iface::bring_up("lo")?;
     // What containerd grants every Pod: low ports and ping without privileges.
     for (path, value) in [
@@ -385,8 +410,14 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
         fs::write(path, value).context("write", path)?;
     }
     boot.lease_deadline = Some(Instant::now() + LEASE_PATIENCE);
-    boot.lease = Some(dhcp_client::start(&hostname, &boot.console)?);
+    boot.lease = Some(dhcp_client::start(&host, &boot.console)?);
     Ok(())
+}
+
+fn set_kernel(boot: &mut Boot) -> Result<(), Error> {
+    let contract = boot.contract()?;
+    kernel::set(&contract.sysctls)?;
+    Ok(kernel::reserve(&contract.huge_pages)?)
 }
 
 fn prepare_cgroup(_: &mut Boot) -> Result<(), Error> {
@@ -409,7 +440,16 @@ fn mount_scratch(boot: &mut Boot) -> Result<(), Error> {
     let kind = scratch::mount(&boot.disk()?.data.disk, &boot.console)?;
     boot.console.say(format_args!("scratch: {kind}"));
     boot.scratch = kind;
-    Ok(folders::prepare_pod(boot.contract()?)?)
+    Ok(folders::prepare_pod()?)
+}
+
+fn make_volumes(boot: &mut Boot) -> Result<(), Error> {
+    let contract = boot.contract()?;
+    let values = Values::new(values::baked(contract), total_memory())?;
+    values.check(contract)?;
+    volumes::prepare(contract, &values, &boot.console)?;
+    boot.values = Some(Arc::new(values));
+    Ok(())
 }
 
 fn connect(boot: &mut Boot) -> Result<(), Error> {
@@ -440,12 +480,18 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     let (console, summary) = (boot.console.clone(), boot.summary());
     let (begun, pod_begun) = (boot.begun, Instant::now());
     let memory = total_memory();
+    let process_namespace = match boot.contract()?.process_namespace {
+        ProcessNamespace::Pod => Some(namespace::start()?),
+        ProcessNamespace::Container | ProcessNamespace::Guest => None,
+    };
     let pod = Pod {
         contract: boot.contract.take().ok_or(Error::Order("contract"))?,
         client: boot.client.take().ok_or(Error::Order("client"))?,
         console: boot.console.clone(),
         report: boot.report.clone(),
         memory,
+        values: boot.values.take().ok_or(Error::Order("values"))?,
+        process_namespace,
         logs: if boot.scratch == "tmpfs" {
             LOGS_IN_MEMORY
         } else {

@@ -1,24 +1,19 @@
 //! `Container`.
 
-use std::collections::BTreeSet;
-
 use i2kit_contract::{Port, Protocol};
 
 use super::super::decode::{Field, Fields, Report};
 use super::super::pod::Container;
 use super::super::{fields, names};
-use super::env::env;
+use super::env::{env, env_from};
+use super::known::Known;
+use super::mounts::mounts;
 use super::resources::resources;
 use super::security::security;
-use super::volumes::mounts;
 use super::{Unique, one_of};
 
 /// Reads a Pod's `containers`.
-pub fn containers(
-    report: &mut Report,
-    spec: &Fields<'_>,
-    volumes: &BTreeSet<&str>,
-) -> Vec<Container> {
+pub fn containers(report: &mut Report, spec: &Fields<'_>, known: &Known<'_>) -> Vec<Container> {
     let Some(list) = spec.require(report, "containers") else {
         return Vec::new();
     };
@@ -40,12 +35,13 @@ pub fn containers(
         {
             unique.check(report, &name, &text);
         }
-        containers.push(container(report, &fields, volumes));
+        containers.push(container(report, &fields, known));
     }
     containers
 }
 
-fn container(report: &mut Report, fields: &Fields<'_>, volumes: &BTreeSet<&str>) -> Container {
+fn container(report: &mut Report, fields: &Fields<'_>, known: &Known<'_>) -> Container {
+    let security = security(report, fields);
     Container {
         name: fields
             .require(report, "name")
@@ -57,14 +53,15 @@ fn container(report: &mut Report, fields: &Fields<'_>, volumes: &BTreeSet<&str>)
             .unwrap_or_default(),
         command: fields.strings(report, "command"),
         args: fields.strings(report, "args"),
-        env: env(report, fields),
+        env_from: env_from(report, fields, known),
+        env: env(report, fields, known),
         working_dir: fields
             .get_text("workingDir")
             .and_then(|f| f.checked(report, absolute)),
         ports: ports(report, fields),
         resources: resources(report, fields),
-        security: security(report, fields, &fields::SECURITY_CONTEXT),
-        mounts: mounts(report, fields, volumes),
+        mounts: mounts(report, fields, known, security.privileged),
+        security,
     }
 }
 

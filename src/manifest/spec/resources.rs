@@ -6,6 +6,9 @@ use super::super::pod::{ResourceList, Resources};
 use super::super::quantity::Quantity;
 use super::super::{fields, names};
 
+/// Sizes of huge pages on x86-64 and, with pages of 4 KiB, arm64.
+const HUGE_PAGES: [u64; 2] = [2 << 20, 1 << 30];
+
 /// Reads a container's `resources`.
 pub fn resources(report: &mut Report, container: &Fields<'_>) -> Resources {
     let field = container.get("resources");
@@ -23,9 +26,14 @@ pub fn resources(report: &mut Report, container: &Fields<'_>) -> Resources {
         limits.memory,
         requests.memory,
     );
+    huge_pages(report, fields.get("limits").as_ref(), &limits, &requests);
     Resources {
+        requests: ResourceList {
+            cpu,
+            memory,
+            huge_pages: limits.huge_pages.clone(),
+        },
         limits,
-        requests: ResourceList { cpu, memory },
     }
 }
 
@@ -42,6 +50,11 @@ fn resource_list(report: &mut Report, list: Option<&Field<'_>>) -> ResourceList 
             _ if field.node.is_null() => {}
             "cpu" => amounts.cpu = quantity(report, &field),
             "memory" => amounts.memory = memory(report, &field),
+            _ if name.starts_with("hugepages-") => {
+                amounts
+                    .huge_pages
+                    .extend(pages(report, position, name, &field));
+            }
             _ if is_resource(name) => {
                 report.error(position, format!("{} is not supported yet", field.path));
             }
@@ -63,6 +76,49 @@ fn unknown_resource(report: &mut Report, position: Position, path: &str, name: &
         Some(known) => report.error_hint(position, message, format!("did you mean {known:?}?")),
         None => report.error(position, message),
     }
+}
+
+/// The size of a page and how many bytes of such pages.
+fn pages(
+    report: &mut Report,
+    position: Position,
+    name: &str,
+    field: &Field<'_>,
+) -> Option<(u64, u64)> {
+    let size = name.strip_prefix("hugepages-").unwrap_or_default();
+    let size = Quantity::parse(size).ok().filter(|size| size.is_whole());
+    let size = size.map(Quantity::value).unwrap_or_default();
+    if !HUGE_PAGES.contains(&size) {
+        report.error(position, format!("{}: pages are of 2Mi or 1Gi", field.path));
+        return None;
+    }
+    let bytes = bytes(report, field)?;
+    if bytes % size != 0 {
+        field.refuse(report, "must be a multiple of the page's size");
+        return None;
+    }
+    Some((size, bytes))
+}
+
+/// Huge pages cannot be overcommitted: a request is the limit, and needs one.
+fn huge_pages(
+    report: &mut Report,
+    field: Option<&Field<'_>>,
+    limits: &ResourceList,
+    requests: &ResourceList,
+) {
+    for (size, bytes) in &requests.huge_pages {
+        if limits.huge_pages.get(size) != Some(bytes)
+            && let Some(field) = field
+        {
+            field.refuse(report, "must have the huge pages of requests");
+        }
+    }
+}
+
+/// A whole number of bytes.
+pub fn bytes(report: &mut Report, field: &Field<'_>) -> Option<u64> {
+    Some(memory(report, field)?.value())
 }
 
 /// Bytes; a part of one is most likely a slip (`64m` is 0.064), so there is a note.

@@ -15,7 +15,7 @@ use crate::{
     fault::{Chain, Context, Fault},
     net::{
         dhcp::{CLIENT_PORT, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
-        files,
+        files::{self, Host},
         iface::{self, Interface},
         keeper::{Action, Keeper},
     },
@@ -29,9 +29,9 @@ const INTERFACE_PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(hostname: &str, console: &Console) -> Result<mpsc::Receiver<Lease>, Fault> {
+pub fn start(host: &Host, console: &Console) -> Result<mpsc::Receiver<Lease>, Fault> {
     let (sender, receiver) = mpsc::channel();
-    let (hostname, console) = (hostname.to_owned(), console.clone());
+    let (host, console) = (host.clone(), console.clone());
     let client = move || {
         let (interface, first) = match iface::wait_for_first(Some(INTERFACE_PATIENCE)) {
             Some(interface) => (interface, Some(sender)),
@@ -46,7 +46,7 @@ pub fn start(hostname: &str, console: &Console) -> Result<mpsc::Receiver<Lease>,
         };
         let client = Client {
             interface,
-            hostname,
+            host,
             console: console.clone(),
             first,
             start: Instant::now(),
@@ -64,7 +64,7 @@ pub fn start(hostname: &str, console: &Console) -> Result<mpsc::Receiver<Lease>,
 
 struct Client {
     interface: Interface,
-    hostname: String,
+    host: Host,
     console: Console,
     first: Option<mpsc::Sender<Lease>>,
     /// Where the keeper's clock begins.
@@ -76,7 +76,7 @@ impl Client {
     fn run(mut self) -> Result<(), Fault> {
         iface::bring_up(&self.interface.name)?;
         let xid = random().context("read", "random numbers")?;
-        let hostname = self.hostname.clone();
+        let hostname = self.host.name.clone();
         let mut keeper = Keeper::new(self.interface.mac, hostname, xid, self.start.elapsed());
         let (mut reply, mut address) = (None, Ipv4Addr::UNSPECIFIED);
         loop {
@@ -182,7 +182,7 @@ impl Client {
         for warning in iface::configure(&self.interface.name, lease)? {
             self.console.say(format_args!("network: {warning}"));
         }
-        files::write_for_lease(&self.hostname, lease)
+        files::write_for_lease(&self.host, lease)
     }
 }
 

@@ -5,10 +5,11 @@ use std::{
     io,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{Container, ContainerExit, Contract, RestartPolicy, Status};
+use i2kit_contract::{Container, ContainerExit, Contract, ProcessNamespace, RestartPolicy, Status};
 use tokio::{
     net::unix::pipe,
     sync::{mpsc, oneshot, watch},
@@ -28,6 +29,7 @@ use crate::{
         backoff::Backoff,
         folders,
         logs::{self, LogFile, Sink},
+        values::Values,
     },
     power::Ending,
     report::Report,
@@ -51,6 +53,10 @@ pub struct Pod {
     pub report: Report,
     /// The VM's memory in bytes.
     pub memory: u64,
+    /// What only the guest knows.
+    pub values: Arc<Values>,
+    /// Where the Pod's shared process namespace is.
+    pub process_namespace: Option<String>,
     /// Size limit and number of old files of a container's log.
     pub logs: (u64, u8),
     /// Called once, when every container has been started or has failed to.
@@ -236,10 +242,22 @@ impl Supervisor {
     ) -> Result<(u32, bool), Box<dyn std::error::Error>> {
         let container = self.container.clone();
         // Copying a volume's seed may take long; the others go on meanwhile.
-        let prepared =
-            tokio::task::spawn_blocking(move || folders::prepare_container(&container)).await??;
+        let volumes = self.pod().contract.volumes.clone();
+        let values = Arc::clone(&self.pod().values);
+        let prepared = tokio::task::spawn_blocking(move || {
+            folders::prepare_container(&container, &volumes, &values)
+        })
+        .await??;
         let output = Output::open(&self.container.name, &self.pod().console, self.log.as_ref())?;
-        let spec = spec::spec(&self.container, &prepared.binds, self.pod().memory);
+        let spec = spec::spec(
+            &self.container,
+            &prepared.process,
+            &prepared.binds,
+            &spec::Machine {
+                memory: self.pod().memory,
+                process_namespace: self.process_namespace(),
+            },
+        );
         let id = format!("{}.{restart_count}", self.container.name);
         let start = Start {
             id: &id,
@@ -276,6 +294,18 @@ impl Supervisor {
         }
         let exit_code = ended?;
         Ok((exit_code, oom_kills > 0 && exit_code == 128 + SIGKILL))
+    }
+
+    /// Where the container's processes live, unless in a namespace of its own.
+    fn process_namespace(&self) -> spec::Processes<'_> {
+        match self.pod().contract.process_namespace {
+            ProcessNamespace::Container => spec::Processes::Own,
+            ProcessNamespace::Guest => spec::Processes::Guest,
+            ProcessNamespace::Pod => match &self.pod().process_namespace {
+                Some(path) => spec::Processes::At(path),
+                None => spec::Processes::Own,
+            },
+        }
     }
 
     fn report_start(&self, restart_count: u32) {

@@ -1,5 +1,6 @@
 //! What a container finds mounted.
 
+use i2kit_contract::Propagation;
 use serde_json::{Value, json};
 
 use crate::paths;
@@ -13,10 +14,14 @@ pub struct Bind {
     pub target: String,
     /// Mounted read-only.
     pub read_only: bool,
+    /// Whose later mounts are seen where.
+    pub propagation: Propagation,
 }
 
 /// The kernel's file systems, the generated files and the volumes, in the order of mounting.
-pub fn mounts(binds: &[Bind]) -> Vec<Value> {
+/// A privileged container may write to sysfs and cgroups.
+pub fn mounts(binds: &[Bind], privileged: bool) -> Vec<Value> {
+    let kernel = if privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
@@ -48,13 +53,13 @@ pub fn mounts(binds: &[Bind]) -> Vec<Value> {
             "/sys",
             "sysfs",
             "sysfs",
-            &["nosuid", "noexec", "nodev", "ro"],
+            &["nosuid", "noexec", "nodev", kernel],
         ),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+            &["nosuid", "noexec", "nodev", "relatime", kernel],
         ),
         mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "rw"]),
     ];
@@ -81,10 +86,29 @@ pub fn mounts(binds: &[Bind]) -> Vec<Value> {
             &bind.target,
             "bind",
             &bind.source,
-            &["rbind", "rprivate", mode],
+            &["rbind", propagation(bind.propagation), mode],
         ));
     }
     mounts
+}
+
+fn propagation(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::None => "rprivate",
+        Propagation::HostToContainer => "rslave",
+        Propagation::Bidirectional => "rshared",
+    }
+}
+
+/// What the container's root must be for its volumes' propagation to work; `None` for runc's
+/// default.
+pub fn root_propagation(binds: &[Bind]) -> Option<&'static str> {
+    let has = |one| binds.iter().any(|bind| bind.propagation == one);
+    if has(Propagation::Bidirectional) {
+        Some("rshared")
+    } else {
+        has(Propagation::HostToContainer).then_some("rslave")
+    }
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
@@ -101,8 +125,9 @@ mod tests {
             source: "/x".into(),
             target: target.into(),
             read_only,
+            propagation: Propagation::None,
         };
-        let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)]);
+        let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)], false);
         let last: Vec<&Value> = mounts.iter().rev().take(2).collect();
         assert_eq!(last[1]["destination"], "/data");
         assert_eq!(last[0]["destination"], "/data/deep");

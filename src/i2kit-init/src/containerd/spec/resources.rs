@@ -1,6 +1,6 @@
 //! cgroup v2 settings.
 
-use i2kit_contract::Resources;
+use i2kit_contract::{HugePages, Resources};
 use serde_json::{Value, json};
 
 /// Period of `cpu.max` in microseconds, and the least quota the kernel takes.
@@ -8,9 +8,9 @@ const CPU_PERIOD: u64 = 100_000;
 const LEAST_CPU_QUOTA: u64 = 1_000;
 
 /// The limits as the OCI runtime specification has them.
-pub fn resources(resources: &Resources) -> Value {
+pub fn resources(resources: &Resources, privileged: bool) -> Value {
     let mut value = json!({
-        "devices": [{ "allow": false, "access": "rwm" }],
+        "devices": [{ "allow": privileged, "access": "rwm" }],
         "cpu": { "shares": cpu_shares(resources.cpu_request_millis) },
     });
     if let (Some(millis), Some(cpu)) = (
@@ -29,7 +29,24 @@ pub fn resources(resources: &Resources) -> Value {
         value.insert("memory".into(), json!({ "limit": bytes, "swap": bytes }));
         value.insert("unified".into(), json!({ "memory.oom.group": "1" }));
     }
+    let pages = &resources.huge_pages;
+    if let (false, Some(value)) = (pages.is_empty(), value.as_object_mut()) {
+        let limits: Vec<Value> = pages.iter().map(|one| huge_pages(one)).collect();
+        value.insert("hugepageLimits".into(), limits.into());
+    }
     value
+}
+
+fn huge_pages(pages: &HugePages) -> Value {
+    json!({ "pageSize": page_size(pages.page_bytes), "limit": pages.bytes })
+}
+
+/// As the kernel's cgroup files have it: `2MB`, `1GB`.
+fn page_size(bytes: u64) -> String {
+    match bytes >> 30 {
+        0 => format!("{}MB", bytes >> 20),
+        gigabytes => format!("{gigabytes}GB"),
+    }
 }
 
 /// The kubelet's `MilliCPUToShares`; runc turns shares into `cpu.weight`.
@@ -41,7 +58,7 @@ fn cpu_shares(millis: Option<u64>) -> u64 {
 /// The kubelet's `GetContainerOOMScoreAdjust` for the best-effort and burstable classes: who may
 /// use more memory than was asked for goes first.
 pub fn oom_score_adj(resources: &Resources, memory: u64) -> u64 {
-    match resources.memory_bytes {
+    match resources.memory_request_bytes.or(resources.memory_bytes) {
         None if resources.is_empty() => 1000,
         bytes => {
             let thousandths = bytes.unwrap_or(0).saturating_mul(1000) / memory.max(1);
@@ -64,7 +81,8 @@ mod tests {
             cpu_millis: Some(1),
             ..Resources::default()
         };
-        assert_eq!(resources(&limits)["cpu"]["quota"], LEAST_CPU_QUOTA);
+        assert_eq!(resources(&limits, false)["cpu"]["quota"], LEAST_CPU_QUOTA);
+        assert_eq!([2 << 20, 1 << 30].map(page_size), ["2MB", "1GB"]);
         assert_eq!(oom_score_adj(&limits, 1 << 30), 999);
         limits.memory_bytes = Some(1 << 40);
         assert_eq!(oom_score_adj(&limits, 1 << 30), 2);
