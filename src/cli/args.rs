@@ -113,6 +113,22 @@ pub enum Command {
     /// can change what others build from it: share it with those you trust.
     #[command(verbatim_doc_comment)]
     Cache(Cache),
+    /// Tell what becomes of a manifest's fields
+    ///
+    /// Each is honoured, noted (accepted, and changes nothing), accepted with some values, or
+    /// refused. Examples:
+    ///   i2kit explain spec.volumes
+    ///   i2kit explain --json | jq -r '.[] | select(.fate == "refused").field'
+    #[command(verbatim_doc_comment)]
+    Explain(Explain),
+    /// Print manifests in their long form, as YAML
+    ///
+    /// Short ones (i2kit explain --short) become what they stand for; comments are lost.
+    ConvertManifest {
+        /// A manifest; - reads standard input
+        #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Print a shell's completion script
     Completions {
         /// Which shell.
@@ -126,10 +142,25 @@ pub enum Command {
     },
 }
 
+/// `i2kit explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A field's path, the start of one, or its name: all fields, when not given
+    #[arg(conflicts_with = "short")]
+    pub field: Option<String>,
+    /// Print a list of objects as JSON
+    #[arg(long, conflicts_with = "short")]
+    pub json: bool,
+    /// Tell the short form of a manifest
+    #[arg(long)]
+    pub short: bool,
+}
+
 /// Which manifests.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FileArgs {
-    /// A manifest (Pod, Deployment or List; YAML or JSON); - reads standard input
+    /// A manifest (a Pod, a workload with one, what it takes from; YAML or JSON); - reads standard
+    /// input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Which Pod, when the manifests hold several
@@ -282,6 +313,10 @@ pub struct PodArgs {
         value_parser = clap::value_parser!(u8).range(2..=24)
     )]
     pub fec: Option<u8>,
+    /// Put the values of the manifests' Secrets into the disk, readable to whoever has it; without,
+    /// they must be delivered at run time
+    #[arg(long)]
+    pub bake_secrets: bool,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,

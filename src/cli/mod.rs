@@ -8,6 +8,7 @@ mod bundle;
 mod cache;
 mod defaults;
 mod error;
+mod explain;
 mod images;
 mod keys;
 mod lock;
@@ -81,6 +82,8 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
         Command::Base(arguments) => base::base(&arguments.command).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments).map(|()| 0),
+        Command::ConvertManifest { files } => explain::convert(&files).map(|()| 0),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "i2kit", &mut script);

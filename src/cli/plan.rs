@@ -218,7 +218,11 @@ fn pod(
         Origin::Manifests => {
             let inputs = inputs_or_bundled(&arguments.files, &arguments.images, finder)?;
             let name = arguments.files.name.as_deref();
-            pod_of(&inputs, name, arguments.progress.quiet)
+            let (mut pod, digest) = pod_of(&inputs, name, arguments.progress.quiet)?;
+            if !arguments.bake_secrets {
+                pod.secrets = manifest::Secrets::default();
+            }
+            Ok((pod, digest))
         }
     }
 }

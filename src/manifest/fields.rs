@@ -1,11 +1,13 @@
-//! What becomes of each field of the Kubernetes API (core/v1, apps/v1) that may stand in a
+//! What becomes of each field of the Kubernetes API (core/v1, apps/v1, batch/v1) that may stand in a
 //! manifest. A field that is in none of these tables does not exist.
 
 mod security;
 mod sources;
+mod workloads;
 
 pub use security::*;
 pub use sources::*;
+pub use workloads::*;
 
 /// The fields of one API type.
 #[derive(Debug)]
@@ -72,6 +74,7 @@ const SERVER: Fate = Noted("set by the API server, no meaning in a VM");
 const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM");
 const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
 const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
+const ROLLOUT: Fate = Noted("one VM is built; how many run is for who runs them");
 const FALSE: Fate = Bool(false);
 const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux policy");
 const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
@@ -124,14 +127,14 @@ pub const METADATA: Schema = Schema {
 pub const DEPLOYMENT_SPEC: Schema = Schema {
     name: "DeploymentSpec",
     honoured: &["replicas", "selector", "template"],
-    later: &[
-        "minReadySeconds",
-        "paused",
-        "progressDeadlineSeconds",
-        "revisionHistoryLimit",
-        "strategy",
+    later: &[],
+    special: &[
+        ("minReadySeconds", ROLLOUT),
+        ("paused", ROLLOUT),
+        ("progressDeadlineSeconds", ROLLOUT),
+        ("revisionHistoryLimit", ROLLOUT),
+        ("strategy", ROLLOUT),
     ],
-    special: &[],
 };
 
 /// `LabelSelector`.
@@ -419,19 +422,18 @@ pub const ANY: Schema = Schema {
 };
 
 /// Kinds that Kubernetes has and i2kit does not read yet.
-pub const LATER_KINDS: &[&str] = &[
-    "CronJob",
-    "DaemonSet",
-    "Job",
-    "PodTemplate",
-    "ReplicaSet",
-    "ReplicationController",
-    "Service",
-    "StatefulSet",
-];
+pub const LATER_KINDS: &[&str] = &["CronJob", "PodTemplate", "ReplicationController", "Service"];
 
 /// The kinds that hold a Pod, and how they may come.
-pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];
+pub const KINDS: &[&str] = &[
+    "Pod",
+    "Deployment",
+    "DaemonSet",
+    "ReplicaSet",
+    "StatefulSet",
+    "Job",
+    "List",
+];
 
 /// The kinds that Pods take from.
 pub const DATA_KINDS: &[&str] = &["ConfigMap", "Secret", "PersistentVolumeClaim"];
@@ -495,6 +497,10 @@ mod tests {
             ("Secret", &SECRET),
             ("PersistentVolumeClaim", &CLAIM),
             ("PersistentVolumeClaimSpec", &CLAIM_SPEC),
+            ("DaemonSetSpec", &DAEMON_SET_SPEC),
+            ("ReplicaSetSpec", &REPLICA_SET_SPEC),
+            ("StatefulSetSpec", &STATEFUL_SET_SPEC),
+            ("JobSpec", &JOB_SPEC),
         ];
         let api = include_str!("../../fixtures/kubernetes/fields.json");
         let api: Vec<(String, BTreeSet<String>)> = serde_json::from_str(api).unwrap();

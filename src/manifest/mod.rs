@@ -6,8 +6,10 @@
 
 mod data;
 mod decode;
+mod emit;
 mod error;
 mod expand;
+mod explain;
 mod fields;
 mod from_image;
 mod names;
@@ -16,11 +18,13 @@ mod pod;
 mod quantity;
 mod scalar;
 mod secrets;
+mod short;
 mod spec;
 mod yaml;
 
 pub use error::{Error, Errors, Note, Position};
 pub use expand::expand;
+pub use explain::{Row, explain};
 pub use from_image::from_image;
 pub use pod::{
     Container, EnvFrom, EnvValue, EnvVar, FileContent, Pod, PodField, PodSecurity, ResourceField,
@@ -29,6 +33,7 @@ pub use pod::{
 };
 pub use quantity::{Error as QuantityError, Quantity};
 pub use secrets::Secrets;
+pub use short::HELP as SHORT_HELP;
 pub use yaml::MAX_BYTES;
 
 use std::rc::Rc;
@@ -101,10 +106,28 @@ pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Er
     }
 }
 
-/// The documents that are not empty.
+/// The documents of the inputs as YAML text, short ones in their long form. Comments are lost.
+///
+/// # Errors
+/// An input is no YAML.
+pub fn long_form(inputs: &[Input]) -> Result<String, Errors> {
+    let mut errors = Vec::new();
+    let documents = inputs.iter().flat_map(|input| parse(input, &mut errors));
+    let texts: Vec<String> = documents.map(|document| emit::emit(&document)).collect();
+    match errors.is_empty() {
+        true => Ok(texts.join("---\n")),
+        false => Err(Errors::first_of(errors)),
+    }
+}
+
+/// The documents that are not empty, in their long form.
 fn parse(input: &Input, errors: &mut Vec<Error>) -> Vec<Rc<Node>> {
     match yaml::parse(&input.name, &input.bytes) {
-        Ok(documents) => documents.into_iter().filter(|d| !d.is_null()).collect(),
+        Ok(documents) => documents
+            .into_iter()
+            .filter(|document| !document.is_null())
+            .map(|document| short::long(&document).unwrap_or(document))
+            .collect(),
         Err(e) => {
             errors.push(e);
             Vec::new()

@@ -33,10 +33,12 @@ pub struct Found {
 /// what is wrong outside of any to `report`.
 pub fn object(report: &mut Report, object: &Field<'_>, objects: &Objects) -> Vec<Found> {
     let mut own = Report::new(&report.file);
-    let found = match kind(&mut own, object).as_deref() {
-        Some("Pod") => named(&mut own, object, objects, pod),
-        Some("Deployment") => named(&mut own, object, objects, deployment),
-        Some("List") => {
+    let kind = kind(&mut own, object);
+    let workload = kind.as_deref().and_then(Workload::find);
+    let found = match (kind.as_deref(), workload) {
+        (Some("Pod"), _) => pod(&mut own, object, objects),
+        (_, Some(workload)) => self::workload(&mut own, object, objects, workload),
+        (Some("List"), _) => {
             let found = list(&mut own, object, objects);
             report.errors.append(&mut own.errors);
             report.notes.append(&mut own.notes);
@@ -48,10 +50,11 @@ pub fn object(report: &mut Report, object: &Field<'_>, objects: &Objects) -> Vec
         }
     };
     let (name, pod) = found;
+    let sound = own.errors.is_empty();
     vec![Found {
         name,
         position: object.position(),
-        pod,
+        pod: pod.filter(|_| sound),
         report: own,
     }]
 }
@@ -67,11 +70,13 @@ fn kind(report: &mut Report, object: &Field<'_>) -> Option<String> {
     }
     let version = match text.as_str() {
         "Pod" | "List" => "v1",
-        "Deployment" => "apps/v1",
-        other => {
-            unknown_kind(report, &kind, other);
-            return None;
-        }
+        other => match Workload::find(other) {
+            Some(workload) => workload.version,
+            None => {
+                unknown_kind(report, &kind, other);
+                return None;
+            }
+        },
     };
     let field = fields.require(report, "apiVersion")?;
     if field.string(report)? != version {
@@ -112,17 +117,6 @@ fn list(report: &mut Report, object: &Field<'_>, objects: &Objects) -> Vec<Found
 }
 
 /// The object's name, also when the rest is wrong.
-fn named(
-    report: &mut Report,
-    object: &Field<'_>,
-    objects: &Objects,
-    decode: fn(&mut Report, &Field<'_>, &Objects) -> (String, Option<Pod>),
-) -> (String, Option<Pod>) {
-    let (name, pod) = decode(report, object, objects);
-    let sound = report.errors.is_empty();
-    (name, pod.filter(|_| sound))
-}
-
 fn pod(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, Option<Pod>) {
     let Some(fields) = object.fields(report, &fields::POD) else {
         return (String::new(), None);
@@ -135,7 +129,75 @@ fn pod(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, O
     (name, spec.map(|spec| assemble(meta, spec, objects)))
 }
 
-fn deployment(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, Option<Pod>) {
+/// A kind that makes Pods from a template.
+struct Workload {
+    kind: &'static str,
+    version: &'static str,
+    spec: &'static fields::Schema,
+    /// Whether it must select its Pods.
+    selects: bool,
+    /// `restartPolicy` of its Pods, and how that is said.
+    policies: &'static [RestartPolicy],
+    policy: &'static str,
+}
+
+impl Workload {
+    fn find(kind: &str) -> Option<&'static Self> {
+        WORKLOADS.iter().find(|one| one.kind == kind)
+    }
+}
+
+const ALWAYS: &[RestartPolicy] = &[RestartPolicy::Always];
+
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        kind: "Deployment",
+        version: "apps/v1",
+        spec: &fields::DEPLOYMENT_SPEC,
+        selects: true,
+        policies: ALWAYS,
+        policy: "must be Always in a Deployment",
+    },
+    Workload {
+        kind: "DaemonSet",
+        version: "apps/v1",
+        spec: &fields::DAEMON_SET_SPEC,
+        selects: true,
+        policies: ALWAYS,
+        policy: "must be Always in a DaemonSet",
+    },
+    Workload {
+        kind: "ReplicaSet",
+        version: "apps/v1",
+        spec: &fields::REPLICA_SET_SPEC,
+        selects: true,
+        policies: ALWAYS,
+        policy: "must be Always in a ReplicaSet",
+    },
+    Workload {
+        kind: "StatefulSet",
+        version: "apps/v1",
+        spec: &fields::STATEFUL_SET_SPEC,
+        selects: true,
+        policies: ALWAYS,
+        policy: "must be Always in a StatefulSet",
+    },
+    Workload {
+        kind: "Job",
+        version: "batch/v1",
+        spec: &fields::JOB_SPEC,
+        selects: false,
+        policies: &[RestartPolicy::OnFailure, RestartPolicy::Never],
+        policy: "must be OnFailure or Never in a Job",
+    },
+];
+
+fn workload(
+    report: &mut Report,
+    object: &Field<'_>,
+    objects: &Objects,
+    workload: &Workload,
+) -> (String, Option<Pod>) {
     let Some(fields) = object.fields(report, &fields::DEPLOYMENT) else {
         return (String::new(), None);
     };
@@ -143,25 +205,26 @@ fn deployment(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (St
     let name = outer.name.clone();
     let spec = fields
         .require(report, "spec")
-        .and_then(|f| f.fields(report, &fields::DEPLOYMENT_SPEC));
+        .and_then(|f| f.fields(report, workload.spec));
     let Some(spec) = spec else {
         return (name, None);
     };
     let pod = spec
         .require(report, "template")
         .and_then(|f| f.fields(report, &fields::POD_TEMPLATE))
-        .and_then(|template| self::template(report, &spec, &template, outer, objects));
+        .and_then(|template| self::template(report, workload, &spec, &template, outer, objects));
     (name, pod)
 }
 
 fn template(
     report: &mut Report,
-    deployment: &Fields<'_>,
+    workload: &Workload,
+    owner: &Fields<'_>,
     template: &Fields<'_>,
     outer: Metadata,
     objects: &Objects,
 ) -> Option<Pod> {
-    replicas(report, deployment);
+    replicas(report, owner);
     let before = report.errors.len();
     let mut meta = Metadata::default();
     let field = template.get("metadata");
@@ -169,20 +232,26 @@ fn template(
         meta = metadata(report, &fields);
         let names = ["name", "generateName"].map(|name| fields.get_text(name));
         for field in names.iter().flatten() {
-            let message = format!("{}: the Deployment's name is used", field.path);
+            let message = format!("{}: the {}'s name is used", field.path, workload.kind);
             report.note(field.position(), message);
         }
     }
     meta.name = outer.name;
     meta.namespace = outer.namespace.or(meta.namespace);
     let labels = (report.errors.len() == before).then_some(&meta.labels);
-    selector(report, deployment, labels);
+    if workload.selects {
+        selector(report, owner, labels);
+    }
     let field = template.require(report, "spec")?;
     let spec = pod_spec(report, &field, objects)?;
-    if spec.restart_policy != RestartPolicy::Always {
+    if !workload.policies.contains(&spec.restart_policy) {
         let fields = field.fields(&mut Report::default(), &fields::POD_SPEC);
-        if let Some(policy) = fields.and_then(|f| f.get("restartPolicy")) {
-            policy.refuse(report, "must be Always in a Deployment");
+        match fields.and_then(|f| f.get("restartPolicy")) {
+            Some(policy) => policy.refuse(report, workload.policy),
+            None => {
+                let message = format!("{}.restartPolicy {}", field.path, workload.policy);
+                report.error(field.position(), message);
+            }
         }
     }
     Some(assemble(meta, spec, objects))

@@ -46,7 +46,7 @@ pub struct Pod {
     pub volumes: Vec<Volume>,
     /// `spec.containers`, at least one, names unique.
     pub containers: Vec<Container>,
-    /// The Secrets in the manifests that the Pod takes from.
+    /// The Secrets that go into the disk, as far as the Pod takes from them.
     pub secrets: Secrets,
 }
 

@@ -5,6 +5,7 @@ mod accounts;
 mod env;
 mod error;
 mod facts;
+mod secrets;
 mod security;
 mod signals;
 mod user;
@@ -75,7 +76,7 @@ pub fn contract(
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         on_failure,
-        baked_secrets: BTreeMap::new(),
+        baked_secrets: secrets::baked(pod),
         volumes: volumes::volumes(pod),
         containers,
     })
