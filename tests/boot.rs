@@ -1,5 +1,6 @@
 //! Tests: what only a boot shows. Each machine is asked many things.
 
+mod fields;
 mod secure;
 
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -6,10 +6,12 @@ mod contract;
 mod documents;
 mod fields;
 mod random;
+mod short;
+mod sources;
 mod spec;
 mod yaml;
 
-use i2kit::manifest::{Container, Errors, Input, Note, Pod, load};
+use i2kit::manifest::{Container, EnvValue, EnvVar, Errors, Input, Note, Pod, load};
 
 type Loaded = Result<(Pod, Vec<Note>), Errors>;
 
@@ -85,6 +87,14 @@ fn pod(text: &str) -> Pod {
     match read(text) {
         Ok((pod, _)) => pod,
         Err(e) => panic!("{text}\n{e}"),
+    }
+}
+
+/// A variable's `value`.
+fn template(var: &EnvVar) -> &str {
+    match &var.value {
+        EnvValue::Template(text) => text,
+        other => panic!("{other:?}"),
     }
 }
 

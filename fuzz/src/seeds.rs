@@ -120,10 +120,12 @@ const CREDENTIALS: [&str; 2] = [
     r#"{"auths":{"a.io":{"username":"u","password":"p"},"docker.io/x":{"registrytoken":"r"}},"credHelpers":{"docker.io":"h"}}"#,
 ];
 
-const MANIFESTS: [&str; 3] = [
+const MANIFESTS: [&str; 5] = [
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: y}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: c\n    image: i\n    command: [sh, -c, \"$(A)\"]\n    env: [{name: A, value: \"1\"}]\n    ports: [{containerPort: 80}]\n    resources: {limits: {memory: 64Mi, cpu: 500m}}\n    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, emptyDir: {}}]\n",
     "kind: List\napiVersion: v1\nitems:\n- &d {kind: Deployment, apiVersion: apps/v1, metadata: {name: d}, spec: {template: {metadata: {labels: {}}, spec: {containers: [{name: c, image: i, <<: {tty: no}}]}}}}\n- *d\n",
     "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"b\",\"securityContext\":{\"runAsUser\":0440}}]}}\n",
+    "name: s\nreplicas: 2\nlabels: {a: b}\ncontainers: {a: i, b: {image: j, args: [x]}}\n",
+    "kind: ConfigMap\napiVersion: v1\nmetadata: {name: m}\ndata: {k: v}\nbinaryData: {b: AA==}\n---\nkind: Secret\napiVersion: v1\nmetadata: {name: s}\nstringData: {k: v}\n---\nkind: Pod\napiVersion: v1\nmetadata: {name: p}\nspec:\n  hostAliases: [{ip: 1.1.1.1, hostnames: [a]}]\n  dnsConfig: {nameservers: [1.1.1.1], searches: [a.b], options: [{name: x, value: \"1\"}]}\n  securityContext: {fsGroup: 1, supplementalGroups: [2], sysctls: [{name: a.b, value: c}], seccompProfile: {type: RuntimeDefault}}\n  volumes:\n  - {name: c, configMap: {name: m, items: [{key: k, path: a/b, mode: 0400}]}}\n  - {name: s, secret: {secretName: s, optional: true}}\n  - {name: d, downwardAPI: {items: [{path: l, fieldRef: {fieldPath: metadata.labels}}]}}\n  - {name: h, hostPath: {path: /a, type: File}}\n  - {name: m, emptyDir: {medium: Memory, sizeLimit: 1Mi}}\n  - {name: p, persistentVolumeClaim: {claimName: c}}\n  containers:\n  - name: c\n    image: i\n    envFrom: [{prefix: A_, configMapRef: {name: m}}, {secretRef: {name: t}}]\n    env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}, {name: B, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}]\n    securityContext: {capabilities: {add: [ALL], drop: [CHOWN]}}\n    volumeMounts: [{name: m, mountPath: /m, subPathExpr: \"$(A)\", mountPropagation: HostToContainer}]\n",
 ];
 
 const PAYLOAD: &str = r#"{"critical":{"identity":{"docker-reference":"h.example/ns/app:1"},"image":{"docker-manifest-digest":"@DIGEST"},"type":"cosign container image signature"},"optional":null}"#;
@@ -156,7 +158,7 @@ const POLICIES: [[&str; 4]; 4] = [
     ],
 ];
 
-const CONTRACT: &str = r#"{"version":1,"name":"a","hostname":"a","restart_policy":"Never","termination_grace_period_seconds":30,"on_failure":"power-off","containers":[{"name":"c","args":["sh"],"env":["A=b"],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0}}]}"#;
+const CONTRACT: &str = r#"{"version":1,"name":"a","hostname":"a","names":{"fqdn":"a.b","aliases":[{"ip":"1.1.1.1","hostnames":["x"]}]},"sysctls":[{"name":"a.b","value":"c"}],"process_namespace":"pod","fs_group":{"gid":1},"restart_policy":"Never","termination_grace_period_seconds":30,"on_failure":"power-off","baked_secrets":{"s":{"k":"00ff"}},"volumes":[{"name":"e"},{"name":"m","source":{"memory":{"size_bytes":1}}},{"name":"f","source":{"files":{"files":[{"path":"p","mode":420,"content":{"text":[{"value":"pod-ip"}]}},{"path":"q","mode":256,"content":{"secret":{"from":{"name":"s","key":"k"},"optional":true}}}],"secrets":[{"name":"s","mode":1}]}}},{"name":"h","source":{"host-path":{"path":"/a","kind":"File"}}},{"name":"c","source":{"claim":{"name":"c"}}}],"containers":[{"name":"c","args":["sh",[{"value":{"secret":{"name":"s","key":"k"}},"otherwise":"x"}]],"env":["A=b",{"name":"B","value":["c",{"value":{"capacity":{"resource":"cpu","divisor":1}}}],"optional":true},{"secret":"s","prefix":"P_"}],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0},"security":{"capabilities":["CAP_CHOWN"],"seccomp":"runtime-default"},"mounts":[{"volume":"e","mount_path":"/e","sub_path":"a","propagation":"HostToContainer"}]}]}"#;
 
 fn erofs() -> Vec<u8> {
     let metadata = |mode| {

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::layer::{Compression, CompressionError};
 use crate::oci::Platform;
-use crate::run::Forward;
+use crate::run::{DataDisk, Forward};
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use images::{ImageArgs, RegistryArgs};
@@ -415,6 +415,10 @@ pub struct Run {
     /// How the guest sees its disk
     #[arg(long, value_enum, default_value_t)]
     pub disk_bus: Bus,
+    /// A raw image as the disk of a volume claim; the guest formats it when it is blank, and what
+    /// it writes stays. May be repeated
+    #[arg(long = "data-disk", value_name = "CLAIM=FILE", value_parser = data_disk)]
+    pub data_disks: Vec<DataDisk>,
     /// Boot with Secure Boot, trusting what this variable store says (i2kit keys enrol --ovmf)
     #[arg(long, value_name = "FILE")]
     pub uefi_vars: Option<PathBuf>,
@@ -498,6 +502,20 @@ pub enum Accel {
 
 fn forward(text: &str) -> Result<Forward, String> {
     Forward::parse(text).map_err(|error| error.to_string())
+}
+
+fn data_disk(text: &str) -> Result<DataDisk, String> {
+    let (claim, file) = text.split_once('=').ok_or("not CLAIM=FILE")?;
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    if claim.is_empty() || !claim.bytes().all(letters) {
+        return Err(format!("{claim:?} is no claim's name"));
+    }
+    let file = PathBuf::from(file);
+    if !file.is_file() {
+        return Err(format!("{}: no such file", file.display()));
+    }
+    let claim = claim.to_owned();
+    Ok(DataDisk { claim, file })
 }
 
 fn platform(text: &str) -> Result<Platform, String> {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::env::{MAX_STRING, MAX_STRINGS};
 
-/// A Pod that its images cannot serve. All name the container.
+/// A Pod that cannot be served, mostly by its images; those name the container.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The caller has no config for the container's image.
@@ -62,6 +62,12 @@ pub enum Error {
         name: String,
         /// Where it was looked for.
         file: &'static str,
+    },
+    /// `setHostnameAsFQDN`, but the name is too long for Linux.
+    #[error("the fully qualified name {fqdn} has {} bytes, and a host name at most 64", fqdn.len())]
+    LongName {
+        /// The name.
+        fqdn: String,
     },
     /// `runAsNonRoot`, but the user is root.
     #[error("container {container}: runAsNonRoot is set, but image {image} would run as root")]

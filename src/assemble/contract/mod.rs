@@ -22,6 +22,8 @@ pub use error::Error;
 use facts::Facts;
 use signals::parse_signal;
 
+/// Longest host name (`__NEW_UTS_LEN`).
+const MAX_HOSTNAME: usize = 64;
 /// SIGTERM.
 const DEFAULT_STOP_SIGNAL: u8 = 15;
 
@@ -41,7 +43,15 @@ pub fn contract(
     files: &ReadFile<'_>,
     on_failure: FailurePolicy,
 ) -> Result<Contract, Error> {
-    let hostname = hostname(pod);
+    let short = hostname(pod);
+    let names = names(pod, &short);
+    let hostname = match (&names.fqdn, pod.hostname_as_fqdn) {
+        (Some(fqdn), true) if fqdn.len() > MAX_HOSTNAME => {
+            return Err(Error::LongName { fqdn: fqdn.clone() });
+        }
+        (Some(fqdn), true) => fqdn.clone(),
+        _ => short,
+    };
     let mut containers = Vec::with_capacity(pod.containers.len());
     for container in &pod.containers {
         let image = images.get(&container.name).ok_or_else(|| Error::NoConfig {
@@ -57,11 +67,6 @@ pub fn contract(
         };
         containers.push(planned.contract(&hostname)?);
     }
-    let names = names(pod, &hostname);
-    let hostname = match (&names.fqdn, pod.hostname_as_fqdn) {
-        (Some(fqdn), true) => fqdn.clone(),
-        _ => hostname,
-    };
     Ok(Contract {
         version: VERSION,
         name: pod.name.clone(),

@@ -33,6 +33,8 @@ fn collect(folder: &Path, depth: u8, devices: &mut Vec<Value>) {
             if let (false, Some(depth)) = (is_own, depth.checked_sub(1)) {
                 collect(&path, depth, devices);
             }
+        } else if entry.file_name() == "console" {
+            // Of the guest, and a container with a terminal has its own.
         } else if kind.is_char_device() || kind.is_block_device() {
             devices.push(json!({
                 "path": path.display().to_string(),
