@@ -83,8 +83,8 @@ pub struct Contract {
     pub termination_grace_period_seconds: u32,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
-    /// Secrets that were baked into the disk, for want of which the others must be delivered at
-    /// run time: each value in hexadecimal, by Secret and key.
+    /// Secrets that were baked into the disk, by name and key, in hexadecimal. What is not here
+    /// must be delivered at run time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub baked_secrets: BTreeMap<String, BTreeMap<String, String>>,
     /// The Pod's volumes.

@@ -16,8 +16,7 @@ pub struct Resources {
     /// `cpu.weight`'s source: the request (or limit) in thousandths of a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_request_millis: Option<u64>,
-    /// The memory request in bytes, which the kernel takes from the container last
-    /// (`memory.low`) and its OOM score follows.
+    /// The memory request in bytes, which the OOM score follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_request_bytes: Option<u64>,
     /// `hugetlb.SIZE.max`.

@@ -16,10 +16,11 @@ pub struct Volume {
 }
 
 /// Where a volume's content comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
     /// One folder, empty at first, on scratch; it lives as long as the Pod.
+    #[default]
     EmptyDir,
     /// A tmpfs: `emptyDir` of `medium: Memory`.
     Memory {
@@ -41,12 +42,6 @@ pub enum Source {
     Image,
     /// A data disk: `persistentVolumeClaim`.
     Claim(Claim),
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self::EmptyDir
-    }
 }
 
 impl Source {

@@ -55,7 +55,7 @@ fn value_from(report: &mut Report, field: &Field<'_>, known: &Known<'_>) -> Opti
         _ => {
             let fields = source.fields(report, &fields::SECRET_KEY)?;
             let optional = optional(report, &fields);
-            let from = secret_key(report, &fields, known)?;
+            let from = secret_key(report, &fields, known, optional)?;
             Some(EnvValue::Secret { from, optional })
         }
     }

@@ -47,11 +47,12 @@ pub fn optional(report: &mut Report, fields: &Fields<'_>) -> bool {
     field.and_then(|f| f.boolean(report)).unwrap_or_default()
 }
 
-/// The key of a Secret that `name` and `key` say.
+/// The key of a Secret that `name` and `key` say; its document must have it unless it is optional.
 pub fn secret_key(
     report: &mut Report,
     fields: &Fields<'_>,
     known: &Known<'_>,
+    optional: bool,
 ) -> Option<SecretKey> {
     let name = fields
         .require(report, "name")
@@ -59,7 +60,9 @@ pub fn secret_key(
     let field = fields.require(report, "key");
     let (name, field) = (name?, field?);
     let key = field.string(report)?;
-    missing_key(report, &field, &name, &key, known);
+    if !optional {
+        missing_key(report, &field, &name, &key, known);
+    }
     Some(SecretKey { name, key })
 }
 

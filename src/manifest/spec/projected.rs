@@ -206,6 +206,21 @@ impl<'a> Projection<'a> {
         Some(items)
     }
 
+    /// A file that is this path, above it or below it.
+    fn in_the_way(&self, path: &str) -> Option<String> {
+        let ends = path
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        let mut above = ends.filter_map(|end| self.paths.get(path.get(..end)?));
+        let folder = format!("{path}/");
+        let below = || {
+            let next = self.paths.range(folder.clone()..).next();
+            next.filter(|next| next.starts_with(&folder))
+        };
+        above.next().or_else(below).cloned()
+    }
+
     /// Adds a file; `at` is to blame when its path has another already.
     fn add(
         &mut self,
@@ -215,16 +230,7 @@ impl<'a> Projection<'a> {
         mode: u32,
         content: FileContent,
     ) {
-        let within = |one: &String, other: &str| {
-            other == one
-                || other
-                    .strip_prefix(one.as_str())
-                    .is_some_and(|rest| rest.starts_with('/'))
-        };
-        let taken = self
-            .paths
-            .iter()
-            .find(|taken| within(taken, &path) || within(&path, taken));
+        let taken = self.in_the_way(&path);
         if let Some(taken) = taken {
             let message = format!("{}: file {path:?} is in the way of {taken:?}", at.path);
             return report.error(at.position(), message);

@@ -93,7 +93,7 @@ fn pages(
         return None;
     }
     let bytes = bytes(report, field)?;
-    if bytes % size != 0 {
+    if !bytes.is_multiple_of(size) {
         field.refuse(report, "must be a multiple of the page's size");
         return None;
     }

@@ -369,7 +369,7 @@ pub fn baked(contract: &Contract) -> Secrets {
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+    (text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit()))
         .then(|| digits.map(byte).collect())?
 }
 

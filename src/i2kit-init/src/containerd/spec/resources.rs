@@ -31,7 +31,7 @@ pub fn resources(resources: &Resources, privileged: bool) -> Value {
     }
     let pages = &resources.huge_pages;
     if let (false, Some(value)) = (pages.is_empty(), value.as_object_mut()) {
-        let limits: Vec<Value> = pages.iter().map(|one| huge_pages(one)).collect();
+        let limits: Vec<Value> = pages.iter().map(huge_pages).collect();
         value.insert("hugepageLimits".into(), limits.into());
     }
     value
