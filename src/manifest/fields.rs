@@ -485,7 +485,6 @@ mod tests {
             ("DownwardAPIVolumeFile", &DOWNWARD_FILE),
             ("HostPathVolumeSource", &HOST_PATH),
             ("PersistentVolumeClaimVolumeSource", &CLAIM_VOLUME),
-            ("ImageVolumeSource", &IMAGE_VOLUME),
             ("Capabilities", &CAPABILITIES),
             ("SeccompProfile", &SECCOMP_PROFILE),
             ("AppArmorProfile", &APP_ARMOR_PROFILE),

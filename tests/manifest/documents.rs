@@ -356,7 +356,7 @@ fn kinds() {
             ),
             (
                 "apiVersion: v1\nkind: List\nitems:\n-\n- text\n- {kind: Pod}\n- {kind: Secret}\n",
-                "m.yaml:4:2: items[0]: expected a mapping, found null\nm.yaml:5:3: items[1]: expected a mapping, found a string (\"text\")\nm.yaml:6:3: items[2].apiVersion is required\nm.yaml:7:10: items[3].kind: \"Secret\" is not supported yet",
+                "m.yaml:4:2: items[0]: expected a mapping, found null\nm.yaml:5:3: items[1]: expected a mapping, found a string (\"text\")\nm.yaml:6:3: items[2].apiVersion is required\nm.yaml:7:3: items[3].apiVersion is required",
             ),
             (
                 "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: \"\"}\nitem: []\nitems: {}\n",

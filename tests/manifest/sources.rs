@@ -241,9 +241,9 @@ fn volumes_of_generated_files() {
     );
     assert_eq!(
         files(
-            "projected: {defaultMode: 0440, sources: [{configMap: {name: settings, items: [{key: color, path: c}]}}, {secret: {name: db, items: [{key: user, path: u, mode: 0400}]}}, {downwardAPI: {items: [{path: n, fieldRef: {fieldPath: metadata.name}}]}}]}"
+            "projected: {defaultMode: 0440, sources: [{configMap: {name: settings, items: [{key: color, path: c}]}}, {secret: {name: db, items: [{key: user, path: u, mode: 0400}]}}, {downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}}]}"
         ),
-        ["c 440 blue", "u 400 db/user false", "n 440 p"]
+        ["c 440 blue", "u 400 db/user false", "name 440 p"]
     );
 }
 
@@ -423,7 +423,7 @@ fn what_a_security_context_cannot_say() {
             ),
             (
                 "securityContext: {appArmorProfile: {type: Localhost}}",
-                "m.yaml:8:40: spec.containers[0].securityContext.appArmorProfile: needs a profile, which the guest does not have",
+                "m.yaml:8:47: spec.containers[0].securityContext.appArmorProfile.type: \"Localhost\" needs a profile, which the guest does not have",
             ),
             (
                 "securityContext: {windowsOptions: {hostProcess: true}}",

@@ -593,7 +593,7 @@ fn quantities() {
             ),
             (
                 "resources: {requests: {hugepages-2Mi: 2Mi}, limits: {memory: 1Gi}}",
-                "m.yaml:8:58: spec.containers[0].resources.limits: must have the huge pages of requests",
+                "m.yaml:8:57: spec.containers[0].resources.limits: must have the huge pages of requests",
             ),
             (
                 "resources: {limits: {nvidia.com/gpu: 1}}",

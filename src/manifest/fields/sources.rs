@@ -1,7 +1,7 @@
 //! Tables of what variables and volumes take their content from.
 
 use super::Fate::{Noted, Refused};
-use super::{BUILD_TIME, Schema, USER};
+use super::{Schema, USER};
 
 /// `EnvVarSource`.
 pub const ENV_VAR_SOURCE: Schema = Schema {
@@ -173,14 +173,6 @@ pub const CLAIM_VOLUME: Schema = Schema {
     honoured: &["claimName", "readOnly"],
     later: &[],
     special: &[],
-};
-
-/// `ImageVolumeSource`.
-pub const IMAGE_VOLUME: Schema = Schema {
-    name: "ImageVolumeSource",
-    honoured: &["reference"],
-    later: &[],
-    special: &[("pullPolicy", BUILD_TIME)],
 };
 
 /// `ConfigMap`.
