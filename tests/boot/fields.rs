@@ -77,7 +77,7 @@ is nnp "$(grep NoNewPrivs /proc/self/status | tr -d '\t')" NoNewPrivs:1
 is seccomp "$(grep '^Seccomp:' /proc/self/status | tr -d '\t')" Seccomp:2
 no root touch /new
 no mount mount -t tmpfs x /mnt
-is groups "$(id -G)" "1000 10 20"
+is groups "$(id -G)" "1000 10 20 2000"
 is owner "$(stat -c %g /scratch)" 20
 ok write sh -c 'echo written > /scratch/.new && mv /scratch/.new /scratch/done'
 ok tmpfs sh -c "grep ' /memory tmpfs' /proc/mounts | grep -q size=1024k"

@@ -67,6 +67,8 @@ fn open_or_make(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
         Err(Errno::NOENT) => {}
         result => return result,
     }
+    // New folders are as open as the volume itself, as the kubelet makes them.
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(root)?.st_mode & 0o7777);
     let mut so_far = String::new();
     for part in path
         .split('/')
@@ -79,9 +81,14 @@ fn open_or_make(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
         if part == ".." {
             return Err(Errno::XDEV);
         }
-        let mode = Mode::from_raw_mode(0o750);
         match rustix::fs::mkdirat(&parent, part, mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            // Whatever the umask has taken is given back.
+            Ok(()) => {
+                let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let made = rustix::fs::openat(&parent, part, flags, Mode::empty())?;
+                rustix::fs::fchmod(&made, mode)?;
+            }
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
         if !so_far.is_empty() {

@@ -101,7 +101,12 @@ pub fn prepare(contract: &Contract, values: &Values, console: &Console) -> Resul
         }
         let group = contract.fs_group.filter(|_| takes_group(&volume.source));
         if let Some(group) = group {
-            give_to_group(&own, group).map_err(system)?;
+            // Generated files are read-only for everybody, the group included.
+            let files = match volume.source {
+                Source::Files(_) => 0o440,
+                _ => 0o660,
+            };
+            give_to_group(&own, group, files).map_err(system)?;
         }
         share(volume, contract, &own).map_err(system)?;
     }
@@ -203,35 +208,38 @@ fn takes_group(source: &Source) -> bool {
 
 /// The kubelet's `SetVolumeOwnership`: everything belongs to the group, which may read and write
 /// it (read, where only that is possible); new files in a folder belong to it, too.
-fn give_to_group(root: &Path, group: FsGroup) -> Result<(), Fault> {
+fn give_to_group(root: &Path, group: FsGroup, files: u32) -> Result<(), Fault> {
     if group.on_root_mismatch
         && let Ok(found) = fs::metadata(root)
         && found.gid() == group.gid
-        && found.mode() & 0o2070 == 0o2070
+        && found.mode() & 0o2010 == 0o2010
     {
         return Ok(());
     }
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        give(&folder, group.gid)?;
+        give(&folder, group.gid, files)?;
         for entry in fs::read_dir(&folder).context("list", folder.display())? {
             let path = entry.context("list", folder.display())?.path();
             let found = fs::symlink_metadata(&path).context("look at", path.display())?;
             match found.file_type() {
                 kind if kind.is_dir() => folders.push(path),
                 kind if kind.is_symlink() => {}
-                _ => give(&path, group.gid)?,
+                _ => give(&path, group.gid, files)?,
             }
         }
     }
     Ok(())
 }
 
-fn give(path: &Path, gid: u32) -> Result<(), Fault> {
+fn give(path: &Path, gid: u32, files: u32) -> Result<(), Fault> {
     std::os::unix::fs::lchown(path, None, Some(gid))
         .context("change the group of", path.display())?;
     let found = fs::symlink_metadata(path).context("look at", path.display())?;
-    let more = if found.is_dir() { 0o2770 } else { 0o660 };
+    let more = match found.is_dir() {
+        true => files | 0o2110,
+        false => files,
+    };
     let mode = found.mode() & 0o7777 | more;
     fs::set_permissions(path, Permissions::from_mode(mode))
         .context("change the mode of", path.display())
