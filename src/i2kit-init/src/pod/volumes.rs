@@ -31,7 +31,7 @@ const DEFAULT_TMPFS: &str = "50%";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system operation failed.
-    #[error("volume {volume}: {source}")]
+    #[error("volume {volume}")]
     System {
         /// The volume.
         volume: String,
@@ -52,7 +52,7 @@ pub enum Error {
         wanted: &'static str,
     },
     /// Its disk cannot be used.
-    #[error("volume {volume}: {source}")]
+    #[error("volume {volume}")]
     Claim {
         /// The volume.
         volume: String,
