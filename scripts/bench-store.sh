@@ -35,28 +35,16 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-# shellcheck source=scripts/lib/common.sh
-. "$here/lib/common.sh"
-cd "$here/.."
-
-"$here/setup.sh" --bench
-need umoci jq python3
-cargo build --release --locked --quiet
-"$here/build-base.sh"
-"$here/build-sample.sh"
-"$here/build-oracles.sh"
-target=$(cargo metadata --no-deps --format-version 1 | jq -r .target_directory)
-i2kit="$target/release/i2kit"
-nginx="$cache/samples/nginx" oracles="$cache/oracles/bin"
-
-work=$(mktemp -d "$cache/bench.XXXXXX")
-trap 'umount "$work/mnt" 2>/dev/null || true; rm -rf "$work"' EXIT
-mkdir "$work/mnt"
 # shellcheck source=scripts/lib/bench.sh
 . "$here/lib/bench.sh"
+need python3
+"$here/build-oracles.sh"
+oracles="$cache/oracles/bin"
+mkdir "$work/mnt"
+trap 'umount "$work/mnt" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 build() { # COMPRESSION DISK
-  "$i2kit" build -q -f fixtures/manifests/nginx.yaml --image "nginx=oci:$nginx" --cache-dir "$work/cache" \
+  "$i2kit" build -q -f "$manifest" --image "nginx=oci:$nginx" --cache-dir "$work/cache" \
     --compression "$1" --json -o "$2" >"$work/summary.json"
 }
 
@@ -81,8 +69,13 @@ for round in $(seq "$runs"); do
     timed "$compression" build "$compression" "$work/disk.raw"
   done
 done
-# All of the store but the base's layer, which comes first.
-nginx_bytes() { jq '(.partitions[] | select(.name == "store") | .size) - .layers[0].size' "$work/summary.json"; }
+# The store's file system, as its superblock has it (`blocks`), but for the base's layer.
+nginx_bytes() {
+  local offset blocks
+  offset=$(jq '.partitions[] | select(.name == "store") | .offset' "$work/summary.json")
+  blocks=$(od -An -t u4 -j $((offset + 1024 + 36)) -N 4 "$work/disk.raw")
+  echo $((blocks * 4096 - $(jq '.layers[0].size' "$work/summary.json")))
+}
 store=$(nginx_bytes)
 of() { awk -v store="$store" -v other="$(stat -c %s "$1")" 'BEGIN { print store / other }'; }
 measured 'nginx in the store' "$(mebibytes "$store")" MiB 1000

@@ -43,26 +43,10 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-# shellcheck source=scripts/lib/common.sh
-. "$here/lib/common.sh"
-cd "$here/.."
-
-"$here/setup.sh" --bench
-need igzip umoci mkfs.erofs jq
-[ -x /usr/bin/time ] || fail 'GNU time is missing; hint: scripts/setup.sh --bench installs it'
-cargo build --release --locked --quiet
-"$here/build-base.sh"
-"$here/build-sample.sh"
-target=$(cargo metadata --no-deps --format-version 1 | jq -r .target_directory)
-i2kit="$target/release/i2kit"
-manifest=fixtures/manifests/nginx.yaml
-nginx="$cache/samples/nginx" tiny="$cache/samples/tiny" base="$cache/base"
-
-# Beside the cache, so that every command reads and writes the same file system.
-work=$(mktemp -d "$cache/bench.XXXXXX")
-trap 'rm -rf "$work"' EXIT
 # shellcheck source=scripts/lib/bench.sh
 . "$here/lib/bench.sh"
+need igzip mkfs.erofs
+[ -x /usr/bin/time ] || fail 'GNU time is missing; hint: scripts/setup.sh --bench installs it'
 
 layers() { # LAYOUT: paths of the layers' blobs
   jq -r '.manifests[0].digest' "$1/index.json" | tr : / | while read -r manifest; do

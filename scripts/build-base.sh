@@ -38,15 +38,17 @@ HELP
 }
 
 # Modules of every target: the store's devices and file systems, and the power button.
-# A name that is built into the kernel costs nothing.
+# A name that is built into the kernel costs nothing. virtio has besides what run-time configuration
+# comes through (QEMU's fw_cfg; a config disk, ISO 9660 or VFAT) and the host's clock.
 common='dm-mod dm-verity sha256_generic sha256_ssse3 crc32c_generic erofs overlay ext4 af_packet button evdev'
 declare -A drivers=(
-  [virtio]='virtio_pci virtio_blk virtio_net virtio_scsi sd_mod virtio_console virtio_rng vmw_vsock_virtio_transport nvme'
+  [virtio]='virtio_pci virtio_blk virtio_net virtio_scsi sd_mod virtio_console virtio_rng vmw_vsock_virtio_transport nvme
+    qemu_fw_cfg isofs vfat nls_cp437 nls_ascii ptp_kvm'
   [ec2]='ena nvme'
 )
 
 # Modules that no target loads, for i2kit build --module.
-optional='loop vfat nls_ascii nls_utf8 xfs btrfs nfsv4 cifs dm_crypt
+optional='loop nls_utf8 sr_mod ahci xfs btrfs nfsv4 cifs dm_crypt
   tun bridge veth wireguard br_netfilter nf_tables nft_ct nft_nat nft_masq nft_chain_nat xt_conntrack
   xt_MASQUERADE iptable_filter iptable_nat virtio_balloon'
 

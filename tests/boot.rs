@@ -1,6 +1,8 @@
 //! Tests: what only a boot shows. Each machine is asked many things.
 
+mod config;
 mod fields;
+mod life;
 mod secure;
 
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -214,7 +216,7 @@ fn a_pod_sees_what_its_manifest_and_images_say() {
             "container look ended: 3",
             "container serve ended: 0",
             "container ask ended: 7",
-            "container ghost: containerd: create task ghost.0",
+            "Warning Failed container ghost: containerd: create task ghost.0",
             "/nonexistent",
             "container ghost ended: 128",
         ],
@@ -357,14 +359,14 @@ fn a_failing_container_is_restarted_with_back_off_and_a_succeeded_one_left() {
     );
     let ends: Vec<&str> = console
         .lines()
-        .filter(|line| line.starts_with("i2kit: container flaky ended"))
+        .filter(|line| line.contains(" Exited container flaky: "))
         .collect();
     assert_eq!(
         ends,
         [
-            "i2kit: container flaky ended with exit code 9; restart in 0 s",
-            "i2kit: container flaky ended with exit code 9; restart in 10 s",
-            "i2kit: container flaky ended with exit code 0",
+            "i2kit: Warning Exited container flaky: ended with exit code 9; restart in 0 s",
+            "i2kit: Warning Exited container flaky: ended with exit code 9; restart in 10 s",
+            "i2kit: Normal Exited container flaky: ended with exit code 0",
         ]
     );
     contains(&console, &["container flaky ended: 9; restart in 10 s"]);
@@ -404,7 +406,7 @@ fn a_stop_is_graceful_for_who_listens_and_final_for_who_does_not() {
         &console,
         &[
             "[polite] bye",
-            "container deaf still runs after 3 s: killing it",
+            "Warning Killing container deaf: still runs after 3 s: killing it",
         ],
     );
     let codes = exit_codes(&console);

@@ -64,7 +64,7 @@ fn hashes_are_those_of_the_data() {
     let slabs = data.chunks(512 * 1024);
     for (known, slab) in layer.slab_digests.iter().zip(slabs.clone()) {
         assert_eq!(known.sha256[..], Sha256::digest(slab)[..]);
-        assert_eq!(known.blake3, *blake3::hash(slab).as_bytes());
+        assert_eq!(known.crc32c, crc32c::crc32c(slab));
     }
     assert_eq!(layer.slab_digests.len(), slabs.len());
     let blocks: Vec<u8> = slabs.flat_map(i2kit_format::verity::hash_slab).collect();

@@ -25,6 +25,7 @@ mod measured;
 mod oci;
 mod package;
 mod partitions;
+mod place;
 mod plan;
 mod policy;
 mod readme;

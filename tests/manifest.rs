@@ -5,6 +5,7 @@ mod build;
 mod contract;
 mod documents;
 mod fields;
+mod life;
 mod random;
 mod short;
 mod sources;

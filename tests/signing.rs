@@ -400,6 +400,49 @@ fn a_key_that_others_can_read_and_a_certificate_out_of_its_time_are_warned_of() 
     works(at, "verify signed.raw --key cert");
 }
 
+/// The version is under the signature; other tools read it where os-release(5) has it.
+#[test]
+fn verify_refuses_versions_below_the_floor() {
+    let bench = Bench::new();
+    let at = bench.folder.path();
+    shell(at, &format!("cp {CERTIFICATE} cert"));
+    let flags = [
+        format!("--sign-key={KEY}"),
+        format!("--sign-cert={CERTIFICATE}"),
+        "--image-version=7".to_owned(),
+    ];
+    bench.build(MANIFEST, "disk.raw", &[&flags[0], &flags[1], &flags[2]]);
+    bench.build(MANIFEST, "none.raw", &[&flags[0], &flags[1]]);
+    for version in ["0", "7"] {
+        works(
+            at,
+            &format!("verify disk.raw --key cert --min-version {version}"),
+        );
+    }
+    for (disk, found) in [
+        ("disk.raw", "the disk is version 7"),
+        ("none.raw", "the disk has none"),
+    ] {
+        let error = fails(at, &format!("verify {disk} --key cert --min-version 8"));
+        let expected = format!("verify version: {found}, at least 8 is wanted");
+        assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("hint: take a newer disk"), "{error}");
+    }
+    // Without a key it would be anybody's word.
+    let output = attempt(at, "verify disk.raw --min-version 7");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("--key <CERT>"), "{}", said(&output));
+    let report: serde_json::Value =
+        serde_json::from_str(&works(at, "inspect --json disk.raw")).unwrap();
+    assert_eq!(report["inputs"]["image_version"], 7);
+    uki_of(at);
+    let text = shell(
+        at,
+        "objcopy -O binary --only-section=.osrel uki osrel; cat osrel",
+    );
+    assert!(text.lines().any(|line| line == "IMAGE_VERSION=7"), "{text}");
+}
+
 /// The first thing that is wrong, by name.
 #[test]
 fn verify_names_what_is_wrong() {

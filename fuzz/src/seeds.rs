@@ -1,6 +1,7 @@
 //! Small valid inputs of every target, made by our own writers.
 
 use i2kit::sign::{Certificate, Identity, PrivateKey, Signer};
+use i2kit_contract::control::{self, Frame};
 use i2kit_format::erofs::{
     Algorithm, Cluster, CompressedFile, Compression, Compressor, Content, Directory, FileData,
     FileExtent, Inode, Metadata, Options, Tree, write,
@@ -35,12 +36,45 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
         "contract" => vec![CONTRACT.as_bytes().to_vec()],
+        "runtime" => texts(&RUNTIME),
+        "control" => vec![control_frames()],
+        "contract" => texts(&[CONTRACT, CONTRACT_WITH_LIFE]),
+        "http" => texts(&HTTP),
         "packages" => package_files(),
         "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
         "program" => programs(),
         _ => Vec::new(),
     }
 }
+
+/// A document with something of everything, and an empty one in JSON.
+const RUNTIME: [&str; 2] = [
+    "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\npod: a\nhostname: b\n\
+     secrets:\n  db: {data: {k: aGk=}, stringData: {p: text}}\n\
+     env: {A: \"1\"}\ncontainers: {c: {env: {B: x}}}\n\
+     network: {dhcp4: true, ipv6: auto, addresses: [10.0.0.5/24, 'fd00::5/64'],\n\
+     \x20 routes: [{to: default, via: 10.0.0.1}], nameservers: ['::1'], search: [a.b], mtu: 1400}\n\
+     proxy: {http: http://p, no: [x]}\ntime: {servers: [t.org]}\n",
+    r#"{"apiVersion":"i2kit.io/v1","kind":"RuntimeConfig","pod":"a"}"#,
+];
+
+fn control_frames() -> Vec<u8> {
+    let frames = [
+        Frame::new(1, control::Kind::Open, *b"\"state\""),
+        Frame::new(1, control::Kind::Data, *b"text"),
+        Frame::number(1, control::Kind::Credit, 4),
+        Frame::number(1, control::Kind::Exit, 0),
+    ];
+    let mut bytes = vec![7];
+    bytes.extend(frames.iter().flat_map(Frame::encode));
+    bytes
+}
+
+const HTTP: [&str; 3] = [
+    "GET /readyz?verbose HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:81/a?b\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.0 301 x\nlocation: ../c\n folded\n\n",
+];
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -159,6 +193,8 @@ const POLICIES: [[&str; 4]; 4] = [
 ];
 
 const CONTRACT: &str = r#"{"version":1,"name":"a","hostname":"a","names":{"fqdn":"a.b","aliases":[{"ip":"1.1.1.1","hostnames":["x"]}]},"sysctls":[{"name":"a.b","value":"c"}],"process_namespace":"pod","fs_group":{"gid":1},"restart_policy":"Never","termination_grace_period_seconds":30,"on_failure":"power-off","baked_secrets":{"s":{"k":"00ff"}},"volumes":[{"name":"e"},{"name":"m","source":{"memory":{"size_bytes":1}}},{"name":"f","source":{"files":{"files":[{"path":"p","mode":420,"content":{"text":[{"value":"pod-ip"}]}},{"path":"q","mode":256,"content":{"secret":{"from":{"name":"s","key":"k"},"optional":true}}}],"secrets":[{"name":"s","mode":1}]}}},{"name":"h","source":{"host-path":{"path":"/a","kind":"File"}}},{"name":"c","source":{"claim":{"name":"c"}}}],"containers":[{"name":"c","args":["sh",[{"value":{"secret":{"name":"s","key":"k"}},"otherwise":"x"}]],"env":["A=b",{"name":"B","value":["c",{"value":{"capacity":{"resource":"cpu","divisor":1}}}],"optional":true},{"secret":"s","prefix":"P_"}],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0},"security":{"capabilities":["CAP_CHOWN"],"seccomp":"runtime-default"},"mounts":[{"volume":"e","mount_path":"/e","sub_path":"a","propagation":"HostToContainer"}]}]}"#;
+
+const CONTRACT_WITH_LIFE: &str = r#"{"version":1,"name":"a","hostname":"a","restart_policy":"Never","termination_grace_period_seconds":30,"active_deadline_seconds":5,"on_failure":"reboot","containers":[{"name":"c","args":["sh"],"working_dir":"/","stop_signal":15,"user":{"uid":0,"gid":0},"life":{"restart_policy":"OnFailure","restart_rules":[{"operator":"In","exit_codes":[1]}],"liveness_probe":{"check":{"http-get":{"scheme":"HTTPS","host":"::1","port":1,"path":"/","headers":[{"name":"a","value":"b"}]}},"timeout_seconds":1,"period_seconds":1,"success_threshold":1,"failure_threshold":1},"pre_stop":{"sleep":{"seconds":1}},"termination_message":{"path":"/m","policy":"File"},"tty":true}}]}"#;
 
 fn erofs() -> Vec<u8> {
     let metadata = |mode| {

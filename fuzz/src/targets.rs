@@ -15,6 +15,8 @@ use i2kit::oci::{
     TarSplit,
 };
 use i2kit::sign;
+use i2kit_contract::control::{Decoder, MAX_DATA};
+use i2kit_contract::runtime::RuntimeConfig;
 use i2kit_format::{ReadAt, authenticode, cpio, efi, erofs, fat, gpt, pcr, uki, verity};
 use i2kit_sbom::{Bill, Binary, Distribution, Package, Part, PartKind, oci_purl};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
@@ -24,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 22] = [
+pub const ALL: [Target; 25] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -44,6 +46,9 @@ pub const ALL: [Target; 22] = [
     ("verity", verity),
     ("disk", disk),
     ("contract", contract),
+    ("runtime", runtime),
+    ("control", control),
+    ("http", http),
     ("packages", packages),
     ("rpm", rpm),
     ("program", program),
@@ -493,6 +498,59 @@ pub fn contract(data: &[u8]) {
         let json = contract.to_json().expect("what was read can be written");
         let again = i2kit_contract::Contract::from_json(&json).expect("and read again");
         assert_eq!(contract, again);
+    }
+}
+
+/// A run-time configuration, as the guest reads it.
+pub fn runtime(data: &[u8]) {
+    if let Ok(config) = RuntimeConfig::parse(data) {
+        let json = config.to_json().expect("what was read can be written");
+        assert_eq!(RuntimeConfig::parse(&json).expect("and read again"), config);
+        let env = config.environment("a", &["A=b".to_owned()]);
+        assert!(env.iter().all(|one| one.contains('=')));
+    }
+}
+
+/// Frames of the control channel, in pieces whose length the first byte tells.
+pub fn control(data: &[u8]) {
+    let Some((size, bytes)) = data.split_first() else {
+        return;
+    };
+    let mut decoder = Decoder::default();
+    for piece in bytes.chunks(usize::from(*size).max(1)) {
+        let Ok(frames) = decoder.push(piece) else {
+            return;
+        };
+        for frame in frames {
+            assert!(frame.data.len() <= MAX_DATA);
+            let again = Decoder::default().push(&frame.encode());
+            assert_eq!(again.expect("what was read can be read"), [frame]);
+        }
+    }
+}
+
+// The guest is a program without a library: its pure parts are taken as they are.
+#[path = "../../src/i2kit-init/src/http/mod.rs"]
+mod guest_http;
+#[path = "../../src/i2kit-init/src/pod/probe/location.rs"]
+mod guest_location;
+
+/// Heads of HTTP messages as PID 1 reads them, and where a redirect leads.
+pub fn http(data: &[u8]) {
+    use guest_http::{request, response};
+    let _ = request::parse(data);
+    if let Ok(Some(head)) = response::parse(data) {
+        assert!(head.len <= data.len() && (100..1000).contains(&head.status));
+        let from = guest_location::Place {
+            scheme: i2kit_contract::Scheme::Http,
+            port: 80,
+            path: "/a/b".into(),
+        };
+        let location = head.location.unwrap_or_default();
+        if let Some(place) = guest_location::follow(&from, [127, 0, 0, 1].into(), &location) {
+            assert!(place.path.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(place.path.starts_with('/'));
+        }
     }
 }
 

@@ -1,7 +1,25 @@
-# Sourced by the benchmarks: times of commands that take turns, and verdicts over them. Wants $work,
-# a folder of the benchmark's own.
+# Sourced by the benchmarks: what they measure, times of commands that take turns, and verdicts over
+# them. Wants $here, the folder of the scripts; sets $i2kit, the samples, and $work, a folder that goes
+# away at the end.
 # shellcheck shell=bash disable=SC2034,SC2154
 
+# shellcheck source=scripts/lib/common.sh
+. "$here/lib/common.sh"
+cd "$here/.."
+
+"$here/setup.sh" --bench
+need jq umoci
+cargo build --release --locked --quiet
+"$here/build-base.sh"
+"$here/build-sample.sh"
+target=$(cargo metadata --no-deps --format-version 1 | jq -r .target_directory)
+i2kit="$target/release/i2kit"
+manifest=fixtures/manifests/nginx.yaml
+nginx="$cache/samples/nginx" tiny="$cache/samples/tiny" base="$cache/base"
+
+# Beside the cache, so that every command reads and writes the same file system.
+work=$(mktemp -d "$cache/bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
 mkdir "$work/times"
 missed=0
 

@@ -27,6 +27,8 @@ const TARGETS: &str = "boot/modules.json";
 const BY_NAME: &str = "boot/modules-by-name.json";
 /// What the kernel is built with when dm-verity repairs.
 const FEC_OPTION: &str = "CONFIG_DM_VERITY_FEC";
+/// In the UKI's os-release: the image's version.
+pub const IMAGE_VERSION: &str = "IMAGE_VERSION";
 type Table = BTreeMap<String, Vec<String>>;
 /// `i2kit-init`, as `build.rs` built it.
 static INIT: &[u8] = include_bytes!(env!("I2KIT_INIT"));
@@ -287,13 +289,22 @@ pub fn read(base: &Base<'_>, modules: &Modules<'_>, cache: &Cache) -> Result<Boo
     })
 }
 
+/// What the UKI says it is (os-release(5)).
+#[must_use]
+pub fn os_release(image_version: Option<u64>) -> String {
+    let mut out = String::from("ID=i2kit\nNAME=i2kit\nPRETTY_NAME=\"i2kit\"\n");
+    if let Some(version) = image_version {
+        out.push_str(&format!("{IMAGE_VERSION}={version}\n"));
+    }
+    out
+}
+
 impl Boot {
     /// The whole UKI.
     ///
     /// # Errors
     /// [`Error::Uki`] when the stub is no PE file or has no room.
-    pub fn uki(&self, cmdline: &str) -> Result<Vec<u8>, Error> {
-        let os_release = "ID=i2kit\nNAME=i2kit\nPRETTY_NAME=\"i2kit\"\n";
+    pub fn uki(&self, os_release: &str, cmdline: &str) -> Result<Vec<u8>, Error> {
         let sections: [(&str, &[u8]); 5] = [
             (".osrel", os_release.as_bytes()),
             (".cmdline", cmdline.as_bytes()),

@@ -1,24 +1,30 @@
 //! Which bytes of the layers some file still has: the others were deleted or replaced by layers
-//! above, and lie in the store for nothing.
+//! above, and would lie in the store for nothing.
 
 use i2kit_format::BLOCK;
-use i2kit_format::erofs::{Cluster, Content, Tree};
+use i2kit_format::erofs::{Cluster, Content};
 
-use super::merged::PlacedLayer;
+use super::merged::LAYER_SHIFT;
 use crate::layer::{ConvertedLayer, EntryKind};
 
 /// Blocks or bytes from one number up to another.
-type Range = (u64, u64);
+pub(super) type Range = (u64, u64);
 
-/// What the files of a placed tree have.
+/// What the files of a tree have, before its layers are placed.
 pub(super) struct Live {
-    /// Blocks of the file system, merged and ascending.
+    /// Blocks, merged and ascending, each with its layer's number.
     blocks: Vec<Range>,
+    /// Bytes of packed streams, merged and ascending, each with its layer's number: whole clusters
+    /// of which some file has a byte.
+    packed: Vec<Range>,
 }
 
 impl Live {
-    /// `contents` of everything that the tree's root reaches, extents absolute.
-    pub(super) fn of<'t>(tree: &'t Tree, contents: impl Iterator<Item = &'t Content>) -> Self {
+    /// `contents` of everything that the tree's root reaches, and the layers by their numbers.
+    pub(super) fn of<'t>(
+        contents: impl Iterator<Item = &'t Content>,
+        layers: impl Iterator<Item = &'t ConvertedLayer>,
+    ) -> Self {
         let (mut blocks, mut fragments) = (Vec::new(), Vec::new());
         for content in contents {
             match content {
@@ -37,31 +43,48 @@ impl Live {
             }
         }
         let fragments = merged(fragments);
-        let packed = tree.compression.iter().flat_map(|one| &one.packed);
-        let mut at = 0;
-        for cluster in packed {
-            let range = (at, at + u64::from(cluster.len));
-            if overlap(&fragments, range) > 0 {
-                blocks.push(cluster_blocks(cluster));
+        let mut packed = Vec::new();
+        for (number, layer) in (0u64..).zip(layers) {
+            let base = number << LAYER_SHIFT;
+            let mut at = base;
+            for cluster in &layer.packed {
+                let range = (at, at + u64::from(cluster.len));
+                if overlap(&fragments, range) > 0 {
+                    let (from, until) = cluster_blocks(cluster);
+                    blocks.push((base + from, base + until));
+                    packed.push(range);
+                }
+                at = range.1;
             }
-            at = range.1;
         }
         Self {
             blocks: merged(blocks),
+            packed: merged(packed),
         }
     }
 
-    /// Bytes of the layer's files that no file of the tree has.
-    pub(super) fn dead_bytes(&self, placed: &PlacedLayer) -> u64 {
-        let stored = stored_blocks(&placed.layer);
-        let end = placed.start_block + placed.data.len() / BLOCK;
-        let live = overlap(&self.blocks, (placed.start_block, end));
-        stored.saturating_sub(live) * BLOCK
+    /// Blocks that some file has, counted from the first of the layer of that number.
+    pub(super) fn blocks(&self, number: usize) -> Vec<Range> {
+        within(&self.blocks, number)
+    }
+
+    /// Bytes of that layer's packed stream in clusters that some file needs.
+    pub(super) fn packed(&self, number: usize) -> Vec<Range> {
+        within(&self.packed, number)
     }
 }
 
+fn within(ranges: &[Range], number: usize) -> Vec<Range> {
+    let base = (number as u64) << LAYER_SHIFT;
+    let first = ranges.partition_point(|(from, _)| *from < base);
+    let some = ranges.iter().skip(first);
+    some.map(|(from, until)| (from - base, until - base))
+        .take_while(|(from, _)| from >> LAYER_SHIFT == 0)
+        .collect()
+}
+
 /// Blocks that the layer's files and its packed stream have.
-fn stored_blocks(layer: &ConvertedLayer) -> u64 {
+pub(super) fn stored_blocks(layer: &ConvertedLayer) -> u64 {
     let packed = layer.packed.iter().map(cluster_blocks);
     let own = layer.entries.iter().flat_map(|entry| match &entry.kind {
         EntryKind::Regular(file) => {
@@ -73,8 +96,7 @@ fn stored_blocks(layer: &ConvertedLayer) -> u64 {
         EntryKind::Compressed(file) => file.clusters.iter().map(cluster_blocks).collect(),
         _ => Vec::new(),
     });
-    let all = merged(packed.chain(own).collect());
-    all.iter().map(|(from, until)| until - from).sum()
+    total(&merged(packed.chain(own).collect()))
 }
 
 fn cluster_blocks(cluster: &Cluster) -> Range {
@@ -82,6 +104,11 @@ fn cluster_blocks(cluster: &Cluster) -> Range {
         cluster.start_block,
         cluster.start_block + u64::from(cluster.blocks),
     )
+}
+
+/// What ranges that do not overlap have together.
+pub(super) fn total(ranges: &[Range]) -> u64 {
+    ranges.iter().map(|(from, until)| until - from).sum()
 }
 
 /// Ascending, overlapping ones joined.
@@ -98,7 +125,7 @@ fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
 }
 
 /// How much of `range` the merged ranges cover.
-fn overlap(ranges: &[Range], range: Range) -> u64 {
+pub(super) fn overlap(ranges: &[Range], range: Range) -> u64 {
     let first = ranges.partition_point(|(_, until)| *until <= range.0);
     let some = ranges
         .iter()
@@ -119,5 +146,20 @@ mod tests {
         assert_eq!(overlap(&ranges, (0, 100)), 7);
         assert_eq!(overlap(&ranges, (2, 6)), 2);
         assert_eq!(overlap(&ranges, (8, 20)), 0);
+        assert_eq!(total(&ranges), 7);
+    }
+
+    #[test]
+    fn ranges_of_a_layer_count_from_its_start() {
+        let at = |layer: u64, block: u64| (layer << LAYER_SHIFT) + block;
+        let ranges = [
+            (at(0, 3), at(0, 5)),
+            (at(2, 0), at(2, 1)),
+            (at(2, 7), at(2, 9)),
+            (at(3, 1), at(3, 2)),
+        ];
+        assert_eq!(within(&ranges, 0), [(3, 5)]);
+        assert_eq!(within(&ranges, 1), []);
+        assert_eq!(within(&ranges, 2), [(0, 1), (7, 9)]);
     }
 }

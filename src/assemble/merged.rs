@@ -13,13 +13,16 @@ use i2kit_format::erofs::{
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::file::{Altered, Check, File, Recent};
+use super::kept::{Kept, Moves};
 use super::live::Live;
 use super::merge;
+use super::place::{self, Like, Place};
 use crate::disk::{Blob, BlobError};
-use crate::layer::ConvertedLayer;
+use crate::layer::{ConvertedLayer, Origin};
 
 /// Bits of a block number that count within a layer: 2^40 bytes * 4096.
 pub(super) const LAYER_SHIFT: u32 = 40;
+const SLAB_BLOCKS: u64 = SLAB / BLOCK;
 /// A path runs through at most this many symlinks, as in the kernel.
 const MAX_SYMLINKS: usize = 40;
 
@@ -53,6 +56,14 @@ pub enum Error {
         /// The cached file.
         blob: PathBuf,
     },
+    /// A layer's data cannot be read.
+    #[error("read layer {layer}: {source}")]
+    Layer {
+        /// Its diffID.
+        layer: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// Layers that were compressed in different ways.
     #[error("merge layer {layer}: it is not compressed as the others are")]
     Compression {
@@ -72,6 +83,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Reading a layer's data failed.
+    fn of_layer(layer: &str, source: std::io::Error) -> Self {
+        match Self::of(&format!("layer {layer}"), source) {
+            Self::Read { source, .. } => Self::Layer {
+                layer: layer.to_owned(),
+                source,
+            },
+            altered => altered,
+        }
+    }
+
     /// Reading the file at `path` failed.
     fn of(path: &str, source: std::io::Error) -> Self {
         let path = path.to_owned();
@@ -101,17 +123,66 @@ pub(super) struct Placed {
     pub(super) blob: Blob,
 }
 
+/// How layers are placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placing<'a> {
+    /// Where an old disk has them.
+    pub like: &'a Like,
+    /// Leave out what no file has.
+    pub compact: bool,
+}
+
+/// Layers in their places.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The layers, ascending.
+    pub layers: Vec<PlacedLayer>,
+    /// The block after the last.
+    pub next: u64,
+    /// Bytes between them that none has.
+    pub holes: u64,
+}
+
 /// A layer whose bytes the tree needs, and where they lie.
 #[derive(Clone, Debug)]
 pub struct PlacedLayer {
-    /// The layer.
-    pub layer: Arc<ConvertedLayer>,
-    /// Its data.
+    /// The layer's diffID.
+    pub diff_id: String,
+    /// How the cache came to have it.
+    pub origin: Origin,
+    /// Its data in the store, whole slabs.
     pub data: Blob,
+    /// The level-0 verity hash blocks of that.
+    pub hash_blocks: Blob,
     /// First 4 KiB block in the file system.
     pub start_block: u64,
-    /// Bytes that no file of the tree has: layers above deleted or replaced theirs.
+    /// Bytes of it that no file of the tree has: layers above deleted or replaced theirs.
     pub dead: u64,
+    /// Bytes of the layer that were left out for that.
+    pub dropped: u64,
+}
+
+impl PlacedLayer {
+    fn new(layer: &ConvertedLayer, kept: &Kept, start_block: u64) -> Self {
+        Self {
+            diff_id: layer.diff_id.clone(),
+            origin: layer.origin,
+            data: kept.data.clone(),
+            hash_blocks: kept.hash_blocks.clone(),
+            start_block,
+            dead: kept.dead,
+            dropped: kept.dropped,
+        }
+    }
+
+    /// Its place, in slabs.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place {
+            slab: self.start_block / SLAB_BLOCKS,
+            slabs: self.data.len() / SLAB,
+        }
+    }
 }
 
 /// A directory that root owns, of no particular time.
@@ -277,51 +348,94 @@ impl Merged {
         File::of(self, &self.tree.get(id)?.content, Check::Nothing)
     }
 
-    /// Gives every layer that a file of the tree needs its place from `first_block` on, slab
-    /// after slab in the order in which they were first applied, and makes all extents absolute.
-    /// Their packed streams become one. Answers the layers and the block after the last.
-    pub fn place(&mut self, first_block: u64) -> (Vec<PlacedLayer>, u64) {
+    /// Gives every layer that a file of the tree needs its place from `first_block` on, a slab's
+    /// first, and makes all extents absolute. The layers' packed streams become one.
+    ///
+    /// # Errors
+    /// [`Error`] when a layer that is to be compacted cannot be read, or was altered in the cache.
+    pub fn place(&mut self, first_block: u64, how: &Placing<'_>) -> Result<Placement, Error> {
         let reachable = self.reachable();
-        let mut next = first_block;
-        let mut places = vec![Place::default(); self.layers.len()];
+        let numbers: Vec<usize> = self.needed(&reachable).into_iter().collect();
+        let kept = self.kept(&reachable, &numbers, how.compact)?;
+        let slabs = |kept: &Kept| kept.data.len() / SLAB;
+        let layers = numbers.iter().filter_map(|number| self.layers.get(*number));
+        let wanted = layers.clone().zip(&kept).map(|(one, kept)| place::Layer {
+            diff_id: &one.layer.diff_id,
+            slabs: slabs(kept),
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let places = place::place(&wanted, first_block / SLAB_BLOCKS, &how.like.layers);
+        let starts = places.slabs.iter().map(|slab| slab * SLAB_BLOCKS);
+        let mut placed: Vec<PlacedLayer> = layers
+            .zip(&kept)
+            .zip(starts)
+            .map(|((one, kept), start_block)| PlacedLayer::new(&one.layer, kept, start_block))
+            .collect();
+        self.settle(&reachable, &numbers, &kept, &placed);
+        placed.sort_by_key(|one| one.start_block);
+        Ok(Placement {
+            layers: placed,
+            next: places.end * SLAB_BLOCKS,
+            holes: places.holes * SLAB,
+        })
+    }
+
+    /// What of the layers of these numbers goes into the store.
+    fn kept(
+        &self,
+        reachable: &BTreeSet<InodeId>,
+        numbers: &[usize],
+        compact: bool,
+    ) -> Result<Vec<Kept>, Error> {
+        let inodes = reachable.iter().filter_map(|id| self.tree.get(*id));
+        let layers = self.layers.iter().map(|one| &*one.layer);
+        let live = Live::of(inodes.map(|inode| &inode.content), layers);
+        let known = numbers
+            .iter()
+            .filter_map(|number| Some((*number, &self.layers.get(*number)?.layer)));
+        known
+            .map(|(number, layer)| match compact {
+                false => Ok(Kept::whole(layer, &live, number)),
+                true => Kept::compacted(layer, &live, number)
+                    .map_err(|source| Error::of_layer(&layer.diff_id, source)),
+            })
+            .collect()
+    }
+
+    /// Makes all extents absolute, and one packed stream of those of the layers.
+    fn settle(
+        &mut self,
+        reachable: &BTreeSet<InodeId>,
+        numbers: &[usize],
+        kept: &[Kept],
+        placed: &[PlacedLayer],
+    ) {
+        let mut targets = vec![Target::default(); self.layers.len()];
         let mut packed = Vec::new();
         let mut packed_len = 0;
-        let mut placed = Vec::new();
-        for number in self.needed(&reachable) {
-            let (Some(one), Some(place)) = (self.layers.get(number), places.get_mut(number)) else {
-                continue;
-            };
-            *place = Place {
-                start_block: next,
-                packed: packed_len,
-            };
-            packed.extend(one.layer.packed.iter().map(|cluster| Cluster {
-                start_block: cluster.start_block + next,
+        for ((number, kept), placed) in numbers.iter().zip(kept).zip(placed) {
+            if let Some(target) = targets.get_mut(*number) {
+                *target = Target {
+                    start_block: placed.start_block,
+                    packed: packed_len,
+                    blocks: kept.blocks.clone(),
+                    stream: kept.stream.clone(),
+                };
+            }
+            packed.extend(kept.packed.iter().map(|cluster| Cluster {
+                start_block: cluster.start_block + placed.start_block,
                 ..*cluster
             }));
-            packed_len += clusters_len(&one.layer.packed);
-            next += (one.blob.len() / BLOCK).next_multiple_of(SLAB / BLOCK);
-            placed.push(PlacedLayer {
-                layer: Arc::clone(&one.layer),
-                data: one.blob.clone(),
-                start_block: place.start_block,
-                dead: 0,
-            });
+            packed_len += clusters_len(&kept.packed);
         }
         if let Some(compression) = &mut self.tree.compression {
             compression.packed = packed;
         }
-        for id in &reachable {
+        for id in reachable {
             if let Some(inode) = self.tree.get_mut(*id) {
-                settle(&mut inode.content, &places);
+                settle(&mut inode.content, &targets);
             }
         }
-        let inodes = reachable.iter().filter_map(|id| self.tree.get(*id));
-        let live = Live::of(&self.tree, inodes.map(|inode| &inode.content));
-        for one in &mut placed {
-            one.dead = live.dead_bytes(one);
-        }
-        (placed, next)
     }
 
     /// The numbers of the layers whose bytes some inode has.
@@ -354,22 +468,22 @@ impl Merged {
     }
 }
 
-/// Where a layer lies: its data, and its packed stream within that of all.
-#[derive(Clone, Copy, Default)]
-struct Place {
+/// Where a layer's blocks and the bytes of its packed stream went.
+#[derive(Clone, Default)]
+struct Target {
     start_block: u64,
     packed: u64,
+    blocks: Moves,
+    stream: Moves,
 }
 
 /// Makes a file's extents absolute.
-fn settle(content: &mut Content, places: &[Place]) {
-    let place = |at: u64| {
-        let (number, within) = split(at);
-        (places.get(number).copied().unwrap_or_default(), within)
-    };
+fn settle(content: &mut Content, targets: &[Target]) {
     let block = |start_block: &mut u64| {
-        let (place, within) = place(*start_block);
-        *start_block = place.start_block + within;
+        let (number, within) = split(*start_block);
+        if let Some(target) = targets.get(number) {
+            *start_block = target.start_block + target.blocks.of(within);
+        }
     };
     match content {
         Content::Regular(file) => {
@@ -380,8 +494,9 @@ fn settle(content: &mut Content, places: &[Place]) {
             let clusters = file.clusters.iter_mut();
             clusters.for_each(|cluster| block(&mut cluster.start_block));
             file.fragment = file.fragment.map(|at| {
-                let (place, within) = place(at);
-                place.packed + within
+                let (number, within) = split(at);
+                let target = targets.get(number);
+                target.map_or(at, |target| target.packed + target.stream.of(within))
             });
         }
         _ => {}

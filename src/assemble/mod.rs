@@ -6,12 +6,14 @@ pub mod cmdline;
 pub mod contract;
 pub mod fec;
 pub mod file;
+mod kept;
 mod live;
 pub mod measured;
 pub mod merge;
 pub mod merged;
 pub mod papers;
 pub mod partitions;
+pub mod place;
 pub mod regions;
 pub mod resign;
 pub mod store;
@@ -36,9 +38,12 @@ use crate::manifest::Pod;
 use crate::sign::{self, Identity};
 pub use cmdline::KernelArgs;
 pub use measured::MeasuredBoot;
-use merged::Merged;
+use merged::{Merged, PlacedLayer, Placing};
+use place::{Like, Place};
 use regions::Region;
 
+/// In the inputs record: where each layer lies.
+pub const LAYERS: &str = "layers";
 /// `/etc/passwd` and `/etc/group` are read up to this size.
 const MAX_USER_FILE: u64 = 16 << 20;
 
@@ -60,12 +65,20 @@ pub struct Inputs<'a> {
     pub modules: Vec<String>,
     /// Words of the kernel command line besides i2kit's own.
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Parity bytes of each code word of the store's error correction; none without it.
     pub fec: Option<u8>,
+    /// What the disk keeps of an old one's layout.
+    pub like: &'a Like,
+    /// Leave out bytes of layers that no file has.
+    pub compact: bool,
     /// Bytes left free for the scratch partition.
     pub scratch: u64,
     /// What the guest does when it cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the control channel.
+    pub control: bool,
     /// What signs the UKI, if anything does.
     pub signer: Option<&'a Identity>,
     /// What the inputs record says besides; an object.
@@ -112,6 +125,8 @@ pub struct Assembled {
     pub regions: Vec<Region>,
     /// Layers in the store.
     pub layers: Vec<LayerPart>,
+    /// Bytes between them that none has.
+    pub holes: u64,
     /// Bytes of the store's metadata.
     pub metadata_len: u64,
     /// What the guest will run.
@@ -125,10 +140,12 @@ pub struct Assembled {
 pub struct LayerPart {
     /// Its diffID.
     pub diff_id: String,
-    /// Bytes in the store.
-    pub len: u64,
+    /// Where it lies there.
+    pub place: Place,
     /// Bytes of it that no file has: layers above deleted or replaced theirs.
     pub dead: u64,
+    /// Bytes of it that were left out for that.
+    pub dropped: u64,
     /// The cache had it.
     pub reused: bool,
 }
@@ -149,6 +166,8 @@ pub enum Error {
         container: String,
         source: merged::Error,
     },
+    #[error("place layers: {0}")]
+    Place(merged::Error),
     #[error(transparent)]
     Contract(#[from] contract::Error),
     #[error(transparent)]
@@ -184,6 +203,7 @@ impl Error {
     pub fn altered(&self) -> Option<&Path> {
         match self {
             Self::Base(merged::Error::Altered { blob, .. })
+            | Self::Place(merged::Error::Altered { blob, .. })
             | Self::Container {
                 source: merged::Error::Altered { blob, .. },
                 ..
@@ -221,45 +241,55 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let record = base.record()?;
     base.check_compression(&record)?;
     let bill = papers::bill(inputs, &base, &record, &roots);
-    let files = build_files(inputs, &contract, record, &bill)?;
     let modules = boot::Modules {
         targets: &inputs.targets,
         named: &inputs.modules,
     };
     let boot = boot::read(&base, &modules, cache)?;
     store::name(&mut merged.tree, Tree::ROOT, SYSTEM, system);
-    let store = store::build(merged, files)?;
+    let placing = Placing {
+        like: inputs.like,
+        compact: inputs.compact,
+    };
+    let placement = merged.place(store::FIRST_BLOCK, &placing);
+    let placement = placement.map_err(Error::Place)?;
+    let holes = placement.holes;
+    let files = build_files(inputs, &contract, record, &placement.layers, &bill)?;
+    let store = store::build(merged, placement, files)?;
     let fec = inputs.fec.map(|roots| fec::build(&store, roots));
     let fec = fec.transpose()?;
     let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
-    let mut uki = boot.uki(&cmdline)?;
+    let os_release = boot::os_release(inputs.image_version);
+    let mut uki = boot.uki(&os_release, &cmdline)?;
     if let Some(signer) = inputs.signer {
         signer.sign(&mut uki)?;
     }
     let signer = inputs.signer.map(Identity::name).unwrap_or_default();
-    let parts = [boot.identity.as_str(), &cmdline, &signer];
+    let parts = [boot.identity.as_str(), &os_release, &cmdline, &signer];
     let measured_boot = MeasuredBoot::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
     let layers = store.layers.iter();
     let layers = layers.map(|placed| LayerPart {
-        diff_id: placed.layer.diff_id.clone(),
-        len: placed.data.len(),
+        diff_id: placed.diff_id.clone(),
+        place: placed.place(),
         dead: placed.dead,
-        reused: placed.layer.origin != Origin::Converted,
+        dropped: placed.dropped,
+        reused: placed.origin != Origin::Converted,
     });
     let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
-    let (parts, placed) = (store.parts, store.layers.clone());
+    let (metadata_at, placed) = (store.metadata_at, store.layers.clone());
     let parity = fec.map(|fec| partitions::Parity {
         guid: fec.guid,
         parts: fec.parity,
     });
-    let made = partitions::partition(store, parity, uki, inputs.scratch)?;
+    let made = partitions::partition(store, parity, uki, inputs.scratch, inputs.like)?;
     let (disk, partitions) = (made.disk, made.partitions);
     Ok(Assembled {
-        regions: regions::regions(&partitions, parts, &placed),
+        regions: regions::regions(&partitions, metadata_at, &placed),
         disk,
         root_hash,
         partitions,
         layers,
+        holes,
         metadata_len,
         contract,
         measured_boot,
@@ -302,12 +332,11 @@ fn contract(
             .map_err(std::io::Error::other),
         None => Ok(None),
     };
-    Ok(contract::contract(
-        inputs.pod,
-        &configs,
-        &read,
-        inputs.on_failure,
-    )?)
+    let contract = contract::contract(inputs.pod, &configs, &read, inputs.on_failure)?;
+    Ok(Contract {
+        control: inputs.control,
+        ..contract
+    })
 }
 
 fn cmdline(
@@ -329,10 +358,12 @@ fn build_files(
     inputs: &Inputs<'_>,
     contract: &Contract,
     base_record: serde_json::Value,
+    layers: &[PlacedLayer],
     bill: &Bill,
 ) -> Result<Vec<store::BuildFile>, Error> {
     let mut record = inputs.record.clone();
     record.insert("base_record".to_owned(), base_record);
+    record.insert(LAYERS.to_owned(), places(layers));
     let mut record = serde_json::to_vec_pretty(&record)?;
     record.push(b'\n');
     Ok(vec![
@@ -353,6 +384,16 @@ fn build_files(
             bytes: i2kit_sbom::cyclonedx::write(bill)?,
         },
     ])
+}
+
+/// Where each layer lies, by its diffID: a later build can keep it there.
+fn places(layers: &[PlacedLayer]) -> serde_json::Value {
+    let places = layers.iter().map(|placed| {
+        let Place { slab, slabs } = placed.place();
+        let place = serde_json::json!({"slab": slab, "slabs": slabs});
+        (placed.diff_id.clone(), place)
+    });
+    serde_json::Value::Object(places.collect())
 }
 
 /// The base's `system/`; the rest of the base is not in the store.

@@ -6,6 +6,7 @@ use i2kit_format::{Guid, layout};
 use sha2::{Digest, Sha256};
 
 use super::boot;
+use super::place::Like;
 use super::store::{self, Store};
 use crate::disk::{Blob, Builder, Disk, OverlapError};
 
@@ -53,7 +54,8 @@ pub struct Parity {
     pub parts: Vec<Blob>,
 }
 
-/// Lays the disk out. `scratch` bytes stay free behind the last partition.
+/// Lays the disk out. `scratch` bytes stay free behind the last partition. A partition that `like`
+/// has starts there, as long as it fits and at most a quarter of the disk up to it stays free for that.
 ///
 /// # Errors
 /// [`Error`].
@@ -62,6 +64,7 @@ pub fn partition(
     parity: Option<Parity>,
     uki: Vec<u8>,
     scratch: u64,
+    like: &Like,
 ) -> Result<Partitioned, Error> {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(b"i2kit disk\0")
@@ -73,6 +76,7 @@ pub fn partition(
     let esp = boot::esp(uki.len() as u64, u32::from_le_bytes([a, b, c, d]))?;
     let (store_guid, verity_guid) = Guid::root_hash_halves(&store.root_hash);
     let mut plan = Plan {
+        like,
         next: ALIGN,
         partitions: Vec::new(),
     };
@@ -117,15 +121,16 @@ pub fn partition(
     })
 }
 
-struct Plan {
+struct Plan<'a> {
+    like: &'a Like,
     next: u64,
     partitions: Vec<gpt::Partition>,
 }
 
-impl Plan {
+impl Plan<'_> {
     /// Adds a partition for `len` bytes; answers where it starts.
     fn add(&mut self, name: &str, type_guid: Guid, guid: Guid, len: u64, attributes: u64) -> u64 {
-        let start = self.next;
+        let start = self.start(name);
         self.next = start + partition_len(len);
         self.partitions.push(gpt::Partition {
             type_guid,
@@ -136,6 +141,15 @@ impl Plan {
             attributes,
         });
         start
+    }
+
+    /// Where the next partition starts.
+    fn start(&self, name: &str) -> u64 {
+        let kept = self.like.partitions.get(name).filter(|old| {
+            let free = old.checked_sub(self.next);
+            old.is_multiple_of(ALIGN) && free.is_some_and(|free| free <= **old / 4)
+        });
+        kept.copied().unwrap_or(self.next)
     }
 }
 

@@ -24,13 +24,13 @@ pub enum Part {
     Table,
     /// The UKI's partition.
     Esp,
-    /// The store's first slab.
+    /// The store's first slab: the superblock, and files made for this build.
     Superblock,
     /// A layer's data, by its diffID.
     Layer(String),
-    /// Files made for this build: contract, records.
-    Files,
-    /// The store's metadata.
+    /// Nothing: layers keep the places that they had.
+    Hole,
+    /// The store's metadata, behind such files as did not fit into its first slab.
     Metadata,
     /// The store's hash tree.
     Verity,
@@ -43,9 +43,9 @@ impl std::fmt::Display for Part {
         formatter.write_str(match self {
             Self::Table => "partition table",
             Self::Esp => "esp",
-            Self::Superblock => "superblock",
+            Self::Superblock => "superblock and records",
             Self::Layer(diff_id) => return write!(formatter, "layer {diff_id}"),
-            Self::Files => "contract and records",
+            Self::Hole => "hole",
             Self::Metadata => "metadata",
             Self::Verity => "hash tree",
             Self::Other(name) => name,
@@ -53,18 +53,10 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// The store's own parts, bytes from its start.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoreParts {
-    /// Where files made for this build begin.
-    pub files_at: u64,
-    /// Where the metadata begins.
-    pub metadata_at: u64,
-}
-
-/// The regions, ascending; what none of them has is the partition table's, or nothing.
+/// The regions, ascending; what none of them has is the partition table's, or nothing. The store's
+/// metadata begins `metadata_at` bytes from its start.
 #[must_use]
-pub fn regions(partitions: &[Partition], store: StoreParts, layers: &[PlacedLayer]) -> Vec<Region> {
+pub fn regions(partitions: &[Partition], metadata_at: u64, layers: &[PlacedLayer]) -> Vec<Region> {
     let mut out = Vec::new();
     for partition in partitions {
         let (offset, len) = (partition.offset(), partition.size());
@@ -72,7 +64,7 @@ pub fn regions(partitions: &[Partition], store: StoreParts, layers: &[PlacedLaye
             LABEL_ESP => Part::Esp,
             LABEL_STORE_VERITY => Part::Verity,
             LABEL_STORE => {
-                out.extend(store_regions(offset, len, store, layers));
+                out.extend(store_regions(offset, len, metadata_at, layers));
                 continue;
             }
             name => Part::Other(name.to_owned()),
@@ -85,7 +77,7 @@ pub fn regions(partitions: &[Partition], store: StoreParts, layers: &[PlacedLaye
 fn store_regions(
     start: u64,
     len: u64,
-    store: StoreParts,
+    metadata_at: u64,
     layers: &[PlacedLayer],
 ) -> impl Iterator<Item = Region> {
     let region = move |part, offset: u64, len| Region {
@@ -93,17 +85,17 @@ fn store_regions(
         offset: start + offset,
         len,
     };
-    let layers = layers.iter().map(move |placed| {
-        let part = Part::Layer(placed.layer.diff_id.clone());
-        region(part, placed.start_block * BLOCK, placed.data.len())
+    let mut end = SLAB;
+    let layers = layers.iter().flat_map(move |placed| {
+        let (from, hole) = (placed.start_block * BLOCK, end);
+        end = from + placed.data.len();
+        let part = Part::Layer(placed.diff_id.clone());
+        let layer = region(part, from, placed.data.len());
+        [region(Part::Hole, hole, from - hole), layer]
     });
-    let files_len = store.metadata_at - store.files_at;
-    let rest = [
-        region(Part::Files, store.files_at, files_len),
-        region(Part::Metadata, store.metadata_at, len - store.metadata_at),
-    ];
+    let metadata = region(Part::Metadata, metadata_at, len - metadata_at);
     std::iter::once(region(Part::Superblock, 0, SLAB))
         .chain(layers.collect::<Vec<_>>())
-        .chain(rest)
+        .chain([metadata])
         .filter(|region| region.len > 0)
 }

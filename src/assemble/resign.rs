@@ -6,7 +6,7 @@ use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_FEC, LABEL_STORE_VERITY
 use i2kit_format::gpt;
 
 use super::partitions::{self, ALIGN, Parity, Partitioned, partition};
-use super::regions::StoreParts;
+use super::place::Like;
 use super::store::Store;
 use crate::disk::{Blob, BlobError};
 
@@ -37,11 +37,16 @@ pub enum Error {
     Layout(#[from] partitions::Error),
 }
 
-/// Lays the disk at `path` out with `uki`, which must name `root_hash`.
+/// Lays the disk at `path`, which was built like `like`, out with `uki`, which must name `root_hash`.
 ///
 /// # Errors
 /// [`Error`].
-pub fn with_uki(path: &Path, uki: Vec<u8>, root_hash: [u8; 32]) -> Result<Partitioned, Error> {
+pub fn with_uki(
+    path: &Path,
+    uki: Vec<u8>,
+    root_hash: [u8; 32],
+    like: &Like,
+) -> Result<Partitioned, Error> {
     let disk = Blob::file(path, Vec::new())?;
     let table = gpt::read(&disk).map_err(|source| Error::Gpt {
         path: path.to_owned(),
@@ -70,7 +75,7 @@ pub fn with_uki(path: &Path, uki: Vec<u8>, root_hash: [u8; 32]) -> Result<Partit
         root_hash,
         layers: Vec::new(),
         metadata_len: 0,
-        parts: StoreParts::default(),
+        metadata_at: 0,
     };
     let parity = fec.map(|fec| {
         Ok::<_, Error>(Parity {
@@ -78,5 +83,5 @@ pub fn with_uki(path: &Path, uki: Vec<u8>, root_hash: [u8; 32]) -> Result<Partit
             parts: vec![part(fec)?],
         })
     });
-    Ok(partition(store, parity.transpose()?, uki, scratch)?)
+    Ok(partition(store, parity.transpose()?, uki, scratch, like)?)
 }

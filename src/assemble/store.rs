@@ -1,22 +1,24 @@
 //! The store: one EROFS over the layers' data, and its hash tree.
 //!
 //! ```text
-//! slab 0          superblock
-//! slab 1 ..       layers' data, each at a slab boundary, base first
-//! next slab       files made for this build: pod.json, inputs.json
-//! next slab       metadata
+//! slab 0          superblock, and files made for this build that fit behind it: pod.json, …
+//! slab 1 ..       layers' data, each at a slab boundary, base first; or as in an old disk, with
+//!                 holes of zeros between
+//! next slab       files made for this build that did not fit, metadata
 //! ```
+//!
+//! What changes with every build takes as few slabs as it can.
 
 use i2kit_format::erofs::{self, Content, FileData, FileExtent, Inode, InodeId, Metadata, Tree};
 use i2kit_format::verity::{self, HashBlock, Superblock, TreeBuilder};
 use i2kit_format::{BLOCK, SLAB};
 use sha2::{Digest, Sha256};
 
-use super::merged::{Merged, PlacedLayer};
-use super::regions::StoreParts;
+use super::merged::{Merged, PlacedLayer, Placement};
 use crate::disk::{self, Blob, BlobError, SlabDigests};
 
-const SLAB_BLOCKS: u64 = SLAB / BLOCK;
+/// The block where layers may begin: behind the superblock's slab.
+pub const FIRST_BLOCK: u64 = SLAB / BLOCK;
 
 /// Why no store came of a tree.
 #[derive(Debug, thiserror::Error)]
@@ -61,40 +63,36 @@ pub struct Store {
     pub layers: Vec<PlacedLayer>,
     /// Bytes of EROFS metadata.
     pub metadata_len: u64,
-    /// Where its own parts lie.
-    pub parts: StoreParts,
+    /// Where what comes after the layers begins, bytes from the store's start: the metadata.
+    pub metadata_at: u64,
 }
 
-/// Builds the store from a merged tree whose root already names everything but `files`.
+/// Builds the store from a merged tree, placed, whose root already names everything but `files`.
 ///
 /// # Errors
 /// [`Error`].
-pub fn build(mut merged: Merged, files: Vec<BuildFile>) -> Result<Store, Error> {
-    let (layers, next) = merged.place(SLAB_BLOCKS);
+pub fn build(
+    mut merged: Merged,
+    placement: Placement,
+    files: Vec<BuildFile>,
+) -> Result<Store, Error> {
+    let Placement { layers, next, .. } = placement;
     let built = add_files(&mut merged.tree, files, next);
-    let meta_start_block = next + built.len() as u64 / BLOCK;
     let options = erofs::Options {
-        meta_start_block,
+        meta_start_block: next + blocks(&built.behind),
         uuid: uuid(&layers, &built),
         volume_name: *b"i2kit-store\0\0\0\0\0",
     };
     let image = erofs::write(&merged.tree, &options)?;
     let metadata_len = image.metadata.len() as u64;
-    let mut first = image.first_block.to_vec();
-    pad(&mut first);
-    let mut tail = built;
-    tail.extend(image.metadata);
-    pad(&mut tail);
+    let first = [image.first_block.to_vec(), built.in_front].concat();
+    let tail = [built.behind, image.metadata].concat();
     Assembly {
-        first: own(first),
-        tail: own(tail),
+        first: own(padded(first)),
+        tail: own(padded(tail)),
         tail_at: next * BLOCK,
         layers,
         metadata_len,
-        parts: StoreParts {
-            files_at: next * BLOCK,
-            metadata_at: meta_start_block * BLOCK,
-        },
     }
     .finish()
 }
@@ -116,21 +114,44 @@ fn own(bytes: Vec<u8>) -> Own {
     }
 }
 
-fn pad(bytes: &mut Vec<u8>) {
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
     bytes.resize(bytes.len().next_multiple_of(slab), 0);
+    bytes
 }
 
-/// Adds the files to the root; answers their data, a whole number of slabs, which lies at
-/// `start_block`.
-fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8> {
-    let mut data = Vec::new();
+/// Data of files made for this build, whole blocks.
+#[derive(Default)]
+struct Built {
+    /// In the superblock's slab, from its second block on.
+    in_front: Vec<u8>,
+    /// Behind the layers.
+    behind: Vec<u8>,
+}
+
+fn blocks(bytes: &[u8]) -> u64 {
+    (bytes.len() as u64).div_ceil(BLOCK)
+}
+
+/// Adds the files to the root, their data to the superblock's slab as long as there is room, else
+/// behind the layers, at block `next`.
+fn add_files(tree: &mut Tree, files: Vec<BuildFile>, next: u64) -> Built {
+    let mut built = Built::default();
     for file in files {
         let size = file.bytes.len() as u64;
+        let used = 1 + blocks(&built.in_front);
+        let (data, start_block) = if used + blocks(&file.bytes) <= FIRST_BLOCK {
+            (&mut built.in_front, used)
+        } else {
+            let start_block = next + blocks(&built.behind);
+            (&mut built.behind, start_block)
+        };
+        data.extend(&file.bytes);
+        data.resize(data.len().next_multiple_of(4096), 0);
         let extent = FileExtent {
             offset: 0,
             len: size,
-            start_block: start_block + data.len() as u64 / BLOCK,
+            start_block,
         };
         let extents = if size == 0 { Vec::new() } else { vec![extent] };
         let metadata = Metadata {
@@ -142,11 +163,8 @@ fn add_files(tree: &mut Tree, files: Vec<BuildFile>, start_block: u64) -> Vec<u8
             content: Content::Regular(FileData { size, extents }),
         });
         name(tree, Tree::ROOT, file.name, id);
-        data.extend(file.bytes);
-        data.resize(data.len().next_multiple_of(4096), 0);
     }
-    pad(&mut data);
-    data
+    built
 }
 
 /// Gives `id` a name in `directory`.
@@ -157,13 +175,15 @@ pub fn name(tree: &mut Tree, directory: InodeId, name: &str, id: InodeId) {
 }
 
 /// Derived from what the file system holds, so that equal stores have equal UUIDs.
-fn uuid(layers: &[PlacedLayer], built: &[u8]) -> [u8; 16] {
+fn uuid(layers: &[PlacedLayer], built: &Built) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(b"i2kit store\0");
     layers
         .iter()
-        .for_each(|placed| hash.update(placed.layer.diff_id.as_bytes()));
-    hash.update(Sha256::digest(built));
+        .for_each(|placed| hash.update(placed.diff_id.as_bytes()));
+    for data in [&built.in_front, &built.behind] {
+        hash.update(Sha256::digest(data));
+    }
     super::content_uuid(hash.finalize().as_slice())
 }
 
@@ -173,7 +193,6 @@ struct Assembly {
     tail_at: u64,
     layers: Vec<PlacedLayer>,
     metadata_len: u64,
-    parts: StoreParts,
 }
 
 impl Assembly {
@@ -182,10 +201,13 @@ impl Assembly {
         let mut tree = TreeBuilder::new();
         let mut level0 = Vec::new();
         push_own(&mut tree, &mut level0, &self.first);
+        let mut end = FIRST_BLOCK * BLOCK;
         for placed in &self.layers {
-            let blob = placed.layer.hash_blocks.clone();
-            push_cached(&mut tree, placed, &blob)?;
-            level0.push(blob);
+            let start = placed.start_block * BLOCK;
+            push_hole(&mut tree, &mut level0, start.saturating_sub(end));
+            push_cached(&mut tree, placed)?;
+            level0.push(placed.hash_blocks.clone());
+            end = start + placed.data.len();
         }
         push_own(&mut tree, &mut level0, &self.tail);
         let upper = tree.finish();
@@ -215,7 +237,7 @@ impl Assembly {
             root_hash: upper.root_hash,
             layers: self.layers,
             metadata_len: self.metadata_len,
-            parts: self.parts,
+            metadata_at: self.tail_at,
         })
     }
 }
@@ -225,11 +247,25 @@ fn push_own(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, own: &Own) {
     level0.push(Blob::bytes(own.hash_blocks.concat()));
 }
 
+/// Pushes the hash blocks of `len` bytes of zeros.
+fn push_hole(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, len: u64) {
+    if len == 0 {
+        return;
+    }
+    let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
+    let hash_block = verity::hash_slab(&vec![0; slab]);
+    for _ in 0..len / SLAB {
+        tree.push(&hash_block);
+        level0.push(Blob::bytes(hash_block));
+    }
+}
+
 /// Pushes a layer's cached hash blocks, one for each of its slabs.
-fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer, blob: &Blob) -> Result<(), Error> {
+fn push_cached(tree: &mut TreeBuilder, placed: &PlacedLayer) -> Result<(), Error> {
     use i2kit_format::ReadAt;
+    let blob = &placed.hash_blocks;
     let error = |reason: String| Error::HashBlocks {
-        layer: placed.layer.diff_id.clone(),
+        layer: placed.diff_id.clone(),
         reason,
     };
     let slabs = placed.data.len().div_ceil(SLAB);

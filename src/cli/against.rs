@@ -39,7 +39,7 @@ pub fn plan(arguments: &args::Plan) -> Result<(), Error> {
             "regions": assembled.regions.iter().map(region_json).collect::<Vec<_>>(),
             "against": comparison,
         });
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     let mut out = render(&assembled);
     if let (Some(comparison), Some(old)) = (&comparison, &arguments.against) {

@@ -1,6 +1,8 @@
 //! The command line, as clap sees it.
 
 mod cache;
+mod config;
+mod control;
 mod images;
 mod papers;
 mod sign;
@@ -18,6 +20,8 @@ use crate::oci::Platform;
 use crate::run::{DataDisk, Forward};
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
+pub use config::{ConfigArgs, SecretFile, Variable};
+pub use control::{Exec, Logs, State};
 pub use images::{ImageArgs, RegistryArgs};
 pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
 pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs, Verify};
@@ -63,6 +67,14 @@ pub enum Command {
     ///   i2kit run nginx.raw
     #[command(verbatim_doc_comment)]
     Run(Run),
+    /// Run a program in a container of a machine that runs here; answers its exit code
+    ///
+    /// Example: i2kit exec web -- cat /etc/os-release
+    Exec(Exec),
+    /// Print what a container of a machine that runs here has printed
+    Logs(Logs),
+    /// Show what the containers of a machine that runs here are doing
+    Status(State),
     /// Fetch images and convert their layers into the cache
     ///
     /// Example: i2kit pull nginx:1.27 ghcr.io/example/app@sha256:…
@@ -299,6 +311,10 @@ pub struct PodArgs {
     /// before i2kit's own
     #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub kernel_args: Vec<String>,
+    /// A number that grows with each version of this image: what the UKI's os-release calls
+    /// IMAGE_VERSION, so that a signature covers it; see i2kit verify --min-version
+    #[arg(long, value_name = "N")]
+    pub image_version: Option<u64>,
     /// What is added to the guest's own system.
     #[command(flatten)]
     pub extensions: ExtensionArgs,
@@ -320,6 +336,10 @@ pub struct PodArgs {
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
+    /// Let whoever runs the machine locally ask its guest (i2kit exec, logs and status); off, a
+    /// guest listens to nobody
+    #[arg(long)]
+    pub control: bool,
     /// What the images are for
     #[arg(long, value_name = "PLATFORM", value_parser = platform, default_value = "linux/amd64")]
     pub platform: Platform,
@@ -334,6 +354,27 @@ pub struct PodArgs {
     pub progress: ProgressArgs,
 }
 
+/// Where the store's layers lie, and what of them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// Keep layers where OLD has them, a raw disk or the record beside one, so that an update changes
+    /// few slabs
+    ///
+    /// A layer that both have keeps its place in the store, and a partition its start while it fits.
+    /// Each other layer takes the smallest hole that is large enough, or goes behind the last. Holes
+    /// are zeros. When more than a third of the layers' room would be holes, all layers are placed
+    /// anew, and nothing of OLD is kept but partitions' starts.
+    #[arg(long, value_name = "OLD")]
+    pub place_like: Option<PathBuf>,
+    /// Leave out data of files that layers above deleted or replaced
+    ///
+    /// The store becomes smaller and the build slower: a layer with such data is hashed anew, and
+    /// shares fewer slabs with disks that have other data of it. Compressed small files are stored
+    /// many together, and leave only when all of those are deleted or replaced.
+    #[arg(long)]
+    pub compact: bool,
+}
+
 /// What is on a disk.
 #[derive(Debug, Args)]
 pub struct DiskArgs {
@@ -346,6 +387,9 @@ pub struct DiskArgs {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "none")]
     pub scratch: u64,
+    /// Where the store's layers lie.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// What signs the UKI.
     #[command(flatten)]
     pub sign: SignArgs,
@@ -428,6 +472,13 @@ pub struct Run {
     /// Room for the guest's scratch partition: SIZE or none
     #[arg(long, value_name = "SIZE", value_parser = scratch, default_value = "4GiB")]
     pub scratch: u64,
+    /// The name by which exec, logs and status find the machine, when its disk was built with
+    /// --control (default: its Pod's)
+    #[arg(long, value_name = "NAME")]
+    pub vm: Option<String>,
+    /// What the Pod is told at run time.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `i2kit inspect`.

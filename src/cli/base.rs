@@ -80,7 +80,7 @@ fn licenses(packages: &[Package], json: bool) -> Result<(), Error> {
         })
         .collect();
     if json {
-        return print_json(&listed);
+        return super::print_json(&listed);
     }
     let mut out = String::new();
     for one in listed {
@@ -91,12 +91,6 @@ fn licenses(packages: &[Package], json: bool) -> Result<(), Error> {
         let _ = writeln!(out, "\n    {}", one.licence.unwrap_or("not told"));
     }
     super::print(out.as_bytes())
-}
-
-fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    super::print(&json)
 }
 
 #[derive(Serialize)]
@@ -160,7 +154,7 @@ fn outdated(arguments: &Outdated) -> Result<(), Error> {
         })
         .collect();
     if arguments.json {
-        return print_json(&compared);
+        return super::print_json(&compared);
     }
     super::print(rendered(&compared).as_bytes())
 }

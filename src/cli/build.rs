@@ -33,9 +33,7 @@ pub fn build(arguments: &args::Build) -> Result<(), Error> {
         super::provenance::write(&plan, &arguments.output)?;
     }
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&summary)?;
-        json.push(b'\n');
-        super::print(&json)?;
+        super::print_json(&summary)?;
     } else if !progress.is_silent() {
         super::say(&summary.render());
     }
@@ -60,7 +58,7 @@ pub fn planned(arguments: &args::DiskArgs) -> Result<Plan, Error> {
     };
     // A key that cannot be used is told before layers are fetched.
     let signer = super::sign::identity(&arguments.sign, arguments.pod.progress.quiet)?;
-    let mut plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let mut plan = plan(&arguments.pod, &origin, &arguments.place, arguments.scratch)?;
     if let Some(signer) = signer {
         plan.sign_with(signer);
     }
@@ -194,7 +192,7 @@ impl Build<'_> {
         )?;
         progress.clear();
         stages.end("write");
-        let mut summary = summary(path, &assembled, written.data_bytes, stages.all);
+        let mut summary = summary(plan, path, &assembled, written.data_bytes, stages.all);
         let slabs = written
             .slabs
             .iter()
@@ -254,7 +252,7 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
             .filter_map(|layer| layers.get(&layer.diff_id).cloned())
             .collect()
     };
-    let containers = plan.pod.containers.iter().filter_map(|container| {
+    let containers = plan.pod.all_containers().filter_map(|container| {
         let resolved = plan.images.get(&container.image)?;
         Some(ContainerInput {
             name: container.name.clone(),
@@ -281,10 +279,14 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         targets: plan.targets.clone(),
         modules: plan.modules.clone(),
         kernel_args: plan.kernel_args.clone(),
+        image_version: plan.image_version,
         fec: plan.fec,
+        like: &plan.placing.like,
+        compact: plan.placing.compact,
         scratch: plan.scratch,
         signer: plan.signer.as_ref(),
         on_failure: plan.on_failure,
+        control: plan.control,
         record: plan.record.clone(),
     }
 }
@@ -297,7 +299,13 @@ pub fn repository(image: &str) -> String {
         .map_or_else(|_| "image".to_owned(), |reference| reference.name())
 }
 
-fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stage>) -> Summary {
+fn summary(
+    plan: &Plan,
+    path: &Path,
+    assembled: &Assembled,
+    data_bytes: u64,
+    stages: Vec<Stage>,
+) -> Summary {
     let partitions = assembled.partitions.iter();
     let layers = assembled.layers.iter();
     Summary {
@@ -305,16 +313,20 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
         size: assembled.disk.len(),
         data_bytes,
         root_hash: hex::encode(assembled.root_hash),
+        image_version: plan.image_version,
         unchanged: false,
         partitions: partitions.map(Partition::from).collect(),
         layers: layers
             .map(|one| Layer {
                 diff_id: one.diff_id.clone(),
-                size: one.len,
+                size: one.place.slabs * i2kit_format::SLAB,
+                place: one.place,
                 dead: one.dead,
+                dropped: one.dropped,
                 reused: one.reused,
             })
             .collect(),
+        holes: assembled.holes,
         metadata: assembled.metadata_len,
         measured_boot: None,
         ports: ports(&assembled.contract),
@@ -324,8 +336,7 @@ fn summary(path: &Path, assembled: &Assembled, data_bytes: u64, stages: Vec<Stag
 
 fn ports(contract: &Contract) -> Vec<i2kit_contract::Port> {
     contract
-        .containers
-        .iter()
+        .all_containers()
         .flat_map(|container| container.ports.clone())
         .collect()
 }

@@ -76,17 +76,11 @@ pub fn after(cache: &Cache, limit: Option<Limit>, quiet: bool) {
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Error> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    super::print(&json)
-}
-
 fn list(cache: &Cache, json: bool) -> Result<(), Error> {
     let mut all = cache.list()?;
     all.sort_by_key(|one| one.last_used);
     if json {
-        return print_json(&all.iter().map(entry_json).collect());
+        return super::print_json(&all.iter().map(entry_json).collect::<Value>());
     }
     let now = SystemTime::now();
     let mut out = format!("{:<10}{:>11}  {:<12}  NAME\n", "KIND", "SIZE", "LAST USED");
@@ -175,7 +169,7 @@ fn usage(cache: &Cache, limit: Option<Limit>, json: bool) -> Result<(), Error> {
         let kinds = kinds
             .iter()
             .map(|(kind, entries, size)| json!({"kind": kind, "entries": entries, "size": size}));
-        return print_json(&json!({
+        return super::print_json(&json!({
             "path": cache.folder().to_string_lossy(),
             "kinds": kinds.collect::<Value>(),
             "unfinished": unfinished,
@@ -209,7 +203,7 @@ fn verify(cache: &Cache, json: bool) -> Result<u8, Error> {
     progress.clear();
     let verified = verified?;
     if json {
-        print_json(&verified_json(&verified))?;
+        super::print_json(&verified_json(&verified))?;
     } else {
         super::print(render(&verified).as_bytes())?;
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use i2kit_contract::runtime;
+
 use crate::{assemble, cache, inspect, layer, manifest, oci, output, run, sign};
 
 /// Why a command failed.
@@ -13,6 +15,15 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Control(#[from] run::ControlError),
+    #[error("configure the Pod: {0}")]
+    RuntimeConfig(runtime::Error),
+    #[error("read {path}: {source}")]
+    RuntimeConfigFile {
+        path: PathBuf,
+        source: runtime::Error,
+    },
     #[error(transparent)]
     Beside(#[from] output::BesideError),
     #[error(transparent)]
@@ -97,6 +108,8 @@ pub enum Error {
     Port(#[from] run::PortError),
     #[error(transparent)]
     Run(#[from] run::Error),
+    #[error("place layers like those of {path}: {reason}")]
+    PlaceLike { path: PathBuf, reason: String },
     #[error("read the planned disk: {0}")]
     Planned(io::Error),
     #[error("write to standard output: {0}")]
@@ -133,6 +146,11 @@ impl Error {
                 Some("keys are never overwritten: name another folder".to_owned())
             }
             Self::Inspect(error) => error.hint(),
+            Self::PlaceLike { .. } => Some(
+                "it must be a raw disk that this i2kit has built, or the record beside one \
+                 (NAME.i2kit.json)"
+                    .to_owned(),
+            ),
             Self::NoBase { .. } => Some(
                 "make it with scripts/build-base.sh, or name one with --base oci:DIR".to_owned(),
             ),
@@ -151,6 +169,7 @@ impl Error {
             Self::Raw(error) => error.hint(),
             Self::Port(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Control(error) => error.hint(),
             Self::KernelArg(error) => error.hint(),
             _ => None,
         }

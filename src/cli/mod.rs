@@ -6,12 +6,15 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod config;
+mod control;
 mod defaults;
 mod error;
 mod explain;
 mod images;
 mod keys;
 mod lock;
+mod place;
 mod plan;
 mod progress;
 mod provenance;
@@ -51,7 +54,7 @@ pub fn main() -> ExitCode {
     };
     let cli = Cli::parse_from(words);
     style::choose(cli.color);
-    let is_run = matches!(cli.command, Command::Run(_));
+    let is_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     match command(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -70,6 +73,9 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Build(arguments) => build::build(&arguments).map(|()| 0),
         Command::Plan(arguments) => against::plan(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Exec(arguments) => control::exec(&arguments),
+        Command::Logs(arguments) => control::logs(&arguments),
+        Command::Status(arguments) => control::status(&arguments),
         Command::Pull(arguments) => sources::pull(&arguments).map(|()| 0),
         Command::Resolve(arguments) => sources::resolve(&arguments).map(|()| 0),
         Command::Lock(arguments) => lock::lock(&arguments).map(|()| 0),
@@ -115,6 +121,13 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Error::Print),
     }
+}
+
+/// A value as JSON for people and programs, on standard output.
+fn print_json(value: &(impl serde::Serialize + ?Sized)) -> Result<(), Error> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    print(&json)
 }
 
 /// A line for the person, on standard error; a closed one is nobody's fault.

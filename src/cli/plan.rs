@@ -8,9 +8,10 @@ use i2kit_contract::FailurePolicy;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PodArgs};
+use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, OnFailure, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
+use super::place::Placing;
 use super::shared::Shared;
 use crate::assemble::KernelArgs;
 use crate::cache::Cache;
@@ -30,9 +31,14 @@ pub struct Plan {
     pub targets: Vec<String>,
     pub modules: Vec<String>,
     pub kernel_args: KernelArgs,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// Roots of the store's error correction.
     pub fec: Option<u8>,
     pub on_failure: FailurePolicy,
+    pub control: bool,
+    /// How layers are placed.
+    pub placing: Placing,
     pub scratch: u64,
     pub cache: Cache,
     /// Where converted layers are shared.
@@ -73,7 +79,12 @@ pub enum Origin<'a> {
 }
 
 /// Reads manifests and images' documents, no layer.
-pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Plan, Error> {
+pub fn plan(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    place: &PlaceArgs,
+    scratch: u64,
+) -> Result<Plan, Error> {
     check_architecture(&arguments.platform)?;
     let kernel_args = KernelArgs::new(&arguments.kernel_args)?;
     let cache = Cache::open(&cache_folder(arguments.cache.cache_dir.as_deref())?)?;
@@ -95,6 +106,8 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
     };
     let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
     record.extend(added(arguments, &extensions, &images));
+    let placing = Placing::of(place, diff_ids(&base, &images))?;
+    placing.record(&mut record)?;
     let key = key(&record, scratch, on_failure);
     let shared = Shared::open(&arguments.cache, &finder)?;
     drop(finder);
@@ -106,8 +119,11 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         targets: arguments.target.clone(),
         modules: arguments.modules.clone(),
         kernel_args,
+        image_version: arguments.image_version,
         fec: arguments.fec,
         on_failure,
+        control: arguments.control,
+        placing,
         scratch,
         cache,
         shared,
@@ -118,6 +134,16 @@ pub fn plan(arguments: &PodArgs, origin: &Origin<'_>, scratch: u64) -> Result<Pl
         record,
         key,
     })
+}
+
+/// The diffIDs of all layers.
+fn diff_ids<'a>(
+    base: &'a Resolved,
+    images: &'a BTreeMap<String, Resolved>,
+) -> impl Iterator<Item = String> + 'a {
+    let all = images.values().chain([base]);
+    all.flat_map(|one| &one.image.layers)
+        .map(|layer| layer.diff_id.to_string())
 }
 
 /// The key of a disk whose UKI is signed, from the one of the same disk without.
@@ -171,7 +197,7 @@ fn resolve(
 
 /// The names of the Pod's images and of the extensions.
 pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
-    let containers = pod.containers.iter().map(|one| one.image.as_str());
+    let containers = pod.all_containers().map(|one| one.image.as_str());
     containers.chain(extensions.iter().map(String::as_str))
 }
 
@@ -319,7 +345,7 @@ fn record(
     base: &Resolved,
     images: &BTreeMap<String, Resolved>,
 ) -> Map<String, Value> {
-    let containers = pod.containers.iter();
+    let containers = pod.all_containers();
     let containers: Map<String, Value> = containers
         .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();
@@ -358,6 +384,8 @@ fn added(
         ),
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
+        ("control".to_owned(), arguments.control.into()),
+        ("image_version".to_owned(), arguments.image_version.into()),
     ])
 }
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use i2kit_contract::{Port, Status};
+use i2kit_contract::{Contract, Port, Status};
 
-use super::args::{Accel, Bus, Run};
+use super::args::{Accel, Bus, PlaceArgs, Run};
 use super::error::Error;
 use super::plan::{Origin, cache_folder, plan};
 use crate::run::{self, DiskBus, Ending, Event, Options};
@@ -17,8 +17,13 @@ pub const EXIT_NOT_RUN: u8 = 125;
 
 /// `i2kit run`; answers the Pod's exit code.
 pub fn run(arguments: &Run) -> Result<u8, Error> {
-    let (disk, ports) = disk(arguments)?;
+    let disk = disk(arguments)?;
+    let contract = inspect::contract(&FileDisk::open(&disk)?)?;
     let mut options = Options::new(disk);
+    options.control = contract.control.then(|| name(arguments, &contract));
+    options.config = super::config::document(&arguments.config, &contract)?;
+    let containers = contract.containers.into_iter();
+    let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
     options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
     options.memory_mib = u32::try_from(arguments.memory >> 20).unwrap_or(u32::MAX);
     options.cpus = arguments.cpus;
@@ -43,7 +48,11 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
         Ending::TimedOut => super::say("error: run the Pod: the time is up"),
-        Ending::Ended(_) | Ending::Stopped(_) => {}
+        Ending::Ended {
+            reason: Some(reason),
+            ..
+        } => super::say(&format!("error: run the Pod: {reason}")),
+        Ending::Ended { .. } | Ending::Stopped(_) => {}
     }
     if outcome.rebooted && !quiet {
         super::say("note: the guest rebooted; a run ends there");
@@ -51,17 +60,16 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     Ok(outcome.exit_code())
 }
 
-/// The disk to boot, built now unless it was named, and the ports of its Pod.
-fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
+/// The machine's name: its Pod's, unless another one was asked for.
+fn name(arguments: &Run, contract: &Contract) -> String {
+    let name = arguments.vm.as_ref().unwrap_or(&contract.name);
+    name.clone()
+}
+
+/// The disk to boot, built now unless it was named.
+fn disk(arguments: &Run) -> Result<PathBuf, Error> {
     let origin = match &arguments.what {
-        Some(what) if Path::new(what).is_file() => {
-            let ports = inspect::contract(&FileDisk::open(Path::new(what))?)?.containers;
-            let ports = ports
-                .into_iter()
-                .flat_map(|container| container.ports)
-                .collect();
-            return Ok((PathBuf::from(what), ports));
-        }
+        Some(what) if Path::new(what).is_file() => return Ok(PathBuf::from(what)),
         Some(reference) => Origin::Image {
             reference,
             args: &arguments.args,
@@ -69,7 +77,12 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
         None => Origin::Manifests,
     };
     let start = Instant::now();
-    let plan = plan(&arguments.pod, &origin, arguments.scratch)?;
+    let plan = plan(
+        &arguments.pod,
+        &origin,
+        &PlaceArgs::default(),
+        arguments.scratch,
+    )?;
     let folder = plan.cache.folder().join("run");
     let context = |source| Error::Read {
         path: folder.clone(),
@@ -81,7 +94,7 @@ fn disk(arguments: &Run) -> Result<(PathBuf, Vec<Port>), Error> {
     if !arguments.pod.progress.is_silent() {
         super::say(&summary.render());
     }
-    Ok((path, summary.ports))
+    Ok(path)
 }
 
 /// Where it is remembered that guests hang under KVM; nowhere, when there is no such folder.
@@ -112,6 +125,7 @@ fn show(event: &Event<'_>, quiet: bool) {
             exit_code,
             oom_killed,
             restart_in_ms,
+            ..
         }) if !quiet => {
             let why = if *oom_killed { ", out of memory" } else { "" };
             let next = match restart_in_ms {

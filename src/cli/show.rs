@@ -15,9 +15,7 @@ use crate::inspect::{self, Report};
 pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
     let report = inspect::inspect(&FileDisk::open(&arguments.disk)?, arguments.verify)?;
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&report)?;
-        json.push(b'\n');
-        return super::print(&json);
+        return super::print_json(&report);
     }
     super::print(render(&report).as_bytes())
 }
@@ -26,11 +24,12 @@ pub fn inspect(arguments: &Inspect) -> Result<(), Error> {
 pub fn verify(arguments: &Verify) -> Result<(), Error> {
     let certificate = arguments.key.as_deref().map(super::sign::certificate);
     let certificate = certificate.transpose()?;
-    let verified = inspect::verify(&FileDisk::open(&arguments.disk)?, certificate.as_ref())?;
+    let disk = FileDisk::open(&arguments.disk)?;
+    let verified = inspect::verify(&disk, certificate.as_ref())?;
+    let least = arguments.min_version;
+    least.map_or(Ok(()), |least| inspect::check_version(&disk, least))?;
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&verified)?;
-        json.push(b'\n');
-        return super::print(&json);
+        return super::print_json(&verified);
     }
     let mut out = String::from("ESP: nothing but the UKI\n");
     if let Some(subject) = &verified.signed_by {
@@ -101,7 +100,7 @@ fn render(report: &Report) -> String {
         "pod {}: restart {:?}",
         contract.name, contract.restart_policy
     );
-    for container in &contract.containers {
+    for container in contract.all_containers() {
         let _ = writeln!(
             out,
             "  container {}: {}",

@@ -117,7 +117,12 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
         .sign(&mut uki)
         .map_err(|source| in_disk(source, arguments))?;
     let measured_boot = MeasuredBoot::of(&uki);
-    let made = assemble::resign::with_uki(&arguments.disk, uki, root_hash)?;
+    let made = assemble::resign::with_uki(
+        &arguments.disk,
+        uki,
+        root_hash,
+        &super::place::recorded(&inspect::inputs(&disk)?)?,
+    )?;
     let target = arguments.output.as_ref().unwrap_or(&arguments.disk);
     // Before the disk may take the old one's place.
     let old = OutputsRecord::<Summary>::of(&arguments.disk);
@@ -127,7 +132,7 @@ pub fn sign(arguments: &args::Sign) -> Result<(), Error> {
     if arguments.json {
         let certificate = arguments.sign.sign_cert.as_deref();
         let json = json!({"disk": target, "certificate": certificate, "root_hash": hex::encode(root_hash)});
-        return super::print(format!("{json:#}\n").as_bytes());
+        return super::print_json(&json);
     }
     if !arguments.quiet {
         super::say(&format!("signed {}", target.display()));
@@ -157,7 +162,7 @@ fn digest_only(uki: &[u8], arguments: &args::Sign) -> Result<(), Error> {
         "digest_info": hex::encode(info.as_bytes()),
         "authenticode": hex::encode(authenticode),
     });
-    super::print(format!("{json:#}\n").as_bytes())
+    super::print_json(&json)
 }
 
 /// The record beside the signed disk, as the build would have written it; none where there was none.

@@ -87,7 +87,7 @@ fn find(wanted: &Wanted, images: &Images<'_>) -> Result<BTreeMap<String, Resolve
     if !wanted.files.files.is_empty() || wanted.images.bundle.is_some() {
         let inputs = plan::inputs_or_bundled(&wanted.files, &wanted.images, images)?;
         let (pod, _) = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
-        names.extend(pod.containers.into_iter().map(|one| one.image));
+        names.extend(pod.all_containers().map(|one| one.image.clone()));
     }
     images.resolve(names.iter().map(String::as_str))
 }
@@ -120,9 +120,7 @@ fn reports(found: &BTreeMap<String, Resolved>, platform: &Platform) -> Vec<Repor
 
 fn print(reports: &[Report], json: bool) -> Result<(), Error> {
     if json {
-        let mut text = serde_json::to_vec_pretty(reports)?;
-        text.push(b'\n');
-        return super::print(&text);
+        return super::print_json(reports);
     }
     let text: String = reports.iter().map(render).collect();
     super::print(text.as_bytes())

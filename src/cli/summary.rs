@@ -8,6 +8,7 @@ use i2kit_format::gpt;
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::MeasuredBoot;
+use crate::assemble::place::Place;
 
 /// What was built.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,10 +18,14 @@ pub struct Summary {
     /// Bytes that are not holes.
     pub data_bytes: u64,
     pub root_hash: String,
+    /// What the UKI calls the image's version.
+    pub image_version: Option<u64>,
     /// The disk was already there.
     pub unchanged: bool,
     pub partitions: Vec<Partition>,
     pub layers: Vec<Layer>,
+    /// Bytes between layers that none has.
+    pub holes: u64,
     /// Bytes of the store's metadata.
     pub metadata: u64,
     /// The PCRs to expect. The outputs record has them beside the summary.
@@ -50,9 +55,14 @@ impl From<&gpt::Partition> for Partition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     pub diff_id: String,
+    /// Bytes in the store.
     pub size: u64,
+    /// Where it lies there.
+    pub place: Place,
     /// Bytes of files that layers above deleted or replaced.
     pub dead: u64,
+    /// Bytes that were left out for that.
+    pub dropped: u64,
     pub reused: bool,
 }
 
@@ -94,9 +104,11 @@ impl Summary {
             "\n  layers: {}, {reused} from the cache",
             self.layers.len()
         );
-        let dead: u64 = self.layers.iter().map(|layer| layer.dead).sum();
-        if dead > 0 {
-            let _ = write!(out, ", {} dead", bytes(dead));
+        let dead = self.layers.iter().map(|layer| layer.dead).sum();
+        let dropped = self.layers.iter().map(|layer| layer.dropped).sum();
+        let parts: [(u64, &str); 3] = [(dead, "dead"), (dropped, "dropped"), (self.holes, "holes")];
+        for (len, what) in parts.into_iter().filter(|(len, _)| *len > 0) {
+            let _ = write!(out, ", {} {what}", bytes(len));
         }
         let stages = self
             .stages

@@ -1,4 +1,4 @@
-//! Where an extent's bytes come from: memory, or a file in the cache.
+//! Where an extent's bytes come from: memory, a file in the cache, or parts of these.
 
 use std::fs::File;
 use std::io;
@@ -23,6 +23,8 @@ pub struct Blob {
 enum Bytes {
     Memory(Arc<[u8]>),
     File(Arc<CachedFile>),
+    /// Parts and where each begins, ascending, never overlapping; the rest is zeros.
+    Parts(Arc<[(u64, Blob)]>),
 }
 
 #[derive(Debug)]
@@ -88,6 +90,32 @@ impl Blob {
         })
     }
 
+    /// `parts`, one behind the other, then zeros up to `len` bytes, with the digests of each of its
+    /// slabs (or none). None when the parts are longer.
+    #[must_use]
+    pub fn joined(parts: Vec<Self>, len: u64, digests: Vec<SlabDigests>) -> Option<Self> {
+        let mut end = 0u64;
+        let mut placed = Vec::with_capacity(parts.len());
+        for part in parts {
+            let start = end;
+            end = end.checked_add(part.len)?;
+            placed.push((start, part));
+        }
+        (end <= len).then(|| Self {
+            bytes: Bytes::Parts(placed.into()),
+            start: 0,
+            len,
+            digests: digests.into(),
+        })
+    }
+
+    /// The same bytes, of whose slabs these are the digests.
+    #[must_use]
+    pub fn with_digests(self, digests: Vec<SlabDigests>) -> Self {
+        let digests = digests.into();
+        Self { digests, ..self }
+    }
+
     /// The bytes `start..start + len`, or `None` when they run past the end. What is known of
     /// slabs is not taken along.
     #[must_use]
@@ -119,12 +147,13 @@ impl Blob {
         self.digests.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// The file behind the blob, when there is one.
+    /// The file behind the blob, or behind its first part, when there is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.bytes {
             Bytes::Memory(_) => None,
             Bytes::File(cached) => Some(&cached.path),
+            Bytes::Parts(parts) => parts.first()?.1.path(),
         }
     }
 }
@@ -148,6 +177,46 @@ impl ReadAt for Blob {
                 let path = cached.path.display();
                 io::Error::new(error.kind(), format!("read {path} at {offset}: {error}"))
             }),
+            Bytes::Parts(parts) => read_parts(parts, buf, offset),
         }
+    }
+}
+
+fn read_parts(parts: &[(u64, Blob)], buf: &mut [u8], offset: u64) -> io::Result<()> {
+    let end = offset + buf.len() as u64;
+    buf.fill(0);
+    let first = parts.partition_point(|(start, part)| start + part.len <= offset);
+    for (start, part) in parts.get(first..).unwrap_or_default() {
+        if *start >= end {
+            break;
+        }
+        let from = offset.max(*start);
+        let to = end.min(start + part.len);
+        let range = super::usize_range(from - offset, to - offset)?;
+        let here = buf.get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?;
+        part.read_exact_at(here, from - start)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_parts_read_as_one_and_end_in_zeros() {
+        let part = |bytes: &[u8]| Blob::bytes(bytes);
+        let parts = vec![part(b"ab"), part(b"cdefg").part(1, 3).unwrap(), part(b"h")];
+        assert!(Blob::joined(parts.clone(), 5, Vec::new()).is_none());
+        let blob = Blob::joined(parts, 8, Vec::new()).unwrap();
+        let expected = b"abdefh\0\0";
+        for from in 0..8 {
+            for to in from..=8 {
+                let mut read = vec![9; to - from];
+                blob.read_exact_at(&mut read, from as u64).unwrap();
+                assert_eq!(read, expected[from..to]);
+            }
+        }
+        assert!(blob.read_exact_at(&mut [0], 8).is_err());
     }
 }

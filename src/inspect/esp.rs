@@ -5,6 +5,7 @@ use i2kit_format::read_at::Window;
 use i2kit_format::{ReadAt, fat, gpt, uki as pe};
 
 use super::{Error, window};
+use crate::assemble::boot::IMAGE_VERSION;
 
 /// Where the UKI lies in the ESP.
 pub(super) const UKI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -44,6 +45,26 @@ pub fn root_hash(uki: &dyn ReadAt) -> Result<[u8; 32], Error> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(named, &mut bytes).map_err(|_| Error::NoRootHash)?;
     Ok(bytes)
+}
+
+/// Checks that the UKI calls the image version `least` at least, which says something once its
+/// signature was checked.
+///
+/// # Errors
+/// [`Error::Version`], or what keeps the UKI from being read.
+pub fn check_version(disk: &dyn ReadAt, least: u64) -> Result<(), Error> {
+    match image_version(&uki(disk)?)? {
+        Some(found) if found >= least => Ok(()),
+        found => Err(Error::Version { found, least }),
+    }
+}
+
+/// The image's version, by the UKI's os-release; none where it tells no number.
+fn image_version(uki: &dyn ReadAt) -> Result<Option<u64>, Error> {
+    let os_release = section(uki, &pe::read(uki)?, ".osrel")?;
+    let prefix = format!("{IMAGE_VERSION}=");
+    let mut lines = os_release.lines();
+    Ok(lines.find_map(|line| line.strip_prefix(&prefix)?.parse().ok()))
 }
 
 /// Nothing but the UKI and the folders that lead to it is there.

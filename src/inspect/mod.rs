@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::sign;
 
 use esp::UKI_PATH;
-pub use esp::{root_hash, uki};
+pub use esp::{check_version, root_hash, uki};
 pub use list::{Listed, list};
 pub use verify::{Verified, verify};
 
@@ -54,10 +54,19 @@ pub enum Error {
     Contract(#[from] i2kit_contract::Error),
     #[error("parse inputs record: {0}")]
     Inputs(#[from] serde_json::Error),
+    #[error("verify version: {}, at least {least} is wanted", version_of(*found))]
+    Version { found: Option<u64>, least: u64 },
     #[error("the command line has no root hash of 64 hex digits")]
     NoRootHash,
     #[error(transparent)]
     Verity(#[from] verity::Error),
+}
+
+fn version_of(found: Option<u64>) -> String {
+    match found {
+        Some(found) => format!("the disk is version {found}"),
+        None => "the disk has none".to_owned(),
+    }
 }
 
 impl Error {
@@ -71,6 +80,10 @@ impl Error {
                     .to_owned(),
             ),
             Self::Signature(error) => error.hint(),
+            Self::Version { .. } => Some(
+                "take a newer disk; to have firmware refuse this one: i2kit keys enrol --dbx"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -176,6 +189,22 @@ pub fn contract(disk: &dyn ReadAt) -> Result<Contract, Error> {
 pub fn file(disk: &dyn ReadAt, name: &str) -> Result<Vec<u8>, Error> {
     let table = gpt::read(disk)?;
     record(&window(disk, &table, LABEL_STORE)?, name)
+}
+
+/// What the disk was made of: its inputs record.
+///
+/// # Errors
+/// [`Error`] when the disk has none that is JSON.
+pub fn inputs(disk: &dyn ReadAt) -> Result<serde_json::Value, Error> {
+    Ok(serde_json::from_slice(&file(disk, INPUTS_JSON)?)?)
+}
+
+/// The partitions in their order.
+///
+/// # Errors
+/// [`Error`] when the disk has no sound partition table.
+pub fn partitions(disk: &dyn ReadAt) -> Result<Vec<Partition>, Error> {
+    Ok(gpt::read(disk)?.partitions.iter().map(partition).collect())
 }
 
 fn window<'a>(

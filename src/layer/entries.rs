@@ -42,7 +42,7 @@ impl Index {
         number(&mut out, self.slab_digests.len() as u64);
         for slab in &self.slab_digests {
             out.extend_from_slice(&slab.sha256);
-            out.extend_from_slice(&slab.blake3);
+            out.extend_from_slice(&slab.crc32c.to_le_bytes());
         }
         clusters(&mut out, &self.packed);
         number(&mut out, self.entries.len() as u64);
@@ -198,7 +198,7 @@ impl<'a> Input<'a> {
     fn slab_digests(&mut self) -> Option<SlabDigests> {
         Some(SlabDigests {
             sha256: self.take(32)?.try_into().ok()?,
-            blake3: self.take(32)?.try_into().ok()?,
+            crc32c: u32::from_le_bytes(self.take(4)?.try_into().ok()?),
         })
     }
 

@@ -4,7 +4,7 @@ use super::{Compression, ConvertedLayer};
 use crate::cache::{self, Cache};
 
 /// Part of every key: raised whenever the same layer would be written otherwise.
-const WRITER_VERSION: u32 = 4;
+const WRITER_VERSION: u32 = 5;
 
 /// What a key is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::buffers;
 use super::convert::{Found, LayerSpec, find};
 use super::entries::Index;
 use super::key::key;
-use super::{ConvertedLayer, Error, Origin, stored};
+use super::{ConvertedLayer, Error, Origin, slabs, stored};
 use crate::cache::Cache;
 use crate::disk::SlabDigests;
 
@@ -192,37 +192,50 @@ fn read_hash_blocks(packed: &mut impl Read, index: &Index) -> Result<Vec<u8>, Un
 
 /// Unpacks the slabs on a thread of their own, and checks and writes them on this one.
 fn copy_slabs(
-    mut packed: impl Read + Send,
+    packed: impl Read + Send,
     data: &File,
     digests: &[SlabDigests],
     store: &impl Fn(io::Error) -> Error,
 ) -> Result<(), UnpackError> {
-    let (sender, slabs) = buffers::channel();
+    let (sender, full) = buffers::channel();
     std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for _ in digests {
-                let mut slab = sender.spare();
-                slab.resize(usize::try_from(SLAB).unwrap_or(0), 0);
-                if let Err(error) = packed.read_exact(&mut slab) {
-                    return sender.fail(error);
-                }
-                // Nobody listens any more when a slab was altered.
-                if !sender.send(slab) {
-                    return;
-                }
-            }
-        });
+        scope.spawn(move || send_slabs(packed, digests.len(), &sender));
         // Its own: whoever returns early hangs up, which stops the thread above.
-        let slabs = slabs;
-        for ((number, digests), slab) in digests.iter().enumerate().zip(slabs.iter()) {
-            let slab = slab.map_err(UnpackError::Read)?;
-            if !digests.match_bytes(&slab) {
-                let what = "slab";
-                return Err(UnpackError::Altered { what, number });
+        let full = full;
+        let mut number = 0;
+        for digests in digests.chunks(slabs::BATCH) {
+            let batch = full.iter().take(digests.len());
+            let batch = batch.collect::<io::Result<Vec<_>>>();
+            let batch = batch.map_err(UnpackError::Read)?;
+            let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+            for ((slab, found), known) in slices
+                .iter()
+                .zip(SlabDigests::of_each(&slices))
+                .zip(digests)
+            {
+                if found != *known {
+                    let what = "slab";
+                    return Err(UnpackError::Altered { what, number });
+                }
+                slabs::write(data, slab, number as u64 * SLAB).map_err(store)?;
+                number += 1;
             }
-            super::slabs::write(data, &slab, number as u64 * SLAB).map_err(store)?;
-            slabs.give_back(slab);
+            batch.into_iter().for_each(|slab| full.give_back(slab));
         }
         Ok(())
     })
+}
+
+/// Sends the next `count` slabs, as long as somebody listens: nobody does when one was altered.
+fn send_slabs(mut packed: impl Read, count: usize, sender: &buffers::Sender) {
+    for _ in 0..count {
+        let mut slab = sender.spare();
+        slab.resize(usize::try_from(SLAB).unwrap_or(0), 0);
+        if let Err(error) = packed.read_exact(&mut slab) {
+            return sender.fail(error);
+        }
+        if !sender.send(slab) {
+            return;
+        }
+    }
 }

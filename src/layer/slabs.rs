@@ -11,7 +11,7 @@ use super::buffers::Receiver;
 use crate::disk::SlabDigests;
 
 /// Slabs that are hashed together.
-const BATCH: usize = 4;
+pub(super) const BATCH: usize = 4;
 
 /// What is known of the blob once it is written.
 #[derive(Default)]

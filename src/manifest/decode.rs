@@ -152,6 +152,14 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is a string.
+    pub fn is_string(&self) -> bool {
+        let Value::Scalar { scalar, .. } = &self.node.value else {
+            return false;
+        };
+        matches!(scalar, Scalar::Str(_))
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self, report: &mut Report) -> Option<bool> {
         match &self.node.value {
@@ -384,8 +392,9 @@ impl<'a> Fields<'a> {
         match fate {
             Fate::Honoured => {}
             // `kubectl create --dry-run -o yaml` prints unset fields so; and "" is unset in Go.
-            Fate::Later | Fate::Only(_) | Fate::Noted(_) | Fate::Refused(_)
-                if is_empty(&entry.value) => {}
+            Fate::Later | Fate::Only(_) | Fate::Noted(_) if is_empty(&entry.value) => {}
+            // An empty mapping would still be a volume's source.
+            Fate::Refused(_) if is_empty_list(&entry.value) => {}
             Fate::Later | Fate::Source => {
                 report.error(entry.position, format!("{path} is not supported yet"));
             }
@@ -433,6 +442,10 @@ fn written(scalar: &Scalar, text: &str) -> String {
         Scalar::Float(_) if text.len() <= MAX_TYPED => text.to_owned(),
         _ => quoted(text),
     }
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, Value::Seq(items) if items.is_empty())
 }
 
 fn is_empty(node: &Node) -> bool {

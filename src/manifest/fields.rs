@@ -165,6 +165,7 @@ pub const POD_TEMPLATE: Schema = Schema {
 pub const POD_SPEC: Schema = Schema {
     name: "PodSpec",
     honoured: &[
+        "activeDeadlineSeconds",
         "dnsConfig",
         "dnsPolicy",
         "hostAliases",
@@ -176,20 +177,18 @@ pub const POD_SPEC: Schema = Schema {
         "subdomain",
         "containers",
         "hostname",
+        "initContainers",
         "restartPolicy",
         "securityContext",
         "terminationGracePeriodSeconds",
         "volumes",
     ],
     later: &[
-        "activeDeadlineSeconds",
         "ephemeralContainers",
         "evictionResponders",
         "hostnameOverride",
-        "initContainers",
         "os",
         "overhead",
-        "readinessGates",
         "resourceClaims",
         "resources",
         "runtimeClassName",
@@ -214,6 +213,10 @@ pub const POD_SPEC: Schema = Schema {
         ),
         ("imagePullSecrets", BUILD_TIME),
         (
+            "readinessGates",
+            Refused("must be empty, nobody sets a condition from outside here"),
+        ),
+        (
             "hostIPC",
             Noted("always true here, the Pod has the VM's IPC namespace"),
         ),
@@ -230,31 +233,26 @@ pub const CONTAINER: Schema = Schema {
         "command",
         "env",
         "image",
+        "lifecycle",
+        "livenessProbe",
         "name",
         "ports",
+        "readinessProbe",
         "resources",
+        "restartPolicy",
+        "restartPolicyRules",
         "securityContext",
+        "startupProbe",
+        "stdin",
+        "stdinOnce",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "tty",
         "volumeMounts",
         "workingDir",
     ],
-    later: &[
-        "lifecycle",
-        "resizePolicy",
-        "restartPolicy",
-        "restartPolicyRules",
-        "volumeDevices",
-    ],
-    special: &[
-        ("livenessProbe", Source),
-        ("readinessProbe", Source),
-        ("startupProbe", Source),
-        ("imagePullPolicy", BUILD_TIME),
-        ("stdin", FALSE),
-        ("stdinOnce", FALSE),
-        ("tty", FALSE),
-        ("terminationMessagePath", NO_API),
-        ("terminationMessagePolicy", NO_API),
-    ],
+    later: &["resizePolicy", "volumeDevices"],
+    special: &[("imagePullPolicy", BUILD_TIME)],
 };
 
 /// `EnvVar`.
@@ -268,8 +266,8 @@ pub const ENV_VAR: Schema = Schema {
 /// `ContainerPort`.
 pub const PORT: Schema = Schema {
     name: "ContainerPort",
-    honoured: &["containerPort", "name", "protocol"],
-    later: &["hostIP", "hostPort"],
+    honoured: &["containerPort", "hostIP", "hostPort", "name", "protocol"],
+    later: &[],
     special: &[],
 };
 
@@ -442,6 +440,7 @@ pub const DATA_KINDS: &[&str] = &["ConfigMap", "Secret", "PersistentVolumeClaim"
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::{life, probe};
     use super::*;
 
     #[test]
@@ -460,6 +459,17 @@ mod tests {
             ("EnvVar", &ENV_VAR),
             ("ContainerPort", &PORT),
             ("ResourceRequirements", &RESOURCES),
+            ("Probe", &probe::PROBE),
+            ("ExecAction", &probe::EXEC),
+            ("HTTPGetAction", &probe::HTTP_GET),
+            ("HTTPHeader", &probe::HTTP_HEADER),
+            ("TCPSocketAction", &probe::TCP_SOCKET),
+            ("GRPCAction", &probe::GRPC),
+            ("Lifecycle", &life::LIFECYCLE),
+            ("LifecycleHandler", &life::HANDLER),
+            ("SleepAction", &life::SLEEP),
+            ("ContainerRestartRule", &life::RESTART_RULE),
+            ("ContainerRestartRuleOnExitCodes", &life::EXIT_CODES),
             ("SecurityContext", &SECURITY_CONTEXT),
             ("PodSecurityContext", &POD_SECURITY_CONTEXT),
             ("VolumeMount", &VOLUME_MOUNT),

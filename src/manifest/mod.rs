@@ -12,13 +12,16 @@ mod expand;
 mod explain;
 mod fields;
 mod from_image;
+mod life;
 mod names;
 mod object;
 mod pod;
+mod probe;
 mod quantity;
 mod scalar;
 mod secrets;
 mod short;
+mod signals;
 mod spec;
 mod yaml;
 
@@ -34,6 +37,7 @@ pub use pod::{
 pub use quantity::{Error as QuantityError, Quantity};
 pub use secrets::Secrets;
 pub use short::HELP as SHORT_HELP;
+pub use signals::parse_signal;
 pub use yaml::MAX_BYTES;
 
 use std::rc::Rc;

@@ -244,15 +244,22 @@ fn template(
     }
     let field = template.require(report, "spec")?;
     let spec = pod_spec(report, &field, objects)?;
+    let fields = field.fields(&mut Report::default(), &fields::POD_SPEC)?;
     if !workload.policies.contains(&spec.restart_policy) {
-        let fields = field.fields(&mut Report::default(), &fields::POD_SPEC);
-        match fields.and_then(|f| f.get("restartPolicy")) {
+        match fields.get("restartPolicy") {
             Some(policy) => policy.refuse(report, workload.policy),
             None => {
                 let message = format!("{}.restartPolicy {}", field.path, workload.policy);
                 report.error(field.position(), message);
             }
         }
+    }
+    if workload.policies.contains(&RestartPolicy::Always)
+        && let Some(deadline) = fields.get("activeDeadlineSeconds")
+    {
+        let kind = workload.kind;
+        let reason = format!("has no place in a {kind}, whose Pods do not end");
+        deadline.refuse(report, reason);
     }
     Some(assemble(meta, spec, objects))
 }
@@ -284,7 +291,9 @@ fn assemble(meta: Metadata, spec: Spec, objects: &Objects) -> Pod {
         termination_grace_period_seconds: spec.grace_period,
         security: spec.security,
         pod_security: spec.pod_security,
+        active_deadline_seconds: spec.active_deadline_seconds,
         volumes: spec.volumes,
+        init_containers: spec.init_containers,
         containers: spec.containers,
         secrets: objects.secrets.clone(),
     }

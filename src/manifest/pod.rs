@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use i2kit_contract::{
-    FsGroup, HostPathType, Names, Port, ProcessNamespace, Propagation, RestartPolicy, SecretEnv,
-    SecretKey, Sysctl,
+    FsGroup, HostPathType, Life, Names, Port, ProcessNamespace, Propagation, RestartPolicy,
+    SecretEnv, SecretKey, Sysctl,
 };
 
 use super::quantity::Quantity;
@@ -38,16 +38,27 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`, default 30.
     pub termination_grace_period_seconds: u32,
+    /// `spec.activeDeadlineSeconds`, at least 1.
+    pub active_deadline_seconds: Option<u32>,
     /// `spec.securityContext`: what containers run as that don't say themselves.
     pub security: SecurityContext,
     /// `spec.securityContext`: what is the Pod's alone.
     pub pod_security: PodSecurity,
     /// `spec.volumes`.
     pub volumes: Vec<Volume>,
+    /// `spec.initContainers`, names unique among all containers.
+    pub init_containers: Vec<Container>,
     /// `spec.containers`, at least one, names unique.
     pub containers: Vec<Container>,
     /// The Secrets that go into the disk, as far as the Pod takes from them.
     pub secrets: Secrets,
+}
+
+impl Pod {
+    /// Init containers and containers, in the manifest's order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
 }
 
 /// One container.
@@ -75,6 +86,10 @@ pub struct Container {
     pub security: SecurityContext,
     /// `volumeMounts`; paths are absolute and unique.
     pub mounts: Vec<VolumeMount>,
+    /// Restarts, probes, hooks, terminal.
+    pub life: Life,
+    /// `lifecycle.stopSignal` (1-64), instead of the image's.
+    pub stop_signal: Option<u8>,
 }
 
 /// Variables by the dozen.

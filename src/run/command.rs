@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use i2kit_contract::STATUS_PORT;
+use i2kit_contract::{STATUS_PORT, control::CONTROL_PORT, runtime::FW_CFG_NAME};
 
 use super::forward::transport;
 use super::{DataDisk, DiskBus, Firmware, Forward};
@@ -35,6 +35,8 @@ pub(super) struct Descriptors {
     pub(super) console: i32,
     pub(super) status: i32,
     pub(super) monitor: i32,
+    pub(super) config: Option<i32>,
+    pub(super) control: Option<i32>,
 }
 
 /// What the virtual machine is made of.
@@ -61,6 +63,7 @@ impl Machine<'_> {
         self.data_disks(&mut args);
         self.network(&mut args);
         self.channels(&mut args);
+        self.config(&mut args);
         args.0
     }
 
@@ -175,8 +178,25 @@ impl Machine<'_> {
             "-device",
             format!("virtserialport,chardev=status,name={STATUS_PORT}"),
         );
+        if let Some(control) = self.descriptors.control {
+            args.option("-chardev", format!("socket,id=control,fd={control}"));
+            args.option(
+                "-device",
+                format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
+            );
+        }
         args.option("-chardev", format!("socket,id=monitor,fd={monitor}"));
         args.option("-mon", "chardev=monitor,mode=control");
+    }
+
+    /// By its descriptor: nobody else can read it, and nothing of it stands in the arguments.
+    fn config(&self, args: &mut Arguments) {
+        if let Some(config) = self.descriptors.config {
+            args.option(
+                "-fw_cfg",
+                format!("name={FW_CFG_NAME},file=/proc/self/fd/{config}"),
+            );
+        }
     }
 }
 

@@ -55,6 +55,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The run-time configuration cannot be handed over.
+    #[error("hand over the run-time configuration: {0}")]
+    Config(io::Error),
+    /// The machine cannot be named.
+    #[error(transparent)]
+    Control(#[from] super::ControlError),
     /// Signals cannot be received.
     #[error("watch for SIGINT and SIGTERM: {0}")]
     Signals(io::Error),
@@ -101,6 +107,7 @@ impl Error {
             }
             Self::Variables { .. } => "make it anew: i2kit keys enrol DIR --ovmf FILE".into(),
             Self::Port(error) => return error.hint(),
+            Self::Control(error) => return error.hint(),
             Self::Kvm { .. } => {
                 "leave out --accel kvm to fall back to TCG, QEMU's slower translator".into()
             }

@@ -143,18 +143,23 @@ fn number(text: &str) -> Result<u16, Problem> {
     text.parse().map_err(|_| wrong())
 }
 
-/// Adds a forward for each container port that `asked` leaves out: from the same host port where
-/// that is free for us, else (taken, or privileged) from any free one.
+/// Adds a forward for each container port that `asked` leaves out: from its `hostPort`, else from
+/// the same port, where that is free for us, else (taken, or privileged) from any free one. An
+/// IPv4 `hostIP` is listened on. SCTP is left out: QEMU's user-mode network has none.
 #[must_use]
 pub fn with_defaults(asked: &[Forward], ports: &[Port]) -> Vec<Forward> {
     let mut forwards = asked.to_vec();
     for port in ports {
-        if forwards.iter().any(|forward| forward.is_same_service(port)) {
+        let is_asked = forwards.iter().any(|forward| forward.is_same_service(port));
+        if is_asked || port.protocol == Protocol::Sctp {
             continue;
         }
         let mut forward = Forward {
-            host_ip: DEFAULT_HOST_IP,
-            host_port: port.container_port,
+            host_ip: match port.host_ip {
+                Some(IpAddr::V4(address)) => address,
+                _ => DEFAULT_HOST_IP,
+            },
+            host_port: port.host_port.unwrap_or(port.container_port),
             guest_port: port.container_port,
             protocol: port.protocol,
         };
@@ -272,6 +277,7 @@ fn bind(forward: &Forward) -> io::Result<(Held, u16)> {
             let port = socket.local_addr()?.port();
             Ok((Held::Udp(socket), port))
         }
+        Protocol::Sctp => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -279,6 +285,7 @@ pub(super) fn transport(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
     }
 }
 
@@ -289,6 +296,35 @@ mod tests {
 
     fn forward(text: &str) -> Forward {
         Forward::parse(text).unwrap()
+    }
+
+    fn declared(container_port: u16) -> Port {
+        Port {
+            name: None,
+            container_port,
+            protocol: Protocol::Tcp,
+            host_port: None,
+            host_ip: None,
+        }
+    }
+
+    #[test]
+    fn a_host_port_is_where_the_forward_listens() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host_port = free.local_addr().unwrap().port();
+        drop(free);
+        let port = Port {
+            host_port: Some(host_port),
+            host_ip: Some(Ipv4Addr::UNSPECIFIED.into()),
+            ..declared(80)
+        };
+        let sctp = Port {
+            protocol: Protocol::Sctp,
+            ..declared(5000)
+        };
+        let forwards = with_defaults(&[], &[port, sctp]);
+        let expected = forward(&format!("0.0.0.0:{host_port}:80"));
+        assert_eq!(forwards, [expected]);
     }
 
     #[test]
@@ -365,11 +401,7 @@ mod tests {
         assert!(error.to_string().contains(&port.to_string()), "{error}");
         assert!(error.hint().unwrap().contains("-p 0:80"));
 
-        let declared = Port {
-            name: None,
-            container_port: port,
-            protocol: Protocol::Tcp,
-        };
+        let declared = declared(port);
         let defaults = with_defaults(&[], std::slice::from_ref(&declared));
         assert_eq!(
             defaults.iter().map(|f| f.host_port).collect::<Vec<_>>(),

@@ -5,14 +5,18 @@
 //! ([`i2kit_contract::Status`]); its serial console is streamed.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use i2kit_contract::{ContainerExit, Status};
+use i2kit_contract::{ContainerExit, Status, runtime::SecretBytes};
 
 mod command;
 mod console;
+mod control;
 mod error;
 mod firmware;
 mod forward;
@@ -24,10 +28,12 @@ mod vm;
 mod watch;
 
 pub use command::Accelerator;
+pub use control::{ControlError, Session as ControlSession};
 pub use error::Error;
 pub use firmware::Firmware;
 pub use forward::{DEFAULT_HOST_IP, Forward, ForwardError, PortError, settle, with_defaults};
 
+use control::Control;
 use vm::{Message, Vm};
 use watch::{Told, Watch};
 
@@ -90,6 +96,12 @@ pub struct Options {
     pub qemu: Option<PathBuf>,
     /// UEFI firmware; none takes the first that [`Firmware::find`] finds.
     pub firmware: Option<Firmware>,
+    /// The run-time configuration ([`i2kit_contract::runtime`]), which may hold secrets. The guest
+    /// reads it from QEMU's fw_cfg.
+    pub config: Option<SecretBytes>,
+    /// The name by which others of this user find the machine's control channel; none for a guest
+    /// that answers nobody.
+    pub control: Option<String>,
 }
 
 impl Options {
@@ -115,6 +127,8 @@ impl Options {
             kvm_hangs: None,
             qemu: None,
             firmware: None,
+            config: None,
+            control: None,
         }
     }
 }
@@ -153,8 +167,13 @@ pub enum Event<'a> {
 /// Why a run is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The Pod ended: each container's last exit, in the Pod's order.
-    Ended(Vec<ContainerExit>),
+    /// The Pod ended.
+    Ended {
+        /// The last exit of each container that decides, in the Pod's order.
+        containers: Vec<ContainerExit>,
+        /// Why it has failed whatever the exits say.
+        reason: Option<String>,
+    },
     /// The guest could not go on.
     Failed(String),
     /// [`Options::timeout`] passed and the VM was killed.
@@ -177,16 +196,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The exit code of `i2kit run`: the first in the Pod's order that isn't 0 (at most 255), 124
-    /// after a timeout, 70 when the guest failed, 128 + signal when stopped without exit codes.
+    /// The exit code of `i2kit run`: the first in the Pod's order that isn't 0 (at most 255), 1 when
+    /// there is none but the Pod has failed all the same, 124 after a timeout, 70 when the guest failed, 128 + signal when stopped without exit codes.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match &self.ending {
-            Ending::Ended(containers) => containers
+            Ending::Ended { containers, reason } => containers
                 .iter()
                 .map(|container| container.exit_code)
                 .find(|code| *code != 0)
-                .map_or(0, |code| u8::try_from(code).unwrap_or(u8::MAX)),
+                .map_or(u8::from(reason.is_some()), |code| {
+                    u8::try_from(code).unwrap_or(u8::MAX)
+                }),
             Ending::Failed(_) => EXIT_GUEST_FAILED,
             Ending::TimedOut => EXIT_TIMEOUT,
             Ending::Stopped(signal) => u8::try_from(*signal).unwrap_or(0).saturating_add(128),
@@ -210,6 +231,13 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         .or_else(Firmware::find)
         .ok_or(Error::FirmwareMissing)?;
     let disk = open_disk(&options.disk)?;
+    let config = options.config.as_ref().map(in_memory).transpose();
+    let config = config.map_err(Error::Config)?;
+    let control = options
+        .control
+        .as_deref()
+        .map(Control::listen)
+        .transpose()?;
     let forwards = settle(&options.forwards)?;
     let (sender, messages) = mpsc::channel();
     let _signals = signals::Watch::start(sender.clone()).map_err(Error::Signals)?;
@@ -220,6 +248,8 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         qemu,
         firmware,
         disk,
+        config,
+        control,
         forwards,
         sender,
         messages,
@@ -251,6 +281,14 @@ fn open_disk(path: &Path) -> Result<File, Error> {
     }
 }
 
+/// A file without a name, in memory: it goes with the last process that has it open.
+fn in_memory(config: &SecretBytes) -> std::io::Result<OwnedFd> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::memfd_create("i2kit-config", flags)?);
+    file.write_all(config.expose())?;
+    Ok(file.into())
+}
+
 struct Session<'a> {
     options: &'a Options,
     hangs: kvm::Hangs,
@@ -259,6 +297,8 @@ struct Session<'a> {
     qemu: PathBuf,
     firmware: Firmware,
     disk: File,
+    config: Option<OwnedFd>,
+    control: Option<Control>,
     forwards: Vec<Forward>,
     sender: Sender<Message>,
     messages: Receiver<Message>,
@@ -331,7 +371,19 @@ impl Session<'_> {
             machine.arguments()
         };
         let started = Instant::now();
-        let vm = Vm::start(&self.qemu, &self.disk, arguments, &self.sender)
+        let config = self.config.as_ref();
+        let control = self.attach_control();
+        let vm = control
+            .and_then(|control| {
+                Vm::start(
+                    &self.qemu,
+                    &self.disk,
+                    config,
+                    control,
+                    arguments,
+                    &self.sender,
+                )
+            })
             .map_err(|source| self.process_error("start", source))?;
         let starting = Event::Starting {
             accelerator,
@@ -363,6 +415,16 @@ impl Session<'_> {
             accelerator,
             duration,
         }))
+    }
+
+    /// A new end for the guest's port, where it is to have one.
+    fn attach_control(&self) -> std::io::Result<Option<UnixStream>> {
+        let Some(control) = &self.control else {
+            return Ok(None);
+        };
+        let (host, guest) = UnixStream::pair()?;
+        control.attach(host)?;
+        Ok(Some(guest))
     }
 
     fn process_error(&self, operation: &'static str, source: std::io::Error) -> Error {
@@ -417,6 +479,8 @@ mod tests {
                 secure_boot: false,
             },
             disk: File::open(disk).unwrap(),
+            config: None,
+            control: None,
             forwards: Vec::new(),
             sender,
             messages,

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -64,10 +64,13 @@ pub(super) enum Reader {
 }
 
 impl Vm {
-    /// Starts QEMU with the arguments that `arguments` makes of the inherited descriptors.
+    /// Starts QEMU with the arguments that `arguments` makes of the inherited descriptors: those of
+    /// the disk, of the run-time configuration, of the control channel's far end and of our streams.
     pub(super) fn start(
         qemu: &Path,
         disk: &File,
+        config: Option<&OwnedFd>,
+        control: Option<UnixStream>,
         arguments: impl FnOnce(Descriptors) -> Vec<OsString>,
         messages: &Sender<Message>,
     ) -> io::Result<Self> {
@@ -81,18 +84,22 @@ impl Vm {
             console: guest_console.as_raw_fd(),
             status: guest_status.as_raw_fd(),
             monitor: guest_monitor.as_raw_fd(),
+            config: config.map(AsRawFd::as_raw_fd),
+            control: control.as_ref().map(AsRawFd::as_raw_fd),
         };
-        let inherited = [
+        let mut inherited = vec![
             descriptors.disk,
             descriptors.console,
             descriptors.status,
             descriptors.monitor,
         ];
+        inherited.extend(descriptors.config);
+        inherited.extend(descriptors.control);
         let sockets = vec![status.try_clone()?, monitor.try_clone()?];
         let commands = monitor.try_clone()?;
         let mut child = spawn(Command::new(qemu).args(arguments(descriptors)), inherited)?;
         // Only QEMU holds its ends from here on: when it ends, ours read the end of the stream.
-        drop((guest_console, guest_status, guest_monitor));
+        drop((guest_console, guest_status, guest_monitor, control));
 
         let words = child
             .stderr
@@ -226,7 +233,7 @@ impl Drop for Vm {
 }
 
 /// Starts a child that dies with us, apart from our terminal's signals: Ctrl-C is ours to handle.
-fn spawn(command: &mut Command, inherited: [RawFd; 4]) -> io::Result<Child> {
+fn spawn(command: &mut Command, inherited: Vec<RawFd>) -> io::Result<Child> {
     let parent = rustix::process::getpid();
     command
         .stdin(Stdio::null())
@@ -238,7 +245,7 @@ fn spawn(command: &mut Command, inherited: [RawFd; 4]) -> io::Result<Child> {
     // across the spawn.
     unsafe {
         command.pre_exec(move || {
-            for descriptor in inherited {
+            for &descriptor in &inherited {
                 let descriptor = BorrowedFd::borrow_raw(descriptor);
                 rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
             }

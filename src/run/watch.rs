@@ -262,13 +262,19 @@ impl Watch {
         self.probation = None;
         tell(Told::Event(Event::Status(&status)));
         match status {
-            Status::Ended { containers } => self.seen.ending = Some(Ending::Ended(containers)),
+            Status::Ended { containers, reason } => {
+                self.seen.ending = Some(Ending::Ended { containers, reason });
+            }
             Status::Failed { reason } => self.seen.ending = Some(Ending::Failed(reason)),
             // A guest that still boots may have missed the button.
             Status::Stage { .. } | Status::Started { .. } if self.seen.signal.is_some() => {
                 self.press_button()
             }
-            Status::Stage { .. } | Status::Started { .. } | Status::Exited { .. } => {}
+            Status::Stage { .. }
+            | Status::Started { .. }
+            | Status::Exited { .. }
+            | Status::Ready { .. }
+            | Status::Event { .. } => {}
         }
     }
 

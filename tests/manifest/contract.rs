@@ -20,8 +20,7 @@ fn run(manifest: &str, config: &Value, files: &[(&str, &str)]) -> Result<Contrac
     let image: ImageConfiguration = serde_json::from_value(image).unwrap();
     let pod = pod(manifest);
     let images: BTreeMap<_, _> = pod
-        .containers
-        .iter()
+        .all_containers()
         .map(|c| (c.name.clone(), image.clone()))
         .collect();
     let read = |container: &str, path: &str| -> io::Result<Option<Vec<u8>>> {
@@ -578,4 +577,24 @@ fn an_image_alone() {
         from("i", &["\0"]).unwrap_err(),
         "argument \"\\0\": must not contain a NUL character"
     );
+}
+
+#[test]
+fn variables_are_expanded_in_probes_and_not_in_hooks() {
+    let words = |exec: &i2kit_contract::Exec| exec.command.join(" ");
+    let life = one(
+        "command: [a]\nenv: [{name: A, value: b}]\nlivenessProbe: {exec: {command: [$(A), $(B)]}}\nlifecycle: {preStop: {exec: {command: [$(A)]}}, stopSignal: SIGUSR1}",
+        &json!({"StopSignal": "SIGQUIT"}),
+    );
+    let container = life.unwrap();
+    assert_eq!(container.stop_signal, 10);
+    let probe = container.life.liveness_probe.unwrap();
+    let i2kit_contract::Check::Exec(exec) = probe.check else {
+        panic!("{:?}", probe.check)
+    };
+    assert_eq!(words(&exec), "b $(B)");
+    let Some(i2kit_contract::Hook::Exec(exec)) = container.life.pre_stop else {
+        panic!("no hook")
+    };
+    assert_eq!(words(&exec), "$(A)");
 }

@@ -5,7 +5,7 @@ use super::*;
 
 /// Where a field of each type stands: a manifest with `FIELD: VALUE` in the place of `@`, the path
 /// of the place.
-const PLACES: [(&str, &str, &str); 13] = [
+const PLACES: [(&str, &str, &str); 23] = [
     (
         "Pod",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n@\n",
@@ -67,6 +67,56 @@ const PLACES: [(&str, &str, &str); 13] = [
         "spec.volumes[0].emptyDir.",
     ),
     (
+        "Probe",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {@}}]}\n",
+        "spec.containers[0].livenessProbe.",
+    ),
+    (
+        "ExecAction",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {exec: {@}}}]}\n",
+        "spec.containers[0].livenessProbe.exec.",
+    ),
+    (
+        "HTTPGetAction",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {httpGet: {@, port: 1}}}]}\n",
+        "spec.containers[0].livenessProbe.httpGet.",
+    ),
+    (
+        "HTTPHeader",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {httpGet: {port: 1, httpHeaders: [{@, name: x}]}}}]}\n",
+        "spec.containers[0].livenessProbe.httpGet.httpHeaders[0].",
+    ),
+    (
+        "TCPSocketAction",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {tcpSocket: {@, port: 1}}}]}\n",
+        "spec.containers[0].livenessProbe.tcpSocket.",
+    ),
+    (
+        "GRPCAction",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, livenessProbe: {grpc: {@, port: 1}}}]}\n",
+        "spec.containers[0].livenessProbe.grpc.",
+    ),
+    (
+        "Lifecycle",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, lifecycle: {@}}]}\n",
+        "spec.containers[0].lifecycle.",
+    ),
+    (
+        "LifecycleHandler",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, lifecycle: {preStop: {@}}}]}\n",
+        "spec.containers[0].lifecycle.preStop.",
+    ),
+    (
+        "ContainerRestartRule",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, restartPolicy: Never, restartPolicyRules: [{@}]}]}\n",
+        "spec.containers[0].restartPolicyRules[0].",
+    ),
+    (
+        "ContainerRestartRuleOnExitCodes",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {@}}]}]}\n",
+        "spec.containers[0].restartPolicyRules[0].exitCodes.",
+    ),
+    (
         "DeploymentSpec",
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: p}\nspec: {@, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}\n",
         "spec.",
@@ -81,8 +131,15 @@ fn stands_there(kind: &str, field: &str) -> bool {
         "Container" => &["name", "image"],
         "VolumeMount" => &["name", "mountPath"],
         "ContainerPort" => &["containerPort"],
+        "HTTPGetAction" | "TCPSocketAction" | "GRPCAction" => &["port"],
         "DeploymentSpec" => &["selector", "template"],
         "EmptyDirVolumeSource"
+        | "Probe"
+        | "ExecAction"
+        | "Lifecycle"
+        | "LifecycleHandler"
+        | "ContainerRestartRule"
+        | "ContainerRestartRuleOnExitCodes"
         | "ResourceRequirements"
         | "SecurityContext"
         | "PodSecurityContext" => &[],
@@ -332,8 +389,8 @@ fn fields_that_come_later_unless_they_say_what_is_so_anyway() {
     check(
         &[
             (
-                "initContainers: [{name: a, image: b}]",
-                "m.yaml:6:3: spec.initContainers is not supported yet",
+                "readinessGates: [{conditionType: a}]",
+                "m.yaml:6:3: spec.readinessGates must be empty, nobody sets a condition from outside here",
             ),
             ("initContainers: []", "ok p"),
             (
@@ -343,8 +400,8 @@ fn fields_that_come_later_unless_they_say_what_is_so_anyway() {
             ("subdomain: \"\"", "ok p"),
             ("subdomain: x", "ok p"),
             (
-                "activeDeadlineSeconds: 5",
-                "m.yaml:6:3: spec.activeDeadlineSeconds is not supported yet",
+                "activeDeadlineSeconds: 0",
+                "m.yaml:6:26: spec.activeDeadlineSeconds: \"0\" must be between 1 and 2147483647",
             ),
             (
                 "hostPID: false\nshareProcessNamespace: false\nhostUsers: true\nsetHostnameAsFQDN: null",
@@ -406,20 +463,6 @@ fn fields_that_come_later_unless_they_say_what_is_so_anyway() {
     check(
         &[
             (
-                "stdin: true",
-                "m.yaml:8:12: spec.containers[0].stdin: \"true\" is not supported yet | remove it, or use false",
-            ),
-            ("stdin: false\nstdinOnce: false\ntty: false", "ok p"),
-            ("lifecycle: {}", "ok p"),
-            (
-                "livenessProbe: {}",
-                "m.yaml:8:5: spec.containers[0].livenessProbe is not supported yet",
-            ),
-            (
-                "readinessProbe: {httpGet: {port: 80}}",
-                "m.yaml:8:5: spec.containers[0].readinessProbe is not supported yet",
-            ),
-            (
                 "envFrom: [{configMapRef: {name: c}}]",
                 "m.yaml:8:36: spec.containers[0].envFrom[0].configMapRef.name: \"c\" is no ConfigMap in the manifests, which have none",
             ),
@@ -454,10 +497,6 @@ fn fields_that_come_later_unless_they_say_what_is_so_anyway() {
             (
                 "volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}]",
                 "m.yaml:8:63: spec.containers[0].volumeMounts[0].mountPropagation: \"Bidirectional\" is for privileged containers only",
-            ),
-            (
-                "restartPolicy: Always",
-                "m.yaml:8:5: spec.containers[0].restartPolicy is not supported yet",
             ),
         ],
         in_container,
@@ -495,8 +534,8 @@ fn fields_without_a_meaning_in_a_vm_are_noted() {
                 "note m.yaml:8:5: spec.containers[0].imagePullPolicy: no meaning in a VM, the images are in its disk",
             ),
             (
-                "terminationMessagePath: /dev/log",
-                "note m.yaml:8:5: spec.containers[0].terminationMessagePath: no meaning in a VM, there is no API server",
+                "stdinOnce: true",
+                "note m.yaml:8:16: spec.containers[0].stdinOnce: changes nothing, nobody attaches here",
             ),
         ],
         in_container,

@@ -436,16 +436,16 @@ fn ports() {
                 "m.yaml:8:43: spec.containers[0].ports[0].protocol: \"tcp\" must be one of TCP, UDP, SCTP",
             ),
             (
-                "ports: [{containerPort: 80, protocol: SCTP}]",
-                "m.yaml:8:43: spec.containers[0].ports[0].protocol: \"SCTP\" is not supported yet",
+                "ports: [{containerPort: 10248}]",
+                "m.yaml:8:29: spec.containers[0].ports[0].containerPort: \"10248\" is the port where the VM tells the Pod's state",
             ),
             (
-                "ports: [{containerPort: 80, hostPort: 80}]",
-                "m.yaml:8:33: spec.containers[0].ports[0].hostPort is not supported yet",
+                "ports: [{containerPort: 80, hostPort: 65536}]",
+                "m.yaml:8:43: spec.containers[0].ports[0].hostPort: \"65536\" must be between 0 and 65535",
             ),
             (
-                "ports: [{containerPort: 80, hostIP: 127.0.0.1}]",
-                "m.yaml:8:33: spec.containers[0].ports[0].hostIP is not supported yet",
+                "ports: [{containerPort: 80, hostIP: here}]",
+                "m.yaml:8:41: spec.containers[0].ports[0].hostIP: \"here\" is no IP address",
             ),
             (
                 "ports: [{containerPort: 80, name: HTTP}]",

@@ -10,6 +10,9 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+use super::samples::oracle;
+use super::{i2kit, output_of};
+
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -127,6 +130,17 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Mounts the store of a disk, which `fsck.erofs` must find sound.
+    pub fn store(disk: &Path) -> Self {
+        let offset = store_offset(disk);
+        let partition = tempfile::NamedTempFile::new().unwrap();
+        copy_from(disk, offset, partition.path());
+        let text = output_of(&oracle("fsck.erofs"), &[partition.path().to_str().unwrap()]);
+        // Version 1.5 exits with 0 whatever it finds; what it prints tells.
+        assert_eq!(text, "");
+        Self::erofs(disk, offset)
+    }
+
     /// Mounts the EROFS at `offset` bytes of `image`.
     pub fn erofs(image: &Path, offset: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -150,4 +164,22 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.folder.path()).status();
     }
+}
+
+fn store_offset(disk: &Path) -> u64 {
+    let mut inspect = i2kit();
+    let report = inspect.args(["inspect", "--json"]).arg(disk).output();
+    let report: serde_json::Value = serde_json::from_slice(&report.unwrap().stdout).unwrap();
+    report["partitions"][1]["offset"].as_u64().unwrap()
+}
+
+/// The rest of `from`, from `offset` on.
+fn copy_from(from: &Path, offset: u64, to: &Path) {
+    let (input, output) = (
+        format!("if={}", from.display()),
+        format!("of={}", to.display()),
+    );
+    let skip = format!("skip={offset}");
+    let flags = ["bs=1M", "iflag=skip_bytes", "conv=sparse", "status=none"];
+    output_of("dd", &[&[&input[..], &output, &skip][..], &flags].concat());
 }

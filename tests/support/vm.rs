@@ -211,7 +211,7 @@ pub fn exit_codes(console: &str) -> Vec<(String, u32)> {
         .find(|line| line.starts_with("{\"event\":\"ended\""))
         .unwrap_or_else(|| panic!("no exit codes in:\n{console}"));
     match serde_json::from_str(line).unwrap() {
-        i2kit_contract::Status::Ended { containers } => containers
+        i2kit_contract::Status::Ended { containers, .. } => containers
             .into_iter()
             .map(|container| (container.name, container.exit_code))
             .collect(),

@@ -130,6 +130,27 @@ impl Planned<'_> {
         Ok(out)
     }
 
+    /// The list with its variables expanded; what only the guest knows is empty.
+    pub(super) fn expanded_static(
+        &self,
+        field: &str,
+        list: &[String],
+        vars: &Variables,
+    ) -> Result<Vec<String>, Error> {
+        let unknown = Text::default();
+        let value_of = |name: &str| {
+            let value = vars.known.get(name)?;
+            Some(value.as_plain().map_or(&unknown, |_| value))
+        };
+        let mut out = Vec::new();
+        for (i, arg) in list.iter().enumerate() {
+            let text = expand(arg, MAX_STRING, value_of);
+            let text = text.ok_or_else(|| self.too_long(format!("{field}[{i}]")))?;
+            out.push(text.as_plain().unwrap_or_default().to_owned());
+        }
+        Ok(out)
+    }
+
     /// `command` and `args` against Entrypoint and Cmd: a command drops both of the image's, and an
     /// Entrypoint of one empty word is none (containerd's `WithProcessArgs`).
     pub(super) fn args(&self, vars: &Variables) -> Result<Vec<Text>, Error> {
@@ -166,6 +187,10 @@ impl Planned<'_> {
         let mut env = Env::default();
         env.set("PATH", DEFAULT_PATH);
         env.set("HOSTNAME", hostname);
+        if self.container.life.tty {
+            // containerd's `oci.WithTTY`.
+            env.set("TERM", "xterm");
+        }
         for entry in self.config.env().iter().flatten() {
             if entry.starts_with('=') || entry.contains('\0') {
                 return Err(Error::BadEnv {

@@ -36,7 +36,7 @@ impl Facts<'_> {
     /// limit it is what the VM has, without a request 0 (`ExtractContainerResourceValue`).
     pub(super) fn resource(&self, field: &ResourceField, own: &str) -> Text {
         let name = field.container.as_deref().unwrap_or(own);
-        let container = self.0.containers.iter().find(|one| one.name == name);
+        let container = self.0.all_containers().find(|one| one.name == name);
         let amount = container.and_then(|one| amount(&one.resources, field));
         let divisor = field.divisor.max(1);
         match amount {

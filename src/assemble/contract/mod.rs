@@ -5,9 +5,9 @@ mod accounts;
 mod env;
 mod error;
 mod facts;
+mod life;
 mod secrets;
 mod security;
-mod signals;
 mod user;
 mod volumes;
 
@@ -17,10 +17,9 @@ use std::io;
 use i2kit_contract::{Container, Contract, FailurePolicy, HugePages, Names, Resources, VERSION};
 use oci_spec::image::{Config, ImageConfiguration};
 
-use crate::manifest::{self, Pod};
+use crate::manifest::{self, Pod, parse_signal};
 pub use error::Error;
 use facts::Facts;
-use signals::parse_signal;
 
 /// Longest host name (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
@@ -52,8 +51,7 @@ pub fn contract(
         (Some(fqdn), true) => fqdn.clone(),
         _ => short,
     };
-    let mut containers = Vec::with_capacity(pod.containers.len());
-    for container in &pod.containers {
+    let planned = |container: &manifest::Container| {
         let image = images.get(&container.name).ok_or_else(|| Error::NoConfig {
             container: container.name.clone(),
             image: container.image.clone(),
@@ -65,8 +63,12 @@ pub fn contract(
             config: image.config().as_ref().unwrap_or(&defaults),
             files,
         };
-        containers.push(planned.contract(&hostname)?);
-    }
+        planned.contract(&hostname)
+    };
+    let init_containers = pod.init_containers.iter().map(planned);
+    let init_containers = init_containers.collect::<Result<_, _>>()?;
+    let containers = pod.containers.iter().map(planned);
+    let containers = containers.collect::<Result<_, _>>()?;
     Ok(Contract {
         version: VERSION,
         name: pod.name.clone(),
@@ -80,9 +82,12 @@ pub fn contract(
         fs_group: pod.pod_security.fs_group,
         restart_policy: pod.restart_policy,
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
+        active_deadline_seconds: pod.active_deadline_seconds,
         on_failure,
+        control: false,
         baked_secrets: secrets::baked(pod),
         volumes: volumes::volumes(pod),
+        init_containers,
         containers,
     })
 }
@@ -112,7 +117,7 @@ fn names(pod: &Pod, hostname: &str) -> Names {
 /// What all containers together need.
 fn huge_pages(pod: &Pod) -> Vec<HugePages> {
     let mut total: BTreeMap<u64, u64> = BTreeMap::new();
-    for container in &pod.containers {
+    for container in pod.all_containers() {
         for (page, bytes) in &container.resources.limits.huge_pages {
             let sum = total.entry(*page).or_default();
             *sum = sum.saturating_add(*bytes);
@@ -141,6 +146,7 @@ impl Planned<'_> {
         let vars = self.manifest_env()?;
         let args = self.args(&vars)?;
         let mounts = self.mounts(&vars)?;
+        let life = self.life(&vars)?;
         let env = self.env(hostname, vars)?;
         let mut room = self.room();
         args.iter().try_for_each(|arg| room.take(arg.len()))?;
@@ -159,6 +165,7 @@ impl Planned<'_> {
             ports: self.container.ports.clone(),
             resources: resources(&self.container.resources),
             stop_signal: self.stop_signal()?,
+            life,
         })
     }
 
@@ -215,7 +222,11 @@ impl Planned<'_> {
         Ok(volumes.into_iter().collect())
     }
 
+    /// `lifecycle.stopSignal`, else the image's.
     fn stop_signal(&self) -> Result<u8, Error> {
+        if let Some(signal) = self.container.stop_signal {
+            return Ok(signal);
+        }
         match self.config.stop_signal().as_deref() {
             None | Some("") => Ok(DEFAULT_STOP_SIGNAL),
             Some(signal) => parse_signal(signal).ok_or_else(|| Error::UnknownSignal {

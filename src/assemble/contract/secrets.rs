@@ -22,7 +22,7 @@ pub(super) fn baked(pod: &Pod) -> BTreeMap<String, BTreeMap<String, String>> {
 
 fn used(pod: &Pod) -> BTreeSet<&str> {
     let mut used = BTreeSet::new();
-    for container in &pod.containers {
+    for container in pod.all_containers() {
         let froms = container.env_from.iter().filter_map(|from| match from {
             EnvFrom::Secret(secret) => Some(secret.secret.as_str()),
             EnvFrom::Var(var) => of_value(&var.value),

@@ -65,6 +65,12 @@ pub struct Verify {
     /// The UKI must be signed by the key of this certificate (PEM)
     #[arg(long, value_name = "CERT")]
     pub key: Option<PathBuf>,
+    /// Refuse a disk that was built with a lower --image-version, or with none
+    ///
+    /// Firmware does not compare versions: what it must not boot any more, it is told with
+    /// i2kit keys enrol --dbx.
+    #[arg(long, value_name = "N", requires = "key")]
+    pub min_version: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

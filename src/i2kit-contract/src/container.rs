@@ -1,8 +1,10 @@
 //! One container.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Mount, Resources, Security, Text, User};
+use crate::{Life, Mount, Resources, RestartPolicy, Security, Text, User};
 
 /// One container, its image's defaults already applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,17 @@ pub struct Container {
     pub resources: Resources,
     /// The signal that asks for an end, as a number (1-64). From the image's `StopSignal`, else 15.
     pub stop_signal: u8,
+    /// Restarts, probes, hooks.
+    #[serde(default)]
+    pub life: Life,
+}
+
+impl Container {
+    /// True for an init container that stays: `restartPolicy: Always` of its own.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.life.restart_policy == Some(RestartPolicy::Always)
+    }
 }
 
 /// A `ports` entry.
@@ -50,6 +63,12 @@ pub struct Port {
     pub container_port: u16,
     /// Transport protocol.
     pub protocol: Protocol,
+    /// `hostPort`: the port of the local host that leads here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_port: Option<u16>,
+    /// `hostIP`: the local host's address for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<IpAddr>,
 }
 
 /// Transport protocol of a port.
@@ -61,6 +80,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 /// A variable.

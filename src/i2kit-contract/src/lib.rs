@@ -11,17 +11,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod container;
+pub mod control;
+mod life;
 mod network;
 mod paths;
+mod probe;
 mod resources;
+pub mod runtime;
 mod security;
 mod status;
 mod text;
 mod volume;
 
 pub use container::*;
+pub use life::*;
 pub use network::*;
 pub use paths::*;
+pub use probe::*;
 pub use resources::*;
 pub use security::*;
 pub use status::*;
@@ -81,8 +87,14 @@ pub struct Contract {
     pub restart_policy: RestartPolicy,
     /// Seconds between the stop signal and SIGKILL.
     pub termination_grace_period_seconds: u32,
+    /// Seconds from the Pod's start after which it is ended and has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u32>,
     /// What PID 1 does when the store fails verification or the boot cannot go on.
     pub on_failure: FailurePolicy,
+    /// The guest answers on the [`control`] channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// Secrets that were baked into the disk, by name and key, in hexadecimal. What is not here
     /// must be delivered at run time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -90,6 +102,9 @@ pub struct Contract {
     /// The Pod's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// The containers that come before the others, in the manifest's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
     /// The containers, in the manifest's order. Never empty.
     pub containers: Vec<Container>,
 }
@@ -109,6 +124,11 @@ impl Contract {
             return Err(Error::Version { found: version });
         }
         Ok(serde_json::from_slice(json)?)
+    }
+
+    /// Init containers and containers, in the manifest's order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
     }
 
     /// The bytes of `pod.json`: the same value always gives the same bytes.

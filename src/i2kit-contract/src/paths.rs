@@ -29,6 +29,9 @@ pub const CMDLINE_ON_FAILURE: &str = "i2kit.on_failure";
 /// partition that holds the parity, and dm-verity's `fec_roots` and `fec_blocks`.
 pub const CMDLINE_FEC: &str = "i2kit.fec";
 
+/// TCP port where the guest tells the Pod's state over HTTP; the kubelet's health port.
+pub const STATE_PORT: u16 = 10248;
+
 /// Name of the virtio-serial port on which the guest writes status lines.
 pub const STATUS_PORT: &str = "org.i2kit.status";
 

@@ -32,17 +32,53 @@ pub enum Status {
         oom_killed: bool,
         /// Milliseconds until the next start, if there is one.
         restart_in_ms: Option<u64>,
+        /// The container's termination message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// The Pod has become ready, or is no longer.
+    Ready {
+        /// Every container is ready.
+        ready: bool,
+        /// Milliseconds since the kernel started.
+        at_ms: u64,
+    },
+    /// Something worth telling happened, as in a cluster's events.
+    Event {
+        /// How bad it is.
+        level: Level,
+        /// One word for programs, as the kubelet has it: `Unhealthy`, `Killing`, ….
+        reason: String,
+        /// The container it is about; the Pod when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        container: Option<String>,
+        /// A line for people.
+        message: String,
     },
     /// The Pod has ended and the VM powers off. Always the last line.
     Ended {
-        /// The last exit code of each container, in the contract's order.
+        /// The last exit code of each container that decides how the Pod ended, in the contract's
+        /// order: an init container that failed, and the containers that were started. Sidecars
+        /// do not count.
         containers: Vec<ContainerExit>,
+        /// Why the Pod failed whatever the exit codes: `DeadlineExceeded`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// PID 1 cannot go on. Always the last line.
     Failed {
         /// One-line reason.
         reason: String,
     },
+}
+
+/// The two levels of Kubernetes' events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Level {
+    /// As it should be.
+    Normal,
+    /// Somebody should look.
+    Warning,
 }
 
 /// A container's last exit.

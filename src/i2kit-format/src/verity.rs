@@ -388,25 +388,102 @@ fn layout(data_blocks: u64) -> (Vec<Level>, u64) {
 /// Checks the hash device against the root hash, and the data against the hash device.
 ///
 /// Reads both once, from the top down, and holds one slab and two hash blocks at a time. `hash`
-/// starts with the superblock.
+/// starts with the superblock. [`Verifier`] does the same on several threads.
 ///
 /// # Errors
 /// The first block that is corrupt, by number; a superblock or a size that does not fit; a read
 /// that fails.
 pub fn verify(data: &dyn ReadAt, hash: &dyn ReadAt, root: &[u8; 32]) -> Result<(), Error> {
-    let mut block = [0; HASH_BLOCK];
-    read(hash, "hash", &mut block, 0)?;
-    let superblock = Superblock::parse(&block)?;
-    let (levels, hash_blocks) = layout(superblock.data_blocks);
-    require(hash, "hash", hash_blocks)?;
-    require(data, "data", superblock.data_blocks)?;
-    let salt = superblock.salt();
-    let mut parent = None;
-    for (number, &level) in levels.iter().enumerate().rev() {
-        verify_level(hash, salt, root, (number, level), parent)?;
-        parent = Some(level);
+    let verifier = Verifier::new(data, hash, root)?;
+    let mut buffer = Vec::new();
+    (0..verifier.slabs()).try_for_each(|slab| verifier.check(slab, &mut buffer))
+}
+
+/// A hash device that matches its root hash, and data to check against it, slab by slab.
+pub struct Verifier<'a> {
+    data: &'a dyn ReadAt,
+    hash: &'a dyn ReadAt,
+    root: &'a [u8; 32],
+    superblock: Superblock,
+    level0: Option<Level>,
+}
+
+impl<'a> Verifier<'a> {
+    /// Checks the hash device, which starts with the superblock.
+    ///
+    /// # Errors
+    /// The first hash block that is corrupt; a superblock or a size that does not fit; a read that
+    /// fails.
+    pub fn new(
+        data: &'a dyn ReadAt,
+        hash: &'a dyn ReadAt,
+        root: &'a [u8; 32],
+    ) -> Result<Self, Error> {
+        let mut block = [0; HASH_BLOCK];
+        read(hash, "hash", &mut block, 0)?;
+        let superblock = Superblock::parse(&block)?;
+        let (levels, hash_blocks) = layout(superblock.data_blocks);
+        require(hash, "hash", hash_blocks)?;
+        require(data, "data", superblock.data_blocks)?;
+        let salt = superblock.salt();
+        let mut parent = None;
+        for (number, &level) in levels.iter().enumerate().rev() {
+            verify_level(hash, salt, root, (number, level), parent)?;
+            parent = Some(level);
+        }
+        Ok(Self {
+            data,
+            hash,
+            root,
+            superblock,
+            level0: parent,
+        })
     }
-    verify_data(data, hash, &superblock, root, parent)
+
+    /// Slabs of data, the last of which may be short.
+    #[must_use]
+    pub fn slabs(&self) -> u64 {
+        self.superblock
+            .data_blocks
+            .div_ceil(DIGESTS_PER_BLOCK as u64)
+    }
+
+    /// Checks one of them, which is read into `buffer`.
+    ///
+    /// # Errors
+    /// The first of its blocks that is corrupt; a read that fails.
+    pub fn check(&self, slab: u64, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let first = slab.saturating_mul(DIGESTS_PER_BLOCK as u64);
+        let blocks = self.superblock.data_blocks.saturating_sub(first);
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+        buffer.resize(blocks.min(DIGESTS_PER_BLOCK).saturating_mul(HASH_BLOCK), 0);
+        let offset = first.saturating_mul(BLOCK_BYTES);
+        read(self.data, "data", buffer, offset)?;
+        let wanted = wanted_digests(self.hash, self.root, self.level0, slab)?;
+        let found = hash_slab_salted(buffer, self.superblock.salt());
+        let pairs = found.as_chunks::<DIGEST>().0.iter();
+        let pairs = pairs.zip(wanted.as_chunks::<DIGEST>().0);
+        let of_data = (first..).zip(pairs).take(buffer.len() / HASH_BLOCK);
+        for (block, (found, wanted)) in of_data {
+            if found != wanted {
+                return Err(Error::CorruptData { block });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`hash_slab`], with salt.
+fn hash_slab_salted(slab: &[u8], salt: &[u8]) -> HashBlock {
+    if salt.is_empty() {
+        return hash_slab(slab);
+    }
+    let mut out = [0; HASH_BLOCK];
+    let blocks = slab.chunks(HASH_BLOCK);
+    for (digest, block) in out.as_chunks_mut::<DIGEST>().0.iter_mut().zip(blocks) {
+        *digest = salted(salt, block);
+    }
+    out
 }
 
 fn require(device: &dyn ReadAt, name: &'static str, blocks: u64) -> Result<(), Error> {
@@ -487,41 +564,4 @@ fn wanted_digests(
         .saturating_mul(BLOCK_BYTES);
     read(hash, "hash", &mut digests, offset)?;
     Ok(digests)
-}
-
-fn verify_data(
-    data: &dyn ReadAt,
-    hash: &dyn ReadAt,
-    superblock: &Superblock,
-    root: &[u8; 32],
-    level0: Option<Level>,
-) -> Result<(), Error> {
-    let mut slab = vec![0; SLAB_BYTES];
-    let salt = superblock.salt();
-    let groups = superblock.data_blocks.div_ceil(DIGESTS_PER_BLOCK as u64);
-    for group in 0..groups {
-        let first = group.saturating_mul(DIGESTS_PER_BLOCK as u64);
-        let count = superblock
-            .data_blocks
-            .saturating_sub(first)
-            .min(DIGESTS_PER_BLOCK as u64);
-        let len = usize::try_from(count)
-            .unwrap_or(DIGESTS_PER_BLOCK)
-            .saturating_mul(HASH_BLOCK);
-        slab.resize(len, 0);
-        read(data, "data", &mut slab, first.saturating_mul(BLOCK_BYTES))?;
-        let digests = wanted_digests(hash, root, level0, group)?;
-        let pairs = slab.chunks(HASH_BLOCK).zip(digests.as_chunks::<DIGEST>().0);
-        for (block, (bytes, wanted)) in (first..).zip(pairs) {
-            let digest = if salt.is_empty() {
-                hash_data_block(bytes)
-            } else {
-                salted(salt, bytes)
-            };
-            if digest != *wanted {
-                return Err(Error::CorruptData { block });
-            }
-        }
-    }
-    Ok(())
 }

@@ -8,20 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, ProcessNamespace, Status};
+use i2kit_contract::{
+    Contract, MODULES_LIST, POD_JSON, ProcessNamespace, Status, runtime::RuntimeConfig,
+};
 use tokio::runtime::Runtime;
 
 use crate::{
     block::partition::{self, Partition},
     cgroup,
     cmdline::{self, Fec, RootHash},
+    config::{self, Found},
     console::{self, Console},
-    containerd::{client::Client, daemon},
-    fault::{Context, Fault},
+    containerd::{client::Client, daemon, keeper::Keeper},
+    control::registry::Registry,
+    fault::{Chain, Context, Fault},
     kernel, kmsg, modules, mounts,
-    net::{client as dhcp_client, dhcp::Lease, files, iface},
+    net::{iface, settings::Settings, setup},
     paths,
     pod::{
+        events::Events,
         folders, namespace,
         supervise::{self, Outcome, Pod},
         values::{self, Values},
@@ -29,7 +34,7 @@ use crate::{
     },
     power::Fuse,
     report::Report,
-    requests, scratch, uptime,
+    requests, scratch, time, uptime,
     verity::{dm, recheck::Recheck, superblock},
 };
 
@@ -94,13 +99,18 @@ pub const STEPS: &[Step] = &[
         run: mount_store,
     },
     Step {
+        name: "config",
+        purpose: "read the run-time configuration that the machine brings",
+        run: read_config,
+    },
+    Step {
         name: "root",
         purpose: "make the store's system/ the root",
         run: switch_root,
     },
     Step {
         name: "network",
-        purpose: "bring up loopback, start DHCP",
+        purpose: "bring up loopback and the first Ethernet interface",
         run: start_network,
     },
     Step {
@@ -124,11 +134,6 @@ pub const STEPS: &[Step] = &[
         run: mount_scratch,
     },
     Step {
-        name: "volumes",
-        purpose: "make the Pod's volumes, once its Secrets are there",
-        run: make_volumes,
-    },
-    Step {
         name: "api",
         purpose: "connect to containerd",
         run: connect,
@@ -137,6 +142,21 @@ pub const STEPS: &[Step] = &[
         name: "lease",
         purpose: "wait for an address",
         run: await_lease,
+    },
+    Step {
+        name: "metadata",
+        purpose: "on EC2, read the run-time configuration from the user data",
+        run: read_metadata,
+    },
+    Step {
+        name: "volumes",
+        purpose: "make the Pod's volumes, once its Secrets are there",
+        run: make_volumes,
+    },
+    Step {
+        name: "time",
+        purpose: "start to keep the time",
+        run: start_time,
     },
     Step {
         name: "pod",
@@ -186,6 +206,12 @@ pub enum Error {
     /// containerd cannot be used.
     #[error(transparent)]
     Containerd(#[from] crate::containerd::client::Error),
+    /// QEMU's document cannot be read.
+    #[error(transparent)]
+    FwCfg(#[from] config::fw_cfg::Error),
+    /// The run-time configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The table's order is wrong.
     #[error("needs {0}, which no step before it has set")]
     Order(&'static str),
@@ -203,7 +229,9 @@ pub struct Boot {
     disk: Option<Disk>,
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
-    lease: Option<mpsc::Receiver<Lease>>,
+    config: Option<RuntimeConfig>,
+    network: Option<Settings>,
+    lease: Option<mpsc::Receiver<()>>,
     lease_deadline: Option<Instant>,
     runtime: Option<Runtime>,
     client: Option<Client>,
@@ -234,6 +262,8 @@ impl Boot {
             disk: None,
             mapped: None,
             contract: None,
+            config: None,
+            network: None,
             lease: None,
             lease_deadline: None,
             runtime: None,
@@ -264,6 +294,18 @@ impl Boot {
 
     fn contract(&self) -> Result<&Contract, Error> {
         self.contract.as_ref().ok_or(Error::Order("contract"))
+    }
+
+    /// The configured host name, else the contract's.
+    fn hostname(&self) -> Result<String, Error> {
+        let configured = self
+            .config
+            .as_ref()
+            .and_then(|config| config.hostname.as_ref());
+        match configured {
+            Some(label) => Ok(label.as_str().to_owned()),
+            None => Ok(self.contract()?.hostname.clone()),
+        }
     }
 
     fn disk(&self) -> Result<&Disk, Error> {
@@ -388,19 +430,106 @@ fn mount_store(boot: &mut Boot) -> Result<(), Error> {
     Ok(())
 }
 
+/// fw_cfg first: who started this machine put it there, and it costs nothing to look.
+fn read_config(boot: &mut Boot) -> Result<(), Error> {
+    if config::fw_cfg::is_out_of_reach() {
+        boot.console.say(
+            "configuration: QEMU's fw_cfg is out of reach: the base has no module qemu_fw_cfg",
+        );
+    }
+    let found = match config::fw_cfg::find()? {
+        Some(found) => Some(found),
+        None => config::disk::find(&boot.disk()?.data.disk)?,
+    };
+    found.map_or(Ok(()), |found| use_config(boot, &found))
+}
+
+fn start_time(boot: &mut Boot) -> Result<(), Error> {
+    let servers = boot.config.as_ref().map(|config| &config.time.servers);
+    let servers = servers.into_iter().flatten();
+    let servers = servers.map(|server| server.as_str().to_owned()).collect();
+    let network = boot.network.as_ref().ok_or(Error::Order("network"))?;
+    time::start(servers, network, &boot.console)?;
+    if !has_entropy() {
+        boot.console
+            .say("entropy: the kernel has too little yet; what needs random numbers waits");
+    }
+    Ok(())
+}
+
+/// The kernel seeds itself: from the firmware (the EFI stub's seed), the CPU and virtio-rng.
+fn has_entropy() -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the buffer is valid for its one byte.
+    unsafe { libc::getrandom((&raw mut byte).cast(), 1, libc::GRND_NONBLOCK) == 1 }
+}
+
+/// The service may be turned off, or out of reach; then the Pod starts without.
+fn read_metadata(boot: &mut Boot) -> Result<(), Error> {
+    if boot.config.is_some() || !config::imds::is_ec2() {
+        return Ok(());
+    }
+    match config::imds::user_data() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => {
+            use_config(boot, &found)?;
+            rename(boot)
+        }
+        Err(error) => {
+            let error = Chain(&error);
+            boot.console.say(format_args!(
+                "configuration: EC2's user data: {error}; going on without"
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// What comes over the network comes too late to set it up: the host name, name servers and search
+/// domains can still change.
+fn rename(boot: &mut Boot) -> Result<(), Error> {
+    let (Some(config), Some(network)) = (&boot.config, &boot.network) else {
+        return Ok(());
+    };
+    let hostname = boot.hostname()?;
+    rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
+    let wanted = &config.network;
+    if !wanted.addresses.is_empty() || !wanted.routes.is_empty() || wanted.mtu.is_some() {
+        boot.console.say(
+            "configuration: addresses, routes and mtu come too late from EC2's user data: ignored",
+        );
+    }
+    Ok(network.replace(&hostname, wanted.clone())?)
+}
+
+fn use_config(boot: &mut Boot, found: &Found) -> Result<(), Error> {
+    let Found { source, bytes, .. } = found;
+    boot.config = config::read(found, boot.contract()?)?;
+    match &boot.config {
+        Some(config) => boot.console.say(format_args!(
+            "configuration: from {source}, {} bytes; secrets: {}",
+            bytes.len(),
+            config::secrets_summary(config)
+        )),
+        None => boot.console.say(format_args!(
+            "configuration: {source} is another program's, no {}: ignored",
+            i2kit_contract::runtime::KIND
+        )),
+    }
+    Ok(())
+}
+
 fn switch_root(_: &mut Boot) -> Result<(), Error> {
     Ok(mounts::switch_root()?)
 }
 
 fn start_network(boot: &mut Boot) -> Result<(), Error> {
-    let contract = boot.contract()?;
-    let hostname = contract.hostname.clone();
-    let host = files::Host {
-        name: hostname.clone(),
-        names: contract.names.clone(),
-    };
+    let hostname = boot.hostname()?;
     rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
-    files::write_initial(&host)?;
+    let network = boot.config.as_ref().map(|config| config.network.clone());
+    let names = boot.contract()?.names.clone();
+    let network = Settings::new(&hostname, names, network.unwrap_or_default());
+    network.write()?;
     iface::bring_up("lo")?;
     // What containerd grants every Pod: low ports and ping without privileges.
     for (path, value) in [
@@ -410,7 +539,8 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
         fs::write(path, value).context("write", path)?;
     }
     boot.lease_deadline = Some(Instant::now() + LEASE_PATIENCE);
-    boot.lease = Some(dhcp_client::start(&host, &boot.console)?);
+    boot.lease = Some(setup::start(&network, &boot.console)?);
+    boot.network = Some(network);
     Ok(())
 }
 
@@ -445,7 +575,11 @@ fn mount_scratch(boot: &mut Boot) -> Result<(), Error> {
 
 fn make_volumes(boot: &mut Boot) -> Result<(), Error> {
     let contract = boot.contract()?;
-    let values = Values::new(values::baked(contract), total_memory())?;
+    let mut secrets = values::baked(contract);
+    if let Some(config) = &boot.config {
+        values::deliver(&mut secrets, config);
+    }
+    let values = Values::new(secrets, total_memory())?;
     values.check(contract)?;
     volumes::prepare(contract, &values, &boot.console)?;
     boot.values = Some(Arc::new(values));
@@ -456,7 +590,14 @@ fn connect(boot: &mut Boot) -> Result<(), Error> {
     let runtime = boot.runtime()?;
     let _entered = runtime.enter();
     // From here on children are reaped here alone: no step after this one waits for its own.
-    requests::reap(boot.containerd, &boot.fuse).context("handle", "SIGCHLD")?;
+    let events = Events::new(boot.console.clone(), boot.report.clone());
+    let keeper = Keeper::new(
+        boot.containerd,
+        boot.console.clone(),
+        events,
+        boot.fuse.clone(),
+    );
+    requests::reap(keeper).context("handle", "SIGCHLD")?;
     let client = runtime.block_on(Client::connect(CONTAINERD_PATIENCE))?;
     boot.client = Some(client);
     Ok(())
@@ -480,17 +621,20 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     let (console, summary) = (boot.console.clone(), boot.summary());
     let (begun, pod_begun) = (boot.begun, Instant::now());
     let memory = total_memory();
-    let process_namespace = match boot.contract()?.process_namespace {
+    let contract = boot.contract.take().ok_or(Error::Order("contract"))?;
+    let process_namespace = match contract.process_namespace {
         ProcessNamespace::Pod => Some(namespace::start()?),
         ProcessNamespace::Container | ProcessNamespace::Guest => None,
     };
     let pod = Pod {
-        contract: boot.contract.take().ok_or(Error::Order("contract"))?,
+        registry: Registry::new(&contract),
+        contract,
         client: boot.client.take().ok_or(Error::Order("client"))?,
         console: boot.console.clone(),
         report: boot.report.clone(),
         memory,
         values: boot.values.take().ok_or(Error::Order("values"))?,
+        config: boot.config.take(),
         process_namespace,
         logs: if boot.scratch == "tmpfs" {
             LOGS_IN_MEMORY
@@ -505,10 +649,14 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
             ));
         }),
     };
-    let runtime = boot.runtime()?;
-    let _entered = runtime.enter();
-    let requests = requests::listen(&boot.console).context("listen to", "signals")?;
+    let runtime = boot.runtime.take().ok_or(Error::Order("runtime"))?;
+    let requests = {
+        let _entered = runtime.enter();
+        requests::listen(&boot.console).context("listen to", "signals")?
+    };
     let outcome = runtime.block_on(supervise::run(pod, requests));
+    // Nobody waits for a probe or hook that is still on its way.
+    runtime.shutdown_background();
     boot.outcome = Some(outcome);
     Ok(())
 }

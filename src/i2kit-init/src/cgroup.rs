@@ -24,7 +24,30 @@ pub fn prepare() -> Result<(), Fault> {
         let folder = root.join(branch);
         fs::create_dir_all(&folder).context("create cgroup", folder.display())?;
     }
-    enable(&root.join("pod"))
+    enable(&root.join("pod"))?;
+    limit_processes(&root.join("pod/pids.max"))
+}
+
+/// Leaves process numbers to PID 1, containerd and its shims, whatever the Pod's containers do.
+fn limit_processes(file: &Path) -> Result<(), Fault> {
+    let read = |path: &str| {
+        let text = fs::read_to_string(path).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    let least = limits.into_iter().filter_map(read).min();
+    match least.filter(|_| file.exists()) {
+        Some(least) => {
+            fs::write(file, pod_share(least).to_string()).context("write", file.display())
+        }
+        None => Ok(()),
+    }
+}
+
+/// How many of the kernel's processes the Pod gets: its threads-max takes an eighth of the memory for
+/// their stacks alone.
+fn pod_share(all: u64) -> u64 {
+    all / 2
 }
 
 fn enable(group: &Path) -> Result<(), Fault> {
@@ -57,12 +80,43 @@ pub fn container_path(name: &str) -> String {
     format!("/pod/{name}")
 }
 
+/// What a container uses, as the kernel counts it (cgroup-v2.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// `cpu.stat`, `usage_usec`.
+    pub cpu_micros: u64,
+    /// `memory.current`, bytes.
+    pub memory: u64,
+    /// The same without `inactive_file` of `memory.stat`, bytes.
+    pub working_set: u64,
+    /// `pids.current`.
+    pub tasks: u64,
+    /// `memory.events`, `oom_kill`.
+    pub oom_kills: u64,
+}
+
+/// What a container uses now; none when it does not run.
+pub fn usage(name: &str) -> Option<Usage> {
+    let read = |file: &str| fs::read_to_string(container_folder(name).join(file)).ok();
+    let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
+    let memory = number("memory.current")?;
+    let inactive = read("memory.stat").map_or(0, |text| counter(&text, "inactive_file"));
+    Some(Usage {
+        cpu_micros: counter(&read("cpu.stat")?, "usage_usec"),
+        memory,
+        working_set: memory.saturating_sub(inactive),
+        tasks: number("pids.current").unwrap_or(0),
+        oom_kills: oom_kills(name),
+    })
+}
+
+fn container_folder(name: &str) -> PathBuf {
+    Path::new(paths::CGROUP).join("pod").join(name)
+}
+
 /// How many processes of the container the kernel has killed for want of memory.
 pub fn oom_kills(name: &str) -> u64 {
-    let events: PathBuf = Path::new(paths::CGROUP)
-        .join("pod")
-        .join(name)
-        .join("memory.events");
+    let events = container_folder(name).join("memory.events");
     fs::read_to_string(events).map_or(0, |text| counter(&text, "oom_kill"))
 }
 
@@ -86,6 +140,11 @@ mod tests {
             "+cpuset +cpu +io +memory +hugetlb +pids"
         );
         assert_eq!(wanted(""), "");
+    }
+
+    #[test]
+    fn the_pod_never_gets_all_processes() {
+        assert_eq!([32_768, 1000].map(pod_share), [16_384, 500]);
     }
 
     #[test]

@@ -13,9 +13,12 @@ mod block;
 mod boot;
 mod cgroup;
 mod cmdline;
+mod config;
 mod console;
 mod containerd;
+mod control;
 mod fault;
+mod http;
 mod kernel;
 mod kmsg;
 mod modules;
@@ -27,6 +30,7 @@ mod power;
 mod report;
 mod requests;
 mod scratch;
+mod time;
 mod uptime;
 mod verity;
 
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Ok(outcome) => {
             report.send_last(&Status::Ended {
                 containers: outcome.exits,
+                reason: outcome.reason,
             });
             fuse.end(outcome.ending)
         }

@@ -56,7 +56,8 @@ fn outcome(result: Result<(), Errno>) -> Result<Outcome, Errno> {
     match result {
         Ok(()) => Ok(Outcome::Loaded),
         Err(Errno::EXIST) => Ok(Outcome::Present),
-        Err(Errno::NODEV | Errno::NXIO) => Ok(Outcome::NoDevice),
+        // ptp_kvm says so where the hypervisor is another one, or does not tell the time.
+        Err(Errno::NODEV | Errno::NXIO | Errno::OPNOTSUPP) => Ok(Outcome::NoDevice),
         Err(errno) => Err(errno),
     }
 }

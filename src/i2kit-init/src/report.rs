@@ -82,14 +82,13 @@ impl Port {
 
     fn find(&mut self) {
         if self.file.is_none() {
-            self.file =
-                port_device(Path::new("/sys/class/virtio-ports"), STATUS_PORT).and_then(|device| {
-                    OpenOptions::new()
-                        .write(true)
-                        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-                        .open(device)
-                        .ok()
-                });
+            self.file = find_port(STATUS_PORT).and_then(|device| {
+                OpenOptions::new()
+                    .write(true)
+                    .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+                    .open(device)
+                    .ok()
+            });
         }
     }
 
@@ -107,7 +106,11 @@ impl Port {
     }
 }
 
-/// The device node of the virtio-serial port with this name.
+/// The device node of the virtio-serial port with this name, if the machine has one.
+pub fn find_port(name: &str) -> Option<PathBuf> {
+    port_device(Path::new("/sys/class/virtio-ports"), name)
+}
+
 fn port_device(class: &Path, name: &str) -> Option<PathBuf> {
     fs::read_dir(class).ok()?.flatten().find_map(|entry| {
         let found = fs::read_to_string(entry.path().join("name")).ok()?;

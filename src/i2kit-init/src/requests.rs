@@ -17,10 +17,7 @@ use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
 };
 
-use crate::{
-    console::Console,
-    power::{Ending, Fuse},
-};
+use crate::{console::Console, containerd::keeper::Keeper, power::Ending};
 
 const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
@@ -118,21 +115,16 @@ fn pressed(events: &[u8]) -> bool {
     })
 }
 
-/// Reaps every child that ends, since all orphans become PID 1's. The end of containerd blows
-/// the fuse: its containers can no longer be supervised. Must run inside a tokio runtime.
+/// Reaps every child that ends, since all orphans become PID 1's; containerd is started again.
+/// Must run inside a tokio runtime.
 ///
 /// # Errors
 /// The handler cannot be set up.
-pub fn reap(containerd: u32, fuse: &Fuse) -> io::Result<()> {
-    let fuse = fuse.clone();
-    reap_each(move |pid, status| {
-        if pid == containerd {
-            fuse.blow(&format!("containerd ended with {}", describe(status)));
-        }
-    })
+pub fn reap(mut containerd: Keeper) -> io::Result<()> {
+    reap_each(move |pid, status| containerd.child_ended(pid, &describe(status)))
 }
 
-fn reap_each(ended: impl Fn(u32, WaitStatus) + Send + 'static) -> io::Result<()> {
+fn reap_each(mut ended: impl FnMut(u32, WaitStatus) + Send + 'static) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     tokio::spawn(async move {
         loop {

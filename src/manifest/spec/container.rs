@@ -1,67 +1,95 @@
 //! `Container`.
 
-use i2kit_contract::{Port, Protocol};
-
 use super::super::decode::{Field, Fields, Report};
+use super::super::life::{Role, life};
 use super::super::pod::Container;
 use super::super::{fields, names};
+use super::Unique;
 use super::env::{env, env_from};
 use super::known::Known;
 use super::mounts::mounts;
+use super::ports::ports;
 use super::resources::resources;
 use super::security::security;
-use super::{Unique, one_of};
 
-/// Reads a Pod's `containers`.
-pub fn containers(report: &mut Report, spec: &Fields<'_>, known: &Known<'_>) -> Vec<Container> {
-    let Some(list) = spec.require(report, "containers") else {
-        return Vec::new();
+/// Reads a Pod's `initContainers` and `containers`, whose names are unique together.
+pub fn containers(
+    report: &mut Report,
+    spec: &Fields<'_>,
+    known: &Known<'_>,
+    grace_period: u32,
+) -> (Vec<Container>, Vec<Container>) {
+    let mut list = List {
+        unique: Unique::default(),
+        known,
+        grace_period,
+    };
+    let items = spec.items(report, "initContainers");
+    let init = list.read(report, items, Role::Init);
+    let Some(field) = spec.require(report, "containers") else {
+        return (init, Vec::new());
     };
     let before = report.errors.len();
-    let items = list.items(report);
+    let items = field.items(report);
     if items.is_empty() && report.errors.len() == before {
-        list.refuse(report, "a Pod needs at least one container");
+        field.refuse(report, "a Pod needs at least one container");
     }
-    let mut unique = Unique::default();
-    let mut containers = Vec::new();
-    for item in items {
-        let Some(fields) = item.fields(report, &fields::CONTAINER) else {
-            continue;
-        };
-        let text = |f: &Field<'_>| f.string(&mut Report::default());
-        if let Some((name, text)) = fields
-            .get("name")
-            .and_then(|f| Some((f.clone(), text(&f)?)))
-        {
-            unique.check(report, &name, &text);
-        }
-        containers.push(container(report, &fields, known));
-    }
-    containers
+    (init, list.read(report, items, Role::Main))
 }
 
-fn container(report: &mut Report, fields: &Fields<'_>, known: &Known<'_>) -> Container {
-    let security = security(report, fields);
-    Container {
-        name: fields
-            .require(report, "name")
-            .and_then(|f| f.checked(report, names::dns_label))
-            .unwrap_or_default(),
-        image: fields
-            .require(report, "image")
-            .and_then(|f| f.checked(report, image_name))
-            .unwrap_or_default(),
-        command: fields.strings(report, "command"),
-        args: fields.strings(report, "args"),
-        env_from: env_from(report, fields, known),
-        env: env(report, fields, known),
-        working_dir: fields
-            .get_text("workingDir")
-            .and_then(|f| f.checked(report, absolute)),
-        ports: ports(report, fields),
-        resources: resources(report, fields),
-        mounts: mounts(report, fields, known, security.privileged),
-        security,
+/// What decoding a container needs to know of the Pod.
+struct List<'a> {
+    unique: Unique,
+    known: &'a Known<'a>,
+    grace_period: u32,
+}
+
+impl List<'_> {
+    fn read(&mut self, report: &mut Report, items: Vec<Field<'_>>, role: Role) -> Vec<Container> {
+        let mut containers = Vec::new();
+        for item in items {
+            let Some(fields) = item.fields(report, &fields::CONTAINER) else {
+                continue;
+            };
+            let text = |f: &Field<'_>| f.string(&mut Report::default());
+            if let Some((name, text)) = fields
+                .get("name")
+                .and_then(|f| Some((f.clone(), text(&f)?)))
+            {
+                self.unique.check(report, &name, &text);
+            }
+            containers.push(self.container(report, &fields, role));
+        }
+        containers
+    }
+
+    fn container(&self, report: &mut Report, fields: &Fields<'_>, role: Role) -> Container {
+        let ports = ports(report, fields);
+        let (life, stop_signal) = life(report, fields, role, &ports, self.grace_period);
+        let security = security(report, fields);
+        Container {
+            name: fields
+                .require(report, "name")
+                .and_then(|f| f.checked(report, names::dns_label))
+                .unwrap_or_default(),
+            image: fields
+                .require(report, "image")
+                .and_then(|f| f.checked(report, image_name))
+                .unwrap_or_default(),
+            command: fields.strings(report, "command"),
+            args: fields.strings(report, "args"),
+            env_from: env_from(report, fields, self.known),
+            env: env(report, fields, self.known),
+            working_dir: fields
+                .get_text("workingDir")
+                .and_then(|f| f.checked(report, absolute)),
+            ports,
+            resources: resources(report, fields),
+            mounts: mounts(report, fields, self.known, security.privileged),
+            security,
+            life,
+            stop_signal,
+        }
     }
 }
 
@@ -75,55 +103,13 @@ fn image_name(image: &str) -> Result<(), String> {
     }
 }
 
-fn absolute(path: &str) -> Result<(), String> {
+/// A path that begins at the root.
+///
+/// # Errors
+/// It does not.
+pub fn absolute(path: &str) -> Result<(), String> {
     match path.starts_with('/') {
         true => Ok(()),
         false => Err("must be an absolute path".to_owned()),
-    }
-}
-
-fn ports(report: &mut Report, container: &Fields<'_>) -> Vec<Port> {
-    let mut unique = Unique::default();
-    let mut ports = Vec::new();
-    for item in container.items(report, "ports") {
-        let Some(fields) = item.fields(report, &fields::PORT) else {
-            continue;
-        };
-        let name = fields.get_text("name").and_then(|f| {
-            let name = f.checked(report, names::port_name)?;
-            unique.check(report, &f, &name);
-            Some(name)
-        });
-        let number = fields
-            .require(report, "containerPort")
-            .and_then(|f| f.ranged(report, 1, u32::from(u16::MAX)))
-            .and_then(|n| u16::try_from(n).ok());
-        let protocol = protocol(report, &fields);
-        if let Some(container_port) = number {
-            ports.push(Port {
-                name,
-                container_port,
-                protocol,
-            });
-        }
-    }
-    ports
-}
-
-fn protocol(report: &mut Report, port: &Fields<'_>) -> Protocol {
-    let all = [
-        ("TCP", Some(Protocol::Tcp)),
-        ("UDP", Some(Protocol::Udp)),
-        ("SCTP", None),
-    ];
-    match one_of(report, port, "protocol", &all) {
-        Some(None) => {
-            if let Some(field) = port.get("protocol") {
-                field.refuse(report, "is not supported yet");
-            }
-            Protocol::Tcp
-        }
-        Some(Some(protocol)) => protocol,
-        None => Protocol::Tcp,
     }
 }

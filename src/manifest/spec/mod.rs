@@ -6,6 +6,7 @@ mod env;
 mod known;
 mod mounts;
 mod network;
+mod ports;
 mod projected;
 mod resources;
 mod security;
@@ -20,6 +21,7 @@ use super::decode::{Field, Fields, Report};
 use super::error::Position;
 use super::pod::{Container, PodSecurity, SecurityContext, Volume};
 use super::{fields, names};
+pub use container::absolute;
 use container::containers;
 use known::Known;
 use security::pod_security;
@@ -50,6 +52,10 @@ pub struct Spec {
     pub pod_security: PodSecurity,
     /// `volumes`.
     pub volumes: Vec<Volume>,
+    /// `activeDeadlineSeconds`.
+    pub active_deadline_seconds: Option<u32>,
+    /// `initContainers`.
+    pub init_containers: Vec<Container>,
     /// `containers`.
     pub containers: Vec<Container>,
 }
@@ -77,7 +83,11 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Opt
         volumes: volumes.iter().map(|volume| volume.name.as_str()).collect(),
         objects,
     };
-    let containers = containers(report, &fields, &known);
+    let grace_period = fields
+        .get("terminationGracePeriodSeconds")
+        .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
+        .unwrap_or_default();
+    let (init_containers, containers) = containers(report, &fields, &known, grace_period);
     let label = |report: &mut Report, name| {
         let field = fields.get_text(name);
         field.and_then(|f| f.checked(report, names::dns_label))
@@ -94,27 +104,31 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Opt
         names: network::read_names(report, &fields),
         process_namespace: network::process_namespace(report, &fields),
         restart_policy: restart_policy(report, &fields),
-        grace_period: fields
-            .get("terminationGracePeriodSeconds")
-            .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
-            .unwrap_or_default(),
+        grace_period,
+        active_deadline_seconds: fields
+            .get("activeDeadlineSeconds")
+            .and_then(|f| f.ranged(report, 1, i32::MAX.unsigned_abs())),
         security,
         pod_security,
         volumes,
+        init_containers,
         containers,
     })
 }
 
+/// `restartPolicy` of a Pod or a container.
+pub const RESTART_POLICIES: [(&str, RestartPolicy); 3] = [
+    ("Always", RestartPolicy::Always),
+    ("OnFailure", RestartPolicy::OnFailure),
+    ("Never", RestartPolicy::Never),
+];
+
 fn restart_policy(report: &mut Report, fields: &Fields<'_>) -> RestartPolicy {
-    let all = [
-        ("Always", RestartPolicy::Always),
-        ("OnFailure", RestartPolicy::OnFailure),
-        ("Never", RestartPolicy::Never),
-    ];
-    one_of(report, fields, "restartPolicy", &all).unwrap_or_default()
+    one_of(report, fields, "restartPolicy", &RESTART_POLICIES).unwrap_or_default()
 }
 
-fn one_of<T: Copy>(
+/// A string field that has one of these values.
+pub fn one_of<T: Copy>(
     report: &mut Report,
     fields: &Fields<'_>,
     name: &str,

@@ -1,5 +1,7 @@
 //! The reader: parts, digest and signatures.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -61,20 +63,18 @@ pub(super) struct Parts {
     pub end: u64,
     /// Bytes of the table.
     pub table: u64,
+    /// What the digest covers of the bytes before `end`.
+    pub signed: Vec<Range<usize>>,
 }
 
 /// Finds the parts of a file whose headers, sections and table leave no gap.
 pub(super) fn parts<R: ReadAt + ?Sized>(file: &R) -> Result<Parts, Error> {
     let headers = read_headers(file)?;
-    let optional = headers.optional_offset() as u64;
-    let count = headers.optional.number_of_rva_and_sizes.get();
-    let directories = optional + size_of::<OptionalHeader>() as u64;
-    let directory = directories + (CERTIFICATE_TABLE * DATA_DIRECTORY) as u64;
     let room = usize::from(headers.coff.size_of_optional_header.get());
     let needed = size_of::<OptionalHeader>() + (CERTIFICATE_TABLE + 1) * DATA_DIRECTORY;
-    if count as usize <= CERTIFICATE_TABLE || room < needed {
-        return Err(Error::NoDirectory(count));
-    }
+    let directory = headers.certificate_entry().filter(|_| room >= needed);
+    let count = headers.optional.number_of_rva_and_sizes.get();
+    let directory = directory.ok_or(Error::NoDirectory(count))? as u64;
     let sections_end = sections_end(&headers, file.len())?;
     let mut entry = DataDirectory::default();
     file.read_exact_at(entry.as_mut_bytes(), directory)?;
@@ -97,12 +97,13 @@ pub(super) fn parts<R: ReadAt + ?Sized>(file: &R) -> Result<Parts, Error> {
             });
         }
     };
-    let check_sum = optional + std::mem::offset_of!(OptionalHeader, check_sum) as u64;
+    let signed = headers.signed_ranges(usize::try_from(end).map_err(|_| Error::TooLarge)?);
     Ok(Parts {
-        check_sum,
+        check_sum: headers.check_sum_offset() as u64,
         directory,
         end,
         table,
+        signed,
     })
 }
 
@@ -146,14 +147,8 @@ fn sections_end(headers: &Headers, len: u64) -> Result<u64, Error> {
 pub fn digest<R: ReadAt + ?Sized>(file: &R) -> Result<[u8; 32], Error> {
     let parts = parts(file)?;
     let mut hash = Sha256::new();
-    let after_sum = parts.check_sum + size_of::<U32>() as u64;
-    let after_directory = parts.directory + size_of::<DataDirectory>() as u64;
-    for (start, end) in [
-        (0, parts.check_sum),
-        (after_sum, parts.directory),
-        (after_directory, parts.end),
-    ] {
-        each_chunk(file, start, end, |chunk| hash.update(chunk))?;
+    for Range { start, end } in parts.signed {
+        each_chunk(file, start as u64, end as u64, |chunk| hash.update(chunk))?;
     }
     let padding = parts.end.next_multiple_of(ALIGN as u64) - parts.end;
     (0..padding).for_each(|_| hash.update([0]));

@@ -1,11 +1,14 @@
 //! The reader.
 
+use std::ops::Range;
+
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::Error;
 use super::disk::{
-    CoffHeader, DOS_MAGIC, E_LFANEW, OptionalHeader, PE_MAGIC, PE32_PLUS, SectionHeader,
+    CERTIFICATE_TABLE, CoffHeader, DATA_DIRECTORY, DOS_MAGIC, E_LFANEW, OptionalHeader, PE_MAGIC,
+    PE32_PLUS, SectionHeader,
 };
 use crate::ReadAt;
 
@@ -52,6 +55,32 @@ pub(crate) struct Headers {
 impl Headers {
     pub fn optional_offset(&self) -> usize {
         self.coff_offset + size_of::<CoffHeader>()
+    }
+
+    /// Where `CheckSum` lies in the file.
+    pub fn check_sum_offset(&self) -> usize {
+        self.optional_offset() + std::mem::offset_of!(OptionalHeader, check_sum)
+    }
+
+    /// Where the certificate table's data directory lies in the file, if there are as many.
+    pub fn certificate_entry(&self) -> Option<usize> {
+        let count = self.optional.number_of_rva_and_sizes.get() as usize;
+        let directories = self.optional_offset() + size_of::<OptionalHeader>();
+        (count > CERTIFICATE_TABLE).then_some(directories + CERTIFICATE_TABLE * DATA_DIRECTORY)
+    }
+
+    /// What of the file's first `end` bytes, all headers among them, an Authenticode digest covers:
+    /// not the checksum and the certificate table's data directory, which signing changes.
+    pub fn signed_ranges(&self, end: usize) -> Vec<Range<usize>> {
+        let check_sum = self.check_sum_offset();
+        let after_sum = check_sum + size_of::<U32>();
+        match self.certificate_entry() {
+            None => vec![0..check_sum, after_sum..end],
+            Some(entry) => {
+                let after_entry = entry + DATA_DIRECTORY;
+                vec![0..check_sum, after_sum..entry, after_entry..end]
+            }
+        }
     }
 
     pub fn section_table_offset(&self) -> usize {

@@ -1,11 +1,8 @@
 //! Which bytes of a PE file its Authenticode digest covers.
 
 use super::Error;
-use super::disk::{CERTIFICATE_TABLE, DATA_DIRECTORY, OptionalHeader};
-use super::read::{Headers, read_headers};
-
-/// Bytes of `CheckSum`.
-const CHECK_SUM: usize = 4;
+use super::disk::DATA_DIRECTORY;
+use super::read::read_headers;
 
 /// The parts of a PE file that its Authenticode digest covers, in order: the headers without the
 /// checksum and the certificate table's entry, the sections by their place in the file, then what
@@ -17,16 +14,9 @@ const CHECK_SUM: usize = 4;
 pub fn signed_parts(file: &[u8]) -> Result<Vec<&[u8]>, Error> {
     let headers = read_headers(file)?;
     let header_end = headers.optional.size_of_headers.get() as usize;
-    let check_sum = headers.optional_offset() + std::mem::offset_of!(OptionalHeader, check_sum);
-    let certificates = certificate_entry(&headers);
-    let mut parts = vec![part(file, 0, check_sum)?];
-    match certificates {
-        None => parts.push(part(file, check_sum + CHECK_SUM, header_end)?),
-        Some(entry) => {
-            parts.push(part(file, check_sum + CHECK_SUM, entry)?);
-            parts.push(part(file, entry + DATA_DIRECTORY, header_end)?);
-        }
-    }
+    let in_headers = headers.signed_ranges(header_end).into_iter();
+    let in_headers = in_headers.map(|range| part(file, range.start, range.end));
+    let mut parts = in_headers.collect::<Result<Vec<_>, _>>()?;
     let mut sections: Vec<(usize, usize)> = headers
         .sections
         .iter()
@@ -45,19 +35,13 @@ pub fn signed_parts(file: &[u8]) -> Result<Vec<&[u8]>, Error> {
         hashed = hashed.saturating_add(len);
     }
     // As EDK2 has it, by the sum of what was hashed, whatever gaps there are.
-    let table = certificates.map_or(Ok(0), |entry| table_len(file, entry))?;
+    let entry = headers.certificate_entry();
+    let table = entry.map_or(Ok(0), |entry| table_len(file, entry))?;
     if hashed < file.len() {
         let end = file.len().checked_sub(table).filter(|end| *end >= hashed);
         parts.push(part(file, hashed, end.ok_or_else(|| truncated(file))?)?);
     }
     Ok(parts)
-}
-
-/// Where the certificate table's data directory lies, if there are as many.
-fn certificate_entry(headers: &Headers) -> Option<usize> {
-    let count = headers.optional.number_of_rva_and_sizes.get() as usize;
-    let directories = headers.optional_offset() + size_of::<OptionalHeader>();
-    (count > CERTIFICATE_TABLE).then_some(directories + CERTIFICATE_TABLE * DATA_DIRECTORY)
 }
 
 fn table_len(file: &[u8], entry: usize) -> Result<usize, Error> {

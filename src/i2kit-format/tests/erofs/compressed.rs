@@ -17,18 +17,18 @@ use crate::kernel::Mount;
 
 /// How an image is made.
 #[derive(Clone, Copy, Debug)]
-struct Shape {
-    algorithm: Algorithm,
-    cluster_size: usize,
+pub struct Shape {
+    pub algorithm: Algorithm,
+    pub cluster_size: usize,
     /// Blocks between clusters, which indexes must then name one by one.
-    gap: usize,
+    pub gap: usize,
     /// Whether tails and small files become fragments.
-    has_fragments: bool,
+    pub has_fragments: bool,
 }
 
 /// What a file's bytes are like.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     Text,
     Noise,
     Zeros,
@@ -37,10 +37,10 @@ enum Kind {
 }
 
 /// Files, by name, and an image of them.
-struct Made {
+pub struct Made {
     files: Vec<(String, Vec<u8>)>,
     fixture: Fixture,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 fn contents(kind: Kind, seed: u64, len: usize) -> Vec<u8> {
@@ -135,7 +135,7 @@ impl Packer {
     }
 }
 
-fn made(shape: Shape, files: &[(Kind, usize)]) -> Made {
+pub fn made(shape: Shape, files: &[(Kind, usize)]) -> Made {
     let mut packer = Packer::new(shape);
     let mut out = Vec::new();
     for (number, (kind, len)) in files.iter().enumerate() {

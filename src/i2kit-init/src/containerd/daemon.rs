@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Read,
-    path::Path,
     process::{Command, Stdio},
     thread,
 };
@@ -100,11 +99,6 @@ fn is_routine(line: &[u8]) -> bool {
             .any(|word| word.strip_prefix("level=") == Some(level))
     });
     is_low || text.contains(" level=error msg=\"copy shim log\" error=\"read /proc/self/fd/")
-}
-
-/// True once the socket is there; it may not answer yet.
-pub fn listens() -> bool {
-    Path::new(SOCKET).exists()
 }
 
 #[cfg(test)]

@@ -2,4 +2,5 @@
 
 pub mod client;
 pub mod daemon;
+pub mod keeper;
 pub mod spec;

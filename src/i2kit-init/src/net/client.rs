@@ -1,4 +1,4 @@
-//! The DHCP client: a thread that does what [`Keeper`] says, on the kernel's clock and network.
+//! The DHCP client: it does what [`Keeper`] says, on the kernel's clock and network.
 
 use std::{
     fs::File,
@@ -15,68 +15,47 @@ use crate::{
     fault::{Chain, Context, Fault},
     net::{
         dhcp::{CLIENT_PORT, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
-        files::{self, Host},
         iface::{self, Interface},
         keeper::{Action, Keeper},
+        settings::Settings,
+        setup,
     },
 };
 
-/// How long the first interface may take to appear before the Pod starts without a network.
-const INTERFACE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Starts the client; the receiver hears of the first lease, and its sender goes when no interface
-/// appears in time. One that appears later is used all the same.
-///
-/// # Errors
-/// No thread can be started.
-pub fn start(host: &Host, console: &Console) -> Result<mpsc::Receiver<Lease>, Fault> {
-    let (sender, receiver) = mpsc::channel();
-    let (host, console) = (host.clone(), console.clone());
-    let client = move || {
-        let (interface, first) = match iface::wait_for_first(Some(INTERFACE_PATIENCE)) {
-            Some(interface) => (interface, Some(sender)),
-            None => {
-                drop(sender);
-                console.say("network: no Ethernet interface");
-                match iface::wait_for_first(None) {
-                    Some(interface) => (interface, None),
-                    None => return,
-                }
-            }
-        };
-        let client = Client {
-            interface,
-            host,
-            console: console.clone(),
-            first,
-            start: Instant::now(),
-        };
-        if let Err(error) = client.run() {
-            console.say(format_args!("network: {}", Chain(&error)));
-        }
-    };
-    thread::Builder::new()
-        .name("dhcp".into())
-        .spawn(client)
-        .context("start", "the DHCP client")?;
-    Ok(receiver)
-}
-
-struct Client {
+/// Runs on an interface that is up.
+pub struct Client {
     interface: Interface,
-    host: Host,
+    settings: Settings,
     console: Console,
-    first: Option<mpsc::Sender<Lease>>,
+    first: Option<mpsc::Sender<()>>,
     /// Where the keeper's clock begins.
     start: Instant,
 }
 
 impl Client {
+    /// A client that tells `first` of its first lease.
+    pub fn new(
+        interface: Interface,
+        settings: Settings,
+        console: Console,
+        first: Option<mpsc::Sender<()>>,
+    ) -> Self {
+        Self {
+            interface,
+            settings,
+            console,
+            first,
+            start: Instant::now(),
+        }
+    }
+
     /// Ends only when it cannot begin.
-    fn run(mut self) -> Result<(), Fault> {
-        iface::bring_up(&self.interface.name)?;
+    ///
+    /// # Errors
+    /// The kernel has no random numbers.
+    pub fn run(mut self) -> Result<(), Fault> {
         let xid = random().context("read", "random numbers")?;
-        let hostname = self.host.name.clone();
+        let hostname = self.settings.hostname();
         let mut keeper = Keeper::new(self.interface.mac, hostname, xid, self.start.elapsed());
         let (mut reply, mut address) = (None, Ipv4Addr::UNSPECIFIED);
         loop {
@@ -101,6 +80,7 @@ impl Client {
                     self.console
                         .say(format_args!("network: lease of {name} lost"));
                     iface::deconfigure(name);
+                    self.forget();
                 }
             }
         }
@@ -174,20 +154,32 @@ impl Client {
         ));
         if let Some(first) = self.first.take() {
             // Nobody listens any more when the Pod was started without a network.
-            let _ = first.send(lease.clone());
+            let _ = first.send(());
         }
     }
 
     fn configure(&self, lease: &Lease) -> Result<(), Fault> {
-        for warning in iface::configure(&self.interface.name, lease)? {
+        let used = self.settings.effective(lease);
+        for warning in iface::configure(&self.interface.name, &used)? {
             self.console.say(format_args!("network: {warning}"));
         }
-        files::write_for_lease(&self.host, lease)
+        let network = self.settings.network();
+        if !network.addresses.is_empty() {
+            // A new first address takes others of its network away.
+            setup::add_fixed(&self.interface, &network, &self.console);
+        }
+        self.settings.set_lease(Some(used))
+    }
+
+    fn forget(&self) {
+        if let Err(error) = self.settings.set_lease(None) {
+            self.console.say(format_args!("network: {}", Chain(&error)));
+        }
     }
 }
 
 /// The time is up, or a signal came: any thread may get the SIGCHLD of a child that ended.
-fn is_passing(error: &io::Error) -> bool {
+pub fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
@@ -204,7 +196,8 @@ fn left_until(end: Instant) -> Option<Duration> {
         .filter(|left| !left.is_zero())
 }
 
-fn random() -> io::Result<u32> {
+/// A random number.
+pub fn random() -> io::Result<u32> {
     let mut bytes = [0; 4];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes))

@@ -11,8 +11,9 @@ const FIXED: usize = 236;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// BOOTP's least length, which some relays insist on.
 const LEAST: usize = 300;
-/// Subnet mask, router, DNS, domain, MTU, lease time, T1, T2, classless routes (RFC 3442).
-const PARAMETERS: [u8; 9] = [1, 121, 3, 6, 15, 26, 51, 58, 59];
+/// Subnet mask, router, DNS, domain, MTU, NTP servers, lease time, T1, T2, classless routes (RFC
+/// 3442).
+const PARAMETERS: [u8; 10] = [1, 121, 3, 6, 15, 26, 42, 51, 58, 59];
 
 /// Leases are at least this long, whatever the server says, and renewed after this at the
 /// earliest; in seconds.
@@ -148,6 +149,8 @@ pub struct Lease {
     pub domain: Option<String>,
     /// Interface MTU, at least 576.
     pub mtu: Option<u16>,
+    /// Time servers.
+    pub ntp: Vec<Ipv4Addr>,
     /// Seconds until the lease ends; `u32::MAX` is for ever.
     pub seconds: u32,
     /// Seconds until renewal at the server (T1).
@@ -273,6 +276,7 @@ impl Options {
                 .and_then(|value| value.first_chunk())
                 .map(|mtu| u16::from_be_bytes(*mtu))
                 .filter(|mtu| *mtu >= 576),
+            ntp: self.addresses(42),
             seconds,
             renew,
             rebind,

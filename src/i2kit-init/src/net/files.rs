@@ -1,63 +1,57 @@
 //! The generated `hosts`, `hostname` and `resolv.conf`. Containers have them bind-mounted, so
 //! they are changed in place.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use i2kit_contract::Names;
 
 use crate::{
     fault::{Context, Fault},
-    net::dhcp::Lease,
     paths,
 };
 
 /// What the kubelet and the C library allow.
 const MOST_NAME_SERVERS: usize = 3;
+/// What the kubelet allows.
+const MOST_SEARCH_DOMAINS: usize = 32;
 
-/// The machine's name, and what the Pod says of names.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// The host name.
-    pub name: String,
-    /// The Pod's.
-    pub names: Names,
+/// What is known of the machine's network, for the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The address that the host name stands for.
+    pub address: Option<IpAddr>,
+    /// Name servers, in order of preference.
+    pub servers: Vec<IpAddr>,
+    /// Domains that short names are looked up in.
+    pub search: Vec<String>,
 }
 
-/// Writes the files as they are without a lease.
+/// Writes the files.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write_initial(host: &Host) -> Result<(), Fault> {
+pub fn write(hostname: &str, names: &Names, resolved: &Resolved) -> Result<(), Fault> {
     fs::create_dir_all(paths::ETC).context("create", paths::ETC)?;
-    write("hostname", &format!("{}\n", host.name))?;
-    write("hosts", &hosts(host, None))?;
-    write("resolv.conf", &resolv_conf(host, None))
+    write_one("hostname", &format!("{hostname}\n"))?;
+    write_one("hosts", &hosts(hostname, names, resolved.address))?;
+    write_one("resolv.conf", &resolv_conf(names, resolved))
 }
 
-/// Writes the files for a lease.
-///
-/// # Errors
-/// A file cannot be written.
-pub fn write_for_lease(host: &Host, lease: &Lease) -> Result<(), Fault> {
-    write("hosts", &hosts(host, Some(lease.address)))?;
-    write("resolv.conf", &resolv_conf(host, Some(lease)))
-}
-
-fn write(name: &str, text: &str) -> Result<(), Fault> {
+fn write_one(name: &str, text: &str) -> Result<(), Fault> {
     let path = Path::new(paths::ETC).join(name);
     fs::write(&path, text).context("write", path.display())
 }
 
 /// What the kubelet writes, without its comment. Without an address the name is the loopback's,
 /// so that a program that looks up its own name starts.
-fn hosts(host: &Host, address: Option<Ipv4Addr>) -> String {
-    let address = address.unwrap_or(Ipv4Addr::LOCALHOST);
-    let mut own = host.name.clone();
-    if let Some(fqdn) = &host.names.fqdn {
-        let short = host.name.split('.').next().unwrap_or_default();
-        own = format!("{fqdn}\t{short}");
-    }
-    let aliases = host.names.aliases.iter();
+fn hosts(hostname: &str, names: &Names, address: Option<IpAddr>) -> String {
+    let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let own = own_names(hostname, names);
+    let aliases = names.aliases.iter();
     let aliases: String = aliases
         .map(|alias| format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")))
         .collect();
@@ -73,39 +67,29 @@ fn hosts(host: &Host, address: Option<Ipv4Addr>) -> String {
     )
 }
 
-/// What the network tells, then what the Pod adds, as the kubelet merges them: the first name
-/// servers count, each search domain once.
-fn resolv_conf(host: &Host, lease: Option<&Lease>) -> String {
-    let names = &host.names;
-    let lease = lease.filter(|_| !names.ignore_network);
-    let servers = lease.into_iter().flat_map(|lease| &lease.dns);
-    let servers = servers.map(ToString::to_string);
-    let mut all: Vec<String> = Vec::new();
-    for server in servers.chain(names.nameservers.iter().cloned()) {
-        if !all.contains(&server) {
-            all.push(server);
-        }
+/// The host name, behind the fully qualified one. The run-time configuration may have named the
+/// machine anew, within the same domain.
+fn own_names(hostname: &str, names: &Names) -> String {
+    let fqdn = names.fqdn.as_ref().and_then(|fqdn| fqdn.split_once('.'));
+    let short = hostname.split('.').next().unwrap_or_default();
+    match fqdn {
+        Some((_, domain)) => format!("{short}.{domain}\t{short}"),
+        None => hostname.to_owned(),
     }
-    let mut searches: Vec<&str> = Vec::new();
-    let domain = lease.and_then(|lease| lease.domain.as_deref());
-    for search in domain
-        .into_iter()
-        .chain(names.searches.iter().map(String::as_str))
-    {
-        if !searches.contains(&search) {
-            searches.push(search);
-        }
-    }
-    let line = |word: &str, words: &[&str]| match words {
+}
+
+fn resolv_conf(names: &Names, resolved: &Resolved) -> String {
+    let line = |word: &str, words: &[String]| match words {
         [] => String::new(),
         words => format!("{word} {}\n", words.join(" ")),
     };
-    let options: Vec<&str> = names.options.iter().map(String::as_str).collect();
-    let servers = all.iter().take(MOST_NAME_SERVERS);
+    let domains = resolved.search.as_slice();
+    let domains = domains.get(..MOST_SEARCH_DOMAINS).unwrap_or(domains);
+    let servers = resolved.servers.iter().take(MOST_NAME_SERVERS);
     let servers: String = servers
         .map(|server| format!("nameserver {server}\n"))
         .collect();
-    line("search", &searches) + &servers + &line("options", &options)
+    line("search", domains) + &servers + &line("options", &names.options)
 }
 
 #[cfg(test)]
@@ -114,79 +98,54 @@ mod tests {
 
     use super::*;
 
-    fn lease() -> Lease {
-        Lease {
-            address: Ipv4Addr::new(10, 0, 2, 15),
-            prefix: 24,
-            routes: Vec::new(),
-            dns: vec![Ipv4Addr::new(10, 0, 2, 3); 5],
-            domain: Some("example.org".into()),
-            mtu: None,
-            seconds: 60,
-            renew: 30,
-            rebind: 50,
-        }
-    }
-
-    fn host(names: Names) -> Host {
-        Host {
-            name: "web".into(),
-            names,
-        }
-    }
-
     #[test]
-    fn a_lease_becomes_resolv_conf() {
-        assert_eq!(
-            resolv_conf(&host(Names::default()), Some(&lease())),
-            "search example.org\nnameserver 10.0.2.3\n"
-        );
-        assert_eq!(resolv_conf(&host(Names::default()), None), "");
-    }
-
-    #[test]
-    fn the_pod_adds_to_resolv_conf_or_takes_it_over() {
-        let mut names = Names {
-            nameservers: ["10.0.2.3", "1.1.1.1", "1.1.1.2", "1.1.1.3"]
-                .map(str::to_owned)
-                .into(),
-            searches: ["example.org", "a.example"].map(str::to_owned).into(),
+    fn names_become_resolv_conf() {
+        let server = "nameserver 10.0.2.3\n";
+        let names = Names {
             options: ["ndots:2", "edns0"].map(str::to_owned).into(),
             ..Names::default()
         };
+        let resolved = Resolved {
+            address: None,
+            servers: vec!["10.0.2.3".parse().unwrap(); 5],
+            search: vec!["example.org".into(), "example.net".into()],
+        };
         assert_eq!(
-            resolv_conf(&host(names.clone()), Some(&lease())),
-            "search example.org a.example\nnameserver 10.0.2.3\nnameserver 1.1.1.1\n\
-             nameserver 1.1.1.2\noptions ndots:2 edns0\n"
+            resolv_conf(&names, &resolved),
+            format!(
+                "search example.org example.net\n{}options ndots:2 edns0\n",
+                server.repeat(3)
+            )
         );
-        names.ignore_network = true;
-        names.nameservers = vec!["9.9.9.9".into()];
-        names.searches.clear();
-        assert_eq!(
-            resolv_conf(&host(names), Some(&lease())),
-            "nameserver 9.9.9.9\noptions ndots:2 edns0\n"
-        );
+        let nothing = resolv_conf(&Names::default(), &Resolved::default());
+        assert_eq!(nothing, "");
     }
 
     #[test]
     fn names_are_in_hosts_with_and_without_an_address() {
-        let plain = host(Names::default());
-        assert!(hosts(&plain, None).ends_with("127.0.0.1\tweb\n"));
-        let address = Some(Ipv4Addr::new(10, 0, 2, 15));
-        assert!(hosts(&plain, address).ends_with("10.0.2.15\tweb\n"));
-        let more = host(Names {
+        let plain = Names::default();
+        assert!(hosts("web", &plain, None).ends_with("127.0.0.1\tweb\n"));
+        let address = Some("10.0.2.15".parse().unwrap());
+        assert!(hosts("web", &plain, address).ends_with("10.0.2.15\tweb\n"));
+        let more = Names {
             fqdn: Some("web.sub.default.svc.cluster.local".into()),
             aliases: vec![HostAlias {
                 ip: "10.1.2.3".into(),
                 hostnames: vec!["a".into(), "b.c".into()],
             }],
             ..Names::default()
-        });
-        let end = "10.0.2.15\tweb.sub.default.svc.cluster.local\tweb\n10.1.2.3\ta\tb.c\n";
-        assert!(
-            hosts(&more, address).ends_with(end),
-            "{}",
-            hosts(&more, address)
-        );
+        };
+        for (hostname, own) in [
+            ("web", "web.sub.default.svc.cluster.local\tweb"),
+            ("web-7", "web-7.sub.default.svc.cluster.local\tweb-7"),
+            (
+                "web.sub.default.svc.cluster.local",
+                "web.sub.default.svc.cluster.local\tweb",
+            ),
+        ] {
+            let text = hosts(hostname, &more, address);
+            let end = format!("10.0.2.15\t{own}\n10.1.2.3\ta\tb.c\n");
+            assert!(text.ends_with(&end), "{text}");
+        }
     }
 }

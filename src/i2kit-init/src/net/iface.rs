@@ -96,24 +96,18 @@ pub fn bring_up(name: &str) -> Result<(), Fault> {
 /// The kernel refuses the address. A refused MTU or route is returned as a warning.
 pub fn configure(name: &str, lease: &Lease) -> Result<Vec<String>, Fault> {
     let mut warnings = Vec::new();
-    if let Some(mtu) = lease.mtu {
-        let mut request = Request::new(name);
-        request.0.ifr_ifru.ifru_mtu = i32::from(mtu);
-        if let Err(error) = request.call(libc::SIOCSIFMTU) {
-            warnings.push(format!("set MTU {mtu} of {name}: {error}"));
-        }
+    if let Some(mtu) = lease.mtu
+        && let Err(error) = set_mtu(name, mtu)
+    {
+        warnings.push(format!("set MTU {mtu} of {name}: {error}"));
     }
-    let mut request = Request::new(name);
-    request.0.ifr_ifru.ifru_addr = address(lease.address);
-    request.call(libc::SIOCSIFADDR).context(
+    let Lease {
+        address, prefix, ..
+    } = lease;
+    set_address(name, *address, *prefix).context(
         "set an address of",
-        format_args!("{name} to {}", lease.address),
+        format_args!("{name} to {address}/{prefix}"),
     )?;
-    let mask = netmask(lease.prefix);
-    request.0.ifr_ifru.ifru_netmask = address(mask);
-    request
-        .call(libc::SIOCSIFNETMASK)
-        .context("set the netmask of", format_args!("{name} to {mask}"))?;
     for route in with_links(lease) {
         if let Err(error) = add_route(name, route) {
             let Route {
@@ -127,6 +121,28 @@ pub fn configure(name: &str, lease: &Lease) -> Result<Vec<String>, Fault> {
         }
     }
     Ok(warnings)
+}
+
+/// Sets the largest packet.
+///
+/// # Errors
+/// The device cannot.
+pub fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
+    let mut request = Request::new(name);
+    request.0.ifr_ifru.ifru_mtu = i32::from(mtu);
+    request.call(libc::SIOCSIFMTU)
+}
+
+/// Sets the address and the netmask of an interface, or of a label of it such as `eth0:1`.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn set_address(label: &str, ip: Ipv4Addr, prefix: u8) -> io::Result<()> {
+    let mut request = Request::new(label);
+    request.0.ifr_ifru.ifru_addr = address(ip);
+    request.call(libc::SIOCSIFADDR)?;
+    request.0.ifr_ifru.ifru_netmask = address(netmask(prefix));
+    request.call(libc::SIOCSIFNETMASK)
 }
 
 /// Takes the address away.
@@ -240,6 +256,7 @@ mod tests {
             dns: Vec::new(),
             domain: None,
             mtu: None,
+            ntp: Vec::new(),
             seconds: 60,
             renew: 30,
             rebind: 50,

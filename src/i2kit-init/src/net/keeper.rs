@@ -273,6 +273,7 @@ mod tests {
             dns: Vec::new(),
             domain: None,
             mtu: None,
+            ntp: Vec::new(),
             seconds,
             renew: seconds / 2,
             rebind: seconds / 8 * 7,

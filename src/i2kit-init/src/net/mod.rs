@@ -1,7 +1,15 @@
-//! The network: loopback, and DHCPv4 on the first Ethernet interface.
+//! The network: loopback, and the first Ethernet interface by configuration, DHCP and routers.
 
 pub mod client;
 pub mod dhcp;
+mod dhcp6;
+pub mod dns;
 pub mod files;
 pub mod iface;
+mod iface6;
+mod ipv6;
 pub mod keeper;
+pub mod own;
+mod ra;
+pub mod settings;
+pub mod setup;

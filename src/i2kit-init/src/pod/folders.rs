@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
 };
@@ -15,7 +16,7 @@ use crate::{
     mounts::make_folder,
     paths,
     pod::{
-        copy, sub_path,
+        copy, message, sub_path,
         values::{self, Process, Values},
         volumes,
     },
@@ -92,6 +93,17 @@ pub fn prepare_container(
             propagation: Propagation::None,
         });
     }
+    let message = message::file(&container.name);
+    fs::write(&message, "").context("create", message.display())?;
+    // Whoever the container runs as.
+    fs::set_permissions(&message, fs::Permissions::from_mode(0o666))
+        .context("change the mode of", message.display())?;
+    binds.push(Bind {
+        source: message.display().to_string(),
+        target: container.life.termination_message.path.clone(),
+        read_only: false,
+        propagation: Propagation::None,
+    });
     let rootfs = Mount {
         r#type: "overlay".into(),
         source: "overlay".into(),

@@ -1,18 +1,24 @@
 //! The containers' output: to the console, prefixed, and to files in the kubelet's format.
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    rc::Rc,
+    time::SystemTime,
 };
 
-use tokio::{net::unix::pipe, sync::oneshot};
-
-use crate::console::Console;
+use crate::{
+    console::Console,
+    pod::{output::Consumer, timestamp},
+};
 
 /// Longer lines are cut in pieces, as containerd's own log is.
 pub const LONGEST_LINE: usize = 16 * 1024;
+/// Records are written together up to about this many bytes.
+const LONGEST_BATCH: usize = 128 * 1024;
 
 /// Cuts a stream of bytes into lines.
 #[derive(Default)]
@@ -63,6 +69,8 @@ pub struct LogFile {
     size: u64,
     limit: u64,
     keep: u8,
+    /// Records that wait for [`LogFile::flush`].
+    pending: Vec<u8>,
 }
 
 impl LogFile {
@@ -79,21 +87,35 @@ impl LogFile {
             size,
             limit,
             keep,
+            pending: Vec::new(),
         })
     }
 
-    /// Writes one line in the CRI's format. What cannot be written, on a full disk say, is lost:
-    /// a container never waits for its log.
+    /// Takes one line in the CRI's format; [`LogFile::flush`] writes it.
     pub fn write(&mut self, stream: &str, line: &[u8], complete: bool) {
-        if self.size > self.limit && self.rotate().is_err() {
+        let tag = if complete { 'F' } else { 'P' };
+        let now = timestamp::nanoseconds(SystemTime::now());
+        // Writing to a vector cannot fail.
+        let _ = write!(self.pending, "{now} {stream} {tag} ");
+        self.pending.extend_from_slice(line);
+        self.pending.push(b'\n');
+        if self.pending.len() > LONGEST_BATCH {
+            self.flush();
+        }
+    }
+
+    /// Writes what was taken, in one go. What cannot be written, on a full disk say, is lost: a
+    /// container never waits for its log. No record is left there in part.
+    pub fn flush(&mut self) {
+        let records = std::mem::take(&mut self.pending);
+        if records.is_empty() || self.size > self.limit && self.rotate().is_err() {
             return;
         }
-        let tag = if complete { 'F' } else { 'P' };
-        let mut record = format!("{} {stream} {tag} ", rfc3339(SystemTime::now())).into_bytes();
-        record.extend_from_slice(line);
-        record.push(b'\n');
-        if self.file.write_all(&record).is_ok() {
-            self.size = self.size.saturating_add(record.len() as u64);
+        if self.file.write_all(&records).is_ok() {
+            self.size = self.size.saturating_add(records.len() as u64);
+        } else {
+            // If not even this is possible, a reader meets half a record.
+            let _ = self.file.set_len(self.size);
         }
     }
 
@@ -102,7 +124,11 @@ impl LogFile {
             // A gap in the row is no error.
             let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
         }
-        fs::rename(&self.path, self.numbered(1))?;
+        match fs::rename(&self.path, self.numbered(1)) {
+            // A rotation before this one found no room for the new file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
         self.file = append(&self.path)?;
         self.size = 0;
         Ok(())
@@ -119,43 +145,34 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// UTC with nanoseconds. Days are turned into a date by the proleptic Gregorian rule.
-fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = date(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_nanos()
-    )
+/// The end of a container's output: what the kubelet takes for a termination message.
+#[derive(Debug, Default)]
+pub struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
 }
 
-/// Year, month and day of a day since 1970-01-01.
-fn date(mut days: u64) -> (u64, u64, u64) {
-    let leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let mut year = 1970;
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
+impl Tail {
+    const LINES: usize = 80;
+    const BYTES: usize = 2048;
+
+    fn push(&mut self, line: &[u8]) {
+        let from = line.len().saturating_sub(Self::BYTES - 1);
+        let line = line.get(from..).unwrap_or_default();
+        self.bytes = self.bytes.saturating_add(line.len() + 1);
+        self.lines.push_back(line.to_vec());
+        while self.lines.len() > Self::LINES || self.bytes > Self::BYTES {
+            let first = self.lines.pop_front().unwrap_or_default();
+            self.bytes = self.bytes.saturating_sub(first.len() + 1);
         }
-        days -= length;
-        year += 1;
     }
-    let february = if leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
+
+    /// The lines, oldest first.
+    pub fn text(&self) -> String {
+        let lines = self.lines.iter();
+        let lines = lines.map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+        lines.collect()
     }
-    (year, month, days + 1)
 }
 
 /// Where the lines of one stream of one container go.
@@ -167,51 +184,59 @@ pub struct Sink {
     /// The console.
     pub console: Console,
     /// The log file, if it could be opened.
-    pub file: Option<std::rc::Rc<std::cell::RefCell<LogFile>>>,
+    pub file: Option<Rc<RefCell<LogFile>>>,
+    /// The end of both streams.
+    pub tail: Rc<RefCell<Tail>>,
 }
 
 impl Sink {
     fn line(&self, line: &[u8], complete: bool) {
         self.console.container_line(&self.container, line);
+        self.tail.borrow_mut().push(line);
         if let Some(file) = &self.file {
             file.borrow_mut().write(self.stream, line, complete);
         }
     }
-}
 
-/// Reads a fifo until `done`, and then what is still in it.
-pub async fn pump(fifo: pipe::Receiver, sink: Sink, mut done: oneshot::Receiver<()>) {
-    let mut splitter = LineSplitter::default();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut ending = false;
-    loop {
-        match fifo.try_read(&mut buffer) {
-            Ok(length @ 1..) => {
-                splitter.push(
-                    buffer.get(..length).unwrap_or_default(),
-                    |line, complete| {
-                        sink.line(line, complete);
-                    },
-                );
-                // A container that never stops writing must not keep the others waiting.
-                tokio::task::yield_now().await;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ending => {
-                tokio::select! {
-                    ready = fifo.readable() => if ready.is_err() { break },
-                    _ = &mut done => ending = true,
-                }
-            }
-            _ => break,
+    fn flush(&self) {
+        if let Some(file) = &self.file {
+            file.borrow_mut().flush();
         }
     }
-    splitter.finish(|line, complete| sink.line(line, complete));
+}
+
+/// A sink and what has come of the line it is in.
+pub struct Lines {
+    splitter: LineSplitter,
+    sink: Sink,
+}
+
+impl Lines {
+    /// At the start of a line.
+    pub fn new(sink: Sink) -> Self {
+        let splitter = LineSplitter::default();
+        Self { splitter, sink }
+    }
+}
+
+impl Consumer for Lines {
+    fn take(&mut self, data: &[u8]) {
+        let sink = &self.sink;
+        self.splitter
+            .push(data, |line, complete| sink.line(line, complete));
+        sink.flush();
+    }
+
+    fn finish(&mut self) {
+        let sink = &self.sink;
+        self.splitter
+            .finish(|line, complete| sink.line(line, complete));
+        sink.flush();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -272,16 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
-        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(at(951_782_399), "2000-02-28T23:59:59.000000000Z");
-        assert_eq!(at(951_868_799), "2000-02-29T23:59:59.000000000Z");
-        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000000000Z");
-        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59.000000000Z");
-    }
-
-    #[test]
     fn a_full_log_is_rotated_and_the_oldest_dropped() {
         let folder = std::env::temp_dir().join(format!("i2kit-logs-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -293,6 +308,7 @@ mod tests {
                 format!("line {number:02} {}", "x".repeat(60)).as_bytes(),
                 true,
             );
+            log.flush();
         }
         let mut names: Vec<String> = fs::read_dir(&folder)
             .unwrap()
@@ -303,5 +319,29 @@ mod tests {
         let last = fs::read_to_string(&path).unwrap();
         assert!(last.contains(" stdout F line 11 "), "{last}");
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// The kernel's own full disk: what did not fit leaves no trace, and what fits again is there.
+    #[test]
+    fn a_full_disk_leaves_no_record_in_part() {
+        let mut log = LogFile::open("/dev/full".into(), 100, 2).unwrap();
+        log.write("stdout", b"lost", true);
+        log.flush();
+        assert_eq!((log.size, log.pending.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines_and_bytes() {
+        let mut tail = Tail::default();
+        for number in 0..200 {
+            tail.push(format!("{number}").as_bytes());
+        }
+        let text = tail.text();
+        assert_eq!(text.lines().count(), Tail::LINES);
+        assert!(text.starts_with("120\n") && text.ends_with("199\n"));
+        for _ in 0..100 {
+            tail.push(&[b'x'; 5000]);
+        }
+        assert_eq!(tail.text().len(), Tail::BYTES);
     }
 }

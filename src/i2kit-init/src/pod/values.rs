@@ -9,6 +9,7 @@ use std::{
 
 use i2kit_contract::{
     Capacity, Container, Content, Contract, EnvVar, Reference, SecretKey, Source, Text,
+    runtime::RuntimeConfig,
 };
 
 use crate::{
@@ -224,7 +225,7 @@ impl Values {
     /// # Errors
     /// [`Error`] for the first that is not.
     pub fn check(&self, contract: &Contract) -> Result<(), Error> {
-        for container in &contract.containers {
+        for container in contract.all_containers() {
             match self.process(container) {
                 // The network may come later than this; the start asks again.
                 Ok(_) | Err(Error::NoAddress { .. }) => {}
@@ -363,6 +364,18 @@ pub fn baked(contract: &Contract) -> Secrets {
     secrets
         .map(|(name, values)| (name.clone(), values.iter().filter_map(value).collect()))
         .collect()
+}
+
+/// Adds the run-time configuration's Secrets, whose values win.
+pub fn deliver(secrets: &mut Secrets, config: &RuntimeConfig) {
+    for (name, secret) in &config.secrets {
+        let values = secrets.entry(name.clone()).or_default();
+        for key in secret.keys() {
+            if let Some(value) = secret.get(key) {
+                values.insert(key.to_owned(), value.to_vec());
+            }
+        }
+    }
 }
 
 /// Bytes written in hexadecimal.

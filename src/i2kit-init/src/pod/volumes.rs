@@ -248,8 +248,7 @@ fn give(path: &Path, gid: u32, files: u32) -> Result<(), Fault> {
 /// Later mounts below a volume are seen elsewhere only when it is a shared mount.
 fn share(volume: &Volume, contract: &Contract, own: &Path) -> Result<(), Fault> {
     let mounts = contract
-        .containers
-        .iter()
+        .all_containers()
         .flat_map(|container| &container.mounts);
     let mut mounts = mounts.filter(|mount: &&Mount| mount.volume == volume.name);
     if mounts.all(|mount| mount.propagation == Propagation::None) {

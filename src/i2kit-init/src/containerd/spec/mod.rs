@@ -112,6 +112,7 @@ fn process(container: &Container, process: &Process, memory: u64) -> Value {
         "args": process.args,
         "env": process.env,
         "cwd": container.working_dir,
+        "terminal": container.life.tty,
         "capabilities": {
             "bounding": capabilities,
             "effective": capabilities,
@@ -173,6 +174,7 @@ mod tests {
                 ..Resources::default()
             },
             stop_signal: 15,
+            life: i2kit_contract::Life::default(),
         }
     }
 

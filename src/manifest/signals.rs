@@ -41,7 +41,8 @@ const SIGNALS: &[(&str, u8)] = &[
 const SIGRTMIN: u8 = 34;
 const SIGRTMAX: u8 = 64;
 
-/// `SIGQUIT`, `quit`, `3`, `SIGRTMIN+3`, `RTMAX-1`.
+/// The number of a signal: `SIGQUIT`, `quit`, `3`, `SIGRTMIN+3`, `RTMAX-1`.
+#[must_use]
 pub fn parse_signal(text: &str) -> Option<u8> {
     if let Ok(number) = text.parse() {
         return (1..=SIGRTMAX).contains(&number).then_some(number);
