@@ -35,7 +35,6 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "cpio" => vec![cpio_archive()],
         "verity" => vec![hash_tree()],
         "disk" => vec![gpt_disk()],
-        "contract" => vec![CONTRACT.as_bytes().to_vec()],
         "runtime" => texts(&RUNTIME),
         "control" => vec![control_frames()],
         "contract" => texts(&[CONTRACT, CONTRACT_WITH_LIFE]),

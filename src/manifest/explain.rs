@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::fields::{self, Fate, Schema};
+use super::{life, probe};
 
 /// Where each type stands in a manifest, from a Pod's or a Deployment's top level.
 const PLACES: &[(&str, &Schema)] = &[
@@ -34,8 +35,75 @@ const PLACES: &[(&str, &Schema)] = &[
         &fields::CONFIG_MAP_ENV,
     ),
     ("spec.containers[].envFrom[].secretRef", &fields::SECRET_ENV),
+    ("spec.containers[].lifecycle", &life::LIFECYCLE),
+    ("spec.containers[].lifecycle.postStart", &life::HANDLER),
+    ("spec.containers[].lifecycle.postStart.exec", &probe::EXEC),
+    (
+        "spec.containers[].lifecycle.postStart.httpGet",
+        &probe::HTTP_GET,
+    ),
+    (
+        "spec.containers[].lifecycle.postStart.httpGet.httpHeaders[]",
+        &probe::HTTP_HEADER,
+    ),
+    ("spec.containers[].lifecycle.postStart.sleep", &life::SLEEP),
+    ("spec.containers[].lifecycle.preStop", &life::HANDLER),
+    ("spec.containers[].lifecycle.preStop.exec", &probe::EXEC),
+    (
+        "spec.containers[].lifecycle.preStop.httpGet",
+        &probe::HTTP_GET,
+    ),
+    (
+        "spec.containers[].lifecycle.preStop.httpGet.httpHeaders[]",
+        &probe::HTTP_HEADER,
+    ),
+    ("spec.containers[].lifecycle.preStop.sleep", &life::SLEEP),
+    ("spec.containers[].livenessProbe", &probe::PROBE),
+    ("spec.containers[].livenessProbe.exec", &probe::EXEC),
+    ("spec.containers[].livenessProbe.grpc", &probe::GRPC),
+    ("spec.containers[].livenessProbe.httpGet", &probe::HTTP_GET),
+    (
+        "spec.containers[].livenessProbe.httpGet.httpHeaders[]",
+        &probe::HTTP_HEADER,
+    ),
+    (
+        "spec.containers[].livenessProbe.tcpSocket",
+        &probe::TCP_SOCKET,
+    ),
+    ("spec.containers[].readinessProbe", &probe::PROBE),
+    ("spec.containers[].readinessProbe.exec", &probe::EXEC),
+    ("spec.containers[].readinessProbe.grpc", &probe::GRPC),
+    ("spec.containers[].readinessProbe.httpGet", &probe::HTTP_GET),
+    (
+        "spec.containers[].readinessProbe.httpGet.httpHeaders[]",
+        &probe::HTTP_HEADER,
+    ),
+    (
+        "spec.containers[].readinessProbe.tcpSocket",
+        &probe::TCP_SOCKET,
+    ),
+    ("spec.containers[].startupProbe", &probe::PROBE),
+    ("spec.containers[].startupProbe.exec", &probe::EXEC),
+    ("spec.containers[].startupProbe.grpc", &probe::GRPC),
+    ("spec.containers[].startupProbe.httpGet", &probe::HTTP_GET),
+    (
+        "spec.containers[].startupProbe.httpGet.httpHeaders[]",
+        &probe::HTTP_HEADER,
+    ),
+    (
+        "spec.containers[].startupProbe.tcpSocket",
+        &probe::TCP_SOCKET,
+    ),
     ("spec.containers[].ports[]", &fields::PORT),
     ("spec.containers[].resources", &fields::RESOURCES),
+    (
+        "spec.containers[].restartPolicyRules[]",
+        &life::RESTART_RULE,
+    ),
+    (
+        "spec.containers[].restartPolicyRules[].exitCodes",
+        &life::EXIT_CODES,
+    ),
     (
         "spec.containers[].securityContext",
         &fields::SECURITY_CONTEXT,

@@ -75,7 +75,6 @@ const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM"
 const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
 const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
 const ROLLOUT: Fate = Noted("one VM is built; how many run is for who runs them");
-const FALSE: Fate = Bool(false);
 const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux policy");
 const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
 const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");

@@ -14,7 +14,9 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use i2kit_contract::{Container, Contract, FailurePolicy, HugePages, Names, Resources, VERSION};
+use i2kit_contract::{
+    Container, Contract, FailurePolicy, HugePages, Names, Resources, RestartPolicy, VERSION,
+};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::manifest::{self, Pod, parse_signal};
@@ -114,16 +116,29 @@ fn names(pod: &Pod, hostname: &str) -> Names {
     }
 }
 
-/// What all containers together need.
+/// The most that runs together needs (Kubernetes' effective request): containers and sidecars, or
+/// one init container beside the sidecars.
 fn huge_pages(pod: &Pod) -> Vec<HugePages> {
-    let mut total: BTreeMap<u64, u64> = BTreeMap::new();
-    for container in pod.all_containers() {
-        for (page, bytes) in &container.resources.limits.huge_pages {
-            let sum = total.entry(*page).or_default();
-            *sum = sum.saturating_add(*bytes);
+    let is_sidecar =
+        |one: &&manifest::Container| one.life.restart_policy == Some(RestartPolicy::Always);
+    let (sidecars, inits): (Vec<_>, Vec<_>) = pod.init_containers.iter().partition(is_sidecar);
+    let mut most = total(pod.containers.iter().chain(sidecars.iter().copied()));
+    for init in inits {
+        for (page, bytes) in total(sidecars.iter().copied().chain([init])) {
+            let known = most.entry(page).or_default();
+            *known = bytes.max(*known);
         }
     }
-    pages(&total)
+    pages(&most)
+}
+
+fn total<'a>(containers: impl Iterator<Item = &'a manifest::Container>) -> BTreeMap<u64, u64> {
+    let mut total: BTreeMap<u64, u64> = BTreeMap::new();
+    for (page, bytes) in containers.flat_map(|one| &one.resources.limits.huge_pages) {
+        let sum = total.entry(*page).or_default();
+        *sum = sum.saturating_add(*bytes);
+    }
+    total
 }
 
 fn pages(by_size: &BTreeMap<u64, u64>) -> Vec<HugePages> {
