@@ -5,7 +5,7 @@
 
 # shellcheck source=scripts/lib/common.sh
 . "$here/lib/common.sh"
-cd "$here/.."
+cd "$here/.." || exit
 
 "$here/setup.sh" --bench
 need jq umoci

@@ -13,7 +13,7 @@ use i2kit_format::{BLOCK, SLAB};
 use super::buffers::Sender;
 
 /// Bytes written between two cuts, at least.
-const MIN_RUN: u64 = 8 << 20;
+const MIN_RUN: u64 = 5 << 20;
 /// Padding that a run as long as that is not ended for; one twice as long is.
 const MAX_PADDING: u64 = SLAB / 2;
 /// Bytes of files between two that may cut, at least.

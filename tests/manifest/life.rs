@@ -117,7 +117,7 @@ fn init_containers_come_first_and_share_the_names() {
         &[
             (
                 "initContainers: [{name: c, image: i}]",
-                "m.yaml:5:22: spec.containers[0].name: \"c\" is used twice, first in line 6",
+                "m.yaml:5:23: spec.containers[0].name: \"c\" is used twice, first in line 6",
             ),
             (
                 "initContainers: [{name: a, image: i, livenessProbe: {exec: {command: [a]}}, lifecycle: {preStop: {sleep: {seconds: 1}}}}]",

@@ -78,7 +78,7 @@ impl Session {
                 return Err(ControlError::Ended);
             }
             for frame in decoder.push(buffer.get(..length).unwrap_or_default())? {
-                if let Some(code) = self.handle(frame, &credit, out, err)? {
+                if let Some(code) = self.handle(&frame, &credit, out, err)? {
                     return Ok(code);
                 }
             }
@@ -87,7 +87,7 @@ impl Session {
 
     fn handle(
         &mut self,
-        frame: Frame,
+        frame: &Frame,
         credit: &Credit,
         out: &mut dyn Write,
         err: &mut dyn Write,

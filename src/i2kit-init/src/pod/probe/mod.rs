@@ -361,7 +361,7 @@ mod tests {
         };
         for (limit, ready) in [(5, true), (25, true), (35, false), (75, true)] {
             let state = state();
-            let answer = |_, second| Some(second < 20 || second >= 60);
+            let answer = |_, second| Some(!(20..60).contains(&second));
             let (verdict, _) = run(life.clone(), limit, answer, &state).await;
             assert_eq!(verdict, None);
             assert_eq!(state.board().members[WEB].ready, ready, "{limit}");
