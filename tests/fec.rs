@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::small::Small;
 use crate::support::vm::{Bench, Vm, printed};
-use crate::support::{i2kit, output_of, tool};
+use crate::support::{inspected, output_of, tool};
 
 const POD: &str = r#"
 apiVersion: v1
@@ -19,16 +19,6 @@ spec:
   containers:
   - {name: works, image: tiny, command: [sh, -c, "echo it works"]}
 "#;
-
-fn inspect(disk: &Path) -> Value {
-    let output = i2kit()
-        .args(["inspect", "--json"])
-        .arg(disk)
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// Offset and size of a partition.
 fn partition(report: &Value, name: &str) -> (u64, u64) {
@@ -50,12 +40,12 @@ fn damage(disk: &Path, report: &Value, name: &str, block: u64) {
 #[test]
 fn veritysetup_repairs_with_the_disks_partition_and_the_rest_stays_in_its_place() {
     let bench = Bench::new();
-    let plain = inspect(&bench.build(POD, "plain.raw", &[]));
+    let plain = inspected(&bench.build(POD, "plain.raw", &[]));
     assert_eq!(plain["partitions"].as_array().unwrap().len(), 3);
     assert!(!plain["cmdline"].as_str().unwrap().contains("i2kit.fec"));
     for roots in ["2", "5"] {
         let disk = bench.build(POD, "disk.raw", &[&format!("--fec={roots}")]);
-        let report = inspect(&disk);
+        let report = inspected(&disk);
         assert_eq!(report["inputs"]["fec"].to_string(), roots);
         for name in ["esp", "store", "store-verity"] {
             assert_eq!(partition(&report, name), partition(&plain, name));
@@ -119,7 +109,7 @@ fn damage_each_word(disk: &Path, report: &Value) {
 fn a_guest_repairs_its_store_and_does_without_when_the_partition_is_lost() {
     let bench = Bench::new();
     let disk = bench.build(POD, "disk.raw", &["--fec"]);
-    let report = inspect(&disk);
+    let report = inspected(&disk);
     damage_each_word(&disk, &report);
     let lost = bench.path("lost.raw");
     fs::copy(&disk, &lost).unwrap();

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::i2kit;
 use crate::support::listing::{self, Listing, Mount};
 use crate::support::random::Random;
 use crate::support::shop::{Shop, layer};
 use crate::support::small::succeeded;
 use crate::support::tarball::{Dialect, Item, archive};
+use crate::support::{i2kit, inspected};
 
 /// Noise of so many bytes, in one file.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -47,9 +47,7 @@ fn contents(disk: &Path) -> Listing {
 }
 
 fn inputs(disk: &Path) -> Value {
-    let output = i2kit().args(["inspect", "--json"]).arg(disk).output();
-    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
-    report["inputs"].clone()
+    inspected(disk)["inputs"].clone()
 }
 
 fn like(old: &Path) -> [String; 2] {
@@ -166,8 +164,7 @@ fn partitions_keep_their_starts_and_signing_afterwards_changes_nothing() {
     fs::write(&record, json.to_string()).unwrap();
     let flags = like(&record);
     let disk = shop.build("new.raw", &words(&flags));
-    let output = i2kit().args(["inspect", "--json"]).arg(&disk).output();
-    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let report = inspected(&disk);
     let starts = report["partitions"].as_array().unwrap().iter();
     let starts: Vec<u64> = starts.map(|one| one["offset"].as_u64().unwrap()).collect();
     assert_eq!(starts, moved);

@@ -103,7 +103,7 @@ impl<'a> File<'a> {
             return Ok(());
         }
         let (number, fragment) = split(file.fragment.ok_or_else(eof)?);
-        let layer = &self.merged.layers.get(number).ok_or_else(eof)?.layer;
+        let layer = self.merged.layers.get(number).ok_or_else(eof)?;
         let packed = layer.packed.iter().map(|cluster| Cluster {
             start_block: cluster.start_block + ((number as u64) << LAYER_SHIFT),
             ..*cluster
@@ -168,8 +168,8 @@ impl<'a> File<'a> {
         let layer = self.merged.layers.get(number).ok_or_else(eof)?;
         let at = block * BLOCK + skip;
         match self.check {
-            Check::Nothing => layer.blob.read_exact_at(buf, at),
-            Check::EverySlab => checked(&layer.blob, at, buf),
+            Check::Nothing => layer.data.read_exact_at(buf, at),
+            Check::EverySlab => checked(&layer.data, at, buf),
         }
     }
 }
@@ -178,13 +178,7 @@ impl<'a> File<'a> {
 fn checked(blob: &Blob, mut at: u64, mut rest: &mut [u8]) -> io::Result<()> {
     let mut slab = vec![0; within(SLAB, 0)?];
     while !rest.is_empty() {
-        let index = at / SLAB;
-        blob.read_exact_at(&mut slab, index * SLAB)?;
-        let known = blob.slab_digests(index);
-        if !known.is_some_and(|known| known.match_bytes(&slab)) {
-            let blob = blob.path().unwrap_or(Path::new("")).to_owned();
-            return Err(io::Error::other(Altered { blob }));
-        }
+        read_slab(blob, at / SLAB, &mut slab)?;
         let from = slab.get(within(at % SLAB, 0)?..).unwrap_or_default();
         let len = from.len().min(rest.len());
         let (now, later) = rest.split_at_mut(len);
@@ -193,6 +187,17 @@ fn checked(blob: &Blob, mut at: u64, mut rest: &mut [u8]) -> io::Result<()> {
         at += len as u64;
     }
     Ok(())
+}
+
+/// Reads a slab, which must be what was hashed.
+pub(super) fn read_slab(blob: &Blob, index: u64, slab: &mut [u8]) -> io::Result<()> {
+    blob.read_exact_at(slab, index * SLAB)?;
+    let known = blob.slab_digests(index);
+    if known.is_some_and(|known| known.match_bytes(slab)) {
+        return Ok(());
+    }
+    let blob = blob.path().unwrap_or(Path::new("")).to_owned();
+    Err(io::Error::other(Altered { blob }))
 }
 
 impl ReadAt for File<'_> {

@@ -9,8 +9,8 @@ use i2kit_format::verity::{self, HashBlock};
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 use rayon::prelude::*;
 
-use super::file::Altered;
-use super::live::{Live, Range, overlap, stored_blocks, total};
+use super::file::read_slab;
+use super::live::{Live, Range, needed, overlap, stored_blocks, total};
 use crate::disk::{Blob, SlabDigests};
 use crate::layer::ConvertedLayer;
 
@@ -54,7 +54,7 @@ impl Kept {
     /// The layer of that number without what no file has; whole, when that takes as many slabs.
     ///
     /// # Errors
-    /// When its data cannot be read, or was altered in the cache: [`Altered`].
+    /// When its data cannot be read, or was altered in the cache: [`super::file::Altered`].
     pub(super) fn compacted(
         layer: &ConvertedLayer,
         live: &Live,
@@ -88,14 +88,8 @@ impl Kept {
 /// The clusters of the packed stream that stay.
 fn packed(layer: &ConvertedLayer, live: &Live, number: usize, blocks: &Moves) -> Vec<Cluster> {
     let stream = live.packed(number);
-    let mut at = 0;
-    let stays = |cluster: &&Cluster| {
-        let range = (at, at + u64::from(cluster.len));
-        at = range.1;
-        overlap(&stream, range) > 0
-    };
-    let stay = layer.packed.iter().filter(stays);
-    stay.map(|cluster| Cluster {
+    let stay = needed(&layer.packed, 0, &stream);
+    stay.map(|(_, cluster)| Cluster {
         start_block: blocks.of(cluster.start_block),
         ..*cluster
     })
@@ -104,31 +98,28 @@ fn packed(layer: &ConvertedLayer, live: &Live, number: usize, blocks: &Moves) ->
 
 /// That every slab of which something stays is what was hashed.
 fn check(layer: &ConvertedLayer, blocks: &[Range]) -> std::io::Result<()> {
-    let slabs = layer.slab_digests.par_iter().enumerate();
-    slabs.try_for_each(|(number, digests)| {
-        let at = number as u64 * SLAB;
-        if overlap(blocks, (at / BLOCK, (at + SLAB) / BLOCK)) == 0 {
-            return Ok(());
+    let slabs = (0..layer.data.len() / SLAB).into_par_iter();
+    slabs.try_for_each_init(empty_slab, |slab, number| {
+        let first = number * (SLAB / BLOCK);
+        match overlap(blocks, (first, first + SLAB / BLOCK)) {
+            0 => Ok(()),
+            _ => read_slab(&layer.data, number, slab),
         }
-        if digests.match_bytes(&slab(&layer.data, at)?) {
-            return Ok(());
-        }
-        let blob = layer.data.path().unwrap_or(layer.entry.folder()).to_owned();
-        Err(std::io::Error::other(Altered { blob }))
     })
 }
 
-fn slab(data: &Blob, at: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(SLAB).unwrap_or(0)];
-    data.read_exact_at(&mut bytes, at)?;
-    Ok(bytes)
+fn empty_slab() -> Vec<u8> {
+    vec![0; usize::try_from(SLAB).unwrap_or(0)]
 }
 
 /// Digests and hash block of each slab.
 fn hash(data: &Blob) -> std::io::Result<(Vec<SlabDigests>, Vec<u8>)> {
     let slabs: Vec<u64> = (0..data.len() / SLAB).collect();
     let batches = slabs.par_chunks(BATCH).map(|batch| {
-        let slabs = batch.iter().map(|number| slab(data, number * SLAB));
+        let slabs = batch.iter().map(|number| {
+            let mut slab = empty_slab();
+            data.read_exact_at(&mut slab, number * SLAB).map(|()| slab)
+        });
         let slabs = slabs.collect::<std::io::Result<Vec<_>>>()?;
         let slices: Vec<&[u8]> = slabs.iter().map(Vec::as_slice).collect();
         let hash_blocks = slices.iter().map(|slab| verity::hash_slab(slab));

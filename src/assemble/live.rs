@@ -2,7 +2,7 @@
 //! above, and would lie in the store for nothing.
 
 use i2kit_format::BLOCK;
-use i2kit_format::erofs::{Cluster, Content};
+use i2kit_format::erofs::{Cluster, Content, FileExtent};
 
 use super::merged::LAYER_SHIFT;
 use crate::layer::{ConvertedLayer, EntryKind};
@@ -28,10 +28,7 @@ impl Live {
         let (mut blocks, mut fragments) = (Vec::new(), Vec::new());
         for content in contents {
             match content {
-                Content::Regular(file) => blocks.extend(file.extents.iter().map(|extent| {
-                    let len = extent.len.div_ceil(BLOCK);
-                    (extent.start_block, extent.start_block + len)
-                })),
+                Content::Regular(file) => blocks.extend(file.extents.iter().map(extent_blocks)),
                 Content::Compressed(file) => {
                     blocks.extend(file.clusters.iter().map(cluster_blocks));
                     fragments.extend(file.fragment.map(|at| {
@@ -46,15 +43,10 @@ impl Live {
         let mut packed = Vec::new();
         for (number, layer) in (0u64..).zip(layers) {
             let base = number << LAYER_SHIFT;
-            let mut at = base;
-            for cluster in &layer.packed {
-                let range = (at, at + u64::from(cluster.len));
-                if overlap(&fragments, range) > 0 {
-                    let (from, until) = cluster_blocks(cluster);
-                    blocks.push((base + from, base + until));
-                    packed.push(range);
-                }
-                at = range.1;
+            for (range, cluster) in needed(&layer.packed, base, &fragments) {
+                let (from, until) = cluster_blocks(cluster);
+                blocks.push((base + from, base + until));
+                packed.push(range);
             }
         }
         Self {
@@ -74,6 +66,22 @@ impl Live {
     }
 }
 
+/// The clusters of which `ranges` have a byte, each with its own range of what they hold together,
+/// counted from `start`.
+pub(super) fn needed<'c>(
+    clusters: &'c [Cluster],
+    start: u64,
+    ranges: &[Range],
+) -> impl Iterator<Item = (Range, &'c Cluster)> {
+    let mut at = start;
+    let placed = clusters.iter().map(move |cluster| {
+        let range = (at, at + u64::from(cluster.len));
+        at = range.1;
+        (range, cluster)
+    });
+    placed.filter(|(range, _)| overlap(ranges, *range) > 0)
+}
+
 fn within(ranges: &[Range], number: usize) -> Vec<Range> {
     let base = (number as u64) << LAYER_SHIFT;
     let first = ranges.partition_point(|(from, _)| *from < base);
@@ -87,16 +95,16 @@ fn within(ranges: &[Range], number: usize) -> Vec<Range> {
 pub(super) fn stored_blocks(layer: &ConvertedLayer) -> u64 {
     let packed = layer.packed.iter().map(cluster_blocks);
     let own = layer.entries.iter().flat_map(|entry| match &entry.kind {
-        EntryKind::Regular(file) => {
-            let extents = file.extents.iter();
-            extents
-                .map(|one| (one.start_block, one.start_block + one.len.div_ceil(BLOCK)))
-                .collect()
-        }
+        EntryKind::Regular(file) => file.extents.iter().map(extent_blocks).collect(),
         EntryKind::Compressed(file) => file.clusters.iter().map(cluster_blocks).collect(),
         _ => Vec::new(),
     });
     total(&merged(packed.chain(own).collect()))
+}
+
+fn extent_blocks(extent: &FileExtent) -> Range {
+    let len = extent.len.div_ceil(BLOCK);
+    (extent.start_block, extent.start_block + len)
 }
 
 fn cluster_blocks(cluster: &Cluster) -> Range {

@@ -13,7 +13,7 @@ use i2kit_format::erofs::{
 use i2kit_format::{BLOCK, ReadAt, SLAB};
 
 use super::file::{Altered, Check, File, Recent};
-use super::kept::{Kept, Moves};
+use super::kept::Kept;
 use super::live::Live;
 use super::merge;
 use super::place::{self, Like, Place};
@@ -112,15 +112,9 @@ impl Error {
 pub struct Merged {
     /// The inodes; extents are virtual until [`Merged::place`].
     pub tree: Tree,
-    pub(super) layers: Vec<Placed>,
+    pub(super) layers: Vec<Arc<ConvertedLayer>>,
     /// Clusters that were read last.
     pub(super) recent: Recent,
-}
-
-/// A layer and its data.
-pub(super) struct Placed {
-    pub(super) layer: Arc<ConvertedLayer>,
-    pub(super) blob: Blob,
 }
 
 /// How layers are placed.
@@ -270,14 +264,11 @@ impl Merged {
         let known = self
             .layers
             .iter()
-            .position(|one| one.layer.diff_id == layer.diff_id);
+            .position(|one| one.diff_id == layer.diff_id);
         if let Some(number) = known {
             return Ok(number);
         }
-        self.layers.push(Placed {
-            layer: Arc::clone(layer),
-            blob: layer.data.clone(),
-        });
+        self.layers.push(Arc::clone(layer));
         Ok(self.layers.len() - 1)
     }
 
@@ -360,7 +351,7 @@ impl Merged {
         let slabs = |kept: &Kept| kept.data.len() / SLAB;
         let layers = numbers.iter().filter_map(|number| self.layers.get(*number));
         let wanted = layers.clone().zip(&kept).map(|(one, kept)| place::Layer {
-            diff_id: &one.layer.diff_id,
+            diff_id: &one.diff_id,
             slabs: slabs(kept),
         });
         let wanted: Vec<_> = wanted.collect();
@@ -369,7 +360,7 @@ impl Merged {
         let mut placed: Vec<PlacedLayer> = layers
             .zip(&kept)
             .zip(starts)
-            .map(|((one, kept), start_block)| PlacedLayer::new(&one.layer, kept, start_block))
+            .map(|((one, kept), start_block)| PlacedLayer::new(one, kept, start_block))
             .collect();
         self.settle(&reachable, &numbers, &kept, &placed);
         placed.sort_by_key(|one| one.start_block);
@@ -388,11 +379,11 @@ impl Merged {
         compact: bool,
     ) -> Result<Vec<Kept>, Error> {
         let inodes = reachable.iter().filter_map(|id| self.tree.get(*id));
-        let layers = self.layers.iter().map(|one| &*one.layer);
+        let layers = self.layers.iter().map(|one| &**one);
         let live = Live::of(inodes.map(|inode| &inode.content), layers);
         let known = numbers
             .iter()
-            .filter_map(|number| Some((*number, &self.layers.get(*number)?.layer)));
+            .filter_map(|number| Some((*number, self.layers.get(*number)?)));
         known
             .map(|(number, layer)| match compact {
                 false => Ok(Kept::whole(layer, &live, number)),
@@ -410,17 +401,16 @@ impl Merged {
         kept: &[Kept],
         placed: &[PlacedLayer],
     ) {
-        let mut targets = vec![Target::default(); self.layers.len()];
+        let mut targets = vec![None; self.layers.len()];
         let mut packed = Vec::new();
         let mut packed_len = 0;
         for ((number, kept), placed) in numbers.iter().zip(kept).zip(placed) {
             if let Some(target) = targets.get_mut(*number) {
-                *target = Target {
+                *target = Some(Target {
                     start_block: placed.start_block,
                     packed: packed_len,
-                    blocks: kept.blocks.clone(),
-                    stream: kept.stream.clone(),
-                };
+                    kept,
+                });
             }
             packed.extend(kept.packed.iter().map(|cluster| Cluster {
                 start_block: cluster.start_block + placed.start_block,
@@ -469,20 +459,19 @@ impl Merged {
 }
 
 /// Where a layer's blocks and the bytes of its packed stream went.
-#[derive(Clone, Default)]
-struct Target {
+#[derive(Clone)]
+struct Target<'a> {
     start_block: u64,
     packed: u64,
-    blocks: Moves,
-    stream: Moves,
+    kept: &'a Kept,
 }
 
 /// Makes a file's extents absolute.
-fn settle(content: &mut Content, targets: &[Target]) {
+fn settle(content: &mut Content, targets: &[Option<Target<'_>>]) {
     let block = |start_block: &mut u64| {
         let (number, within) = split(*start_block);
-        if let Some(target) = targets.get(number) {
-            *start_block = target.start_block + target.blocks.of(within);
+        if let Some(Some(target)) = targets.get(number) {
+            *start_block = target.start_block + target.kept.blocks.of(within);
         }
     };
     match content {
@@ -495,8 +484,8 @@ fn settle(content: &mut Content, targets: &[Target]) {
             clusters.for_each(|cluster| block(&mut cluster.start_block));
             file.fragment = file.fragment.map(|at| {
                 let (number, within) = split(at);
-                let target = targets.get(number);
-                target.map_or(at, |target| target.packed + target.stream.of(within))
+                let target = targets.get(number).and_then(Option::as_ref);
+                target.map_or(at, |target| target.packed + target.kept.stream.of(within))
             });
         }
         _ => {}

@@ -249,14 +249,9 @@ fn push_own(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, own: &Own) {
 
 /// Pushes the hash blocks of `len` bytes of zeros.
 fn push_hole(tree: &mut TreeBuilder, level0: &mut Vec<Blob>, len: u64) {
-    if len == 0 {
-        return;
-    }
-    let slab = usize::try_from(SLAB).unwrap_or(usize::MAX);
-    let hash_block = verity::hash_slab(&vec![0; slab]);
     for _ in 0..len / SLAB {
-        tree.push(&hash_block);
-        level0.push(Blob::bytes(hash_block));
+        tree.push(verity::zero_slab());
+        level0.push(Blob::bytes(*verity::zero_slab()));
     }
 }
 

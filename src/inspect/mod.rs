@@ -10,6 +10,7 @@ use i2kit_contract::{Contract, INPUTS_JSON, LABEL_ESP, LABEL_STORE, LABEL_STORE_
 use i2kit_format::erofs::{ReadError, Reader};
 use i2kit_format::read_at::Window;
 use i2kit_format::{ReadAt, fat, gpt, uki as pe, verity};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::sign;
@@ -150,7 +151,7 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(root, &mut bytes).map_err(|_| Error::NoRootHash)?;
         let hash = window(disk, &table, LABEL_STORE_VERITY)?;
-        verity::verify(&window(disk, &table, LABEL_STORE)?, &hash, &bytes)?;
+        check_blocks(&window(disk, &table, LABEL_STORE)?, &hash, &bytes)?;
     }
     let store = window(disk, &table, LABEL_STORE)?;
     Ok(Report {
@@ -170,6 +171,21 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
         inputs: serde_json::from_slice(&record(&store, INPUTS_JSON)?)?,
         verified: verify,
     })
+}
+
+/// Checks the hash partition against the root hash and the store against it, on all processors.
+///
+/// # Errors
+/// The first block that does not match, or cannot be read.
+fn check_blocks(
+    store: &dyn ReadAt,
+    hash: &dyn ReadAt,
+    root_hash: &[u8; 32],
+) -> Result<(), verity::Error> {
+    let verifier = verity::Verifier::new(store, hash, root_hash)?;
+    let slabs = (0..verifier.slabs()).into_par_iter();
+    let checked = slabs.map_init(Vec::new, |buffer, slab| verifier.check(slab, buffer).err());
+    checked.find_map_first(|error| error).map_or(Ok(()), Err)
 }
 
 /// The contract alone.

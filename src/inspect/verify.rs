@@ -1,10 +1,10 @@
 //! What is wrong with a disk, first things first.
 
 use i2kit_contract::{LABEL_ESP, LABEL_STORE, LABEL_STORE_VERITY};
-use i2kit_format::{ReadAt, fat, gpt, verity};
+use i2kit_format::{ReadAt, fat, gpt};
 use serde::Serialize;
 
-use super::{Error, esp, window};
+use super::{Error, check_blocks, esp, window};
 use crate::sign::{self, Certificate};
 
 /// What was checked, and held.
@@ -32,7 +32,7 @@ pub fn verify(disk: &dyn ReadAt, certificate: Option<&Certificate>) -> Result<Ve
     }
     let root_hash = esp::root_hash(&uki)?;
     let hash = window(disk, &table, LABEL_STORE_VERITY)?;
-    verity::verify(&window(disk, &table, LABEL_STORE)?, &hash, &root_hash)?;
+    check_blocks(&window(disk, &table, LABEL_STORE)?, &hash, &root_hash)?;
     Ok(Verified {
         root_hash: hex::encode(root_hash),
         signed_by: certificate.map(Certificate::subject),

@@ -51,7 +51,7 @@ fn beginning() -> String {
 /// Is ready only when its page is there, and is ended when it goes.
 const WEB: &str = "ports: [{name: web, containerPort: 8080}]
 volumeMounts: [{name: s, mountPath: /s}]
-readinessProbe: {httpGet: {port: web, path: /health, httpHeaders: [{name: X, value: y}]}, periodSeconds: 1, timeoutSeconds: 5}
+readinessProbe: {httpGet: {port: web, path: /health, httpHeaders: [{name: X, value: why}]}, periodSeconds: 1, timeoutSeconds: 5}
 startupProbe: {tcpSocket: {port: web}, periodSeconds: 1, failureThreshold: 60}
 livenessProbe: {httpGet: {port: web, path: /alive}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 2}
 lifecycle:
@@ -194,6 +194,8 @@ fn a_deadline_ends_the_pod_and_sidecars_end_last() {
     let ends: Vec<&str> = console
         .lines()
         .filter_map(|line| line.strip_prefix('[')?.split_once("] "))
+        // The kernel's lines have a time there.
+        .filter(|(name, _)| !name.starts_with(' '))
         .map(|(_, said)| said)
         .collect();
     assert_eq!(

@@ -11,7 +11,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use super::samples::oracle;
-use super::{i2kit, output_of};
+use super::{inspected, output_of};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,10 +167,7 @@ impl Drop for Mount {
 }
 
 fn store_offset(disk: &Path) -> u64 {
-    let mut inspect = i2kit();
-    let report = inspect.args(["inspect", "--json"]).arg(disk).output();
-    let report: serde_json::Value = serde_json::from_slice(&report.unwrap().stdout).unwrap();
-    report["partitions"][1]["offset"].as_u64().unwrap()
+    inspected(disk)["partitions"][1]["offset"].as_u64().unwrap()
 }
 
 /// The rest of `from`, from `offset` on.

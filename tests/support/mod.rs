@@ -17,6 +17,7 @@ pub mod tarball;
 pub mod vm;
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs a tool; a missing one fails the test by name.
@@ -36,6 +37,14 @@ pub fn output_of(program: &str, arguments: &[&str]) -> String {
 /// The command under test.
 pub fn i2kit() -> Command {
     Command::new(env!("CARGO_BIN_EXE_i2kit"))
+}
+
+/// What `i2kit inspect` says of a disk.
+pub fn inspected(disk: &Path) -> serde_json::Value {
+    let output = i2kit().args(["inspect", "--json"]).arg(disk).output();
+    let output = output.unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Another home, and no folders of the one who runs the tests.

@@ -119,7 +119,8 @@ impl Auth {
         }
     }
 
-    /// What to send along after a 401, unless there is nothing better than what was refused.
+    /// What to send along after a 401, unless there is nothing better than what was refused;
+    /// and whether it was obtained for this call, not by another thread before it.
     pub fn renew(
         &self,
         wire: &Wire,
@@ -127,7 +128,7 @@ impl Auth {
         access: Access,
         challenges: Vec<Challenge>,
         refused: Option<&Authorization>,
-    ) -> Result<Option<Authorization>, Failure> {
+    ) -> Result<Option<(Authorization, bool)>, Failure> {
         let slot = self.slot(endpoint, access);
         let mut slot = lock(&slot);
         if let Some((current, _)) = &slot.current
@@ -135,11 +136,12 @@ impl Auth {
             && refused != Some(current)
         {
             // Another thread was refused first.
-            return Ok(Some(current.clone()));
+            return Ok(Some((current.clone(), false)));
         }
         slot.challenges = challenges;
         let renewed = self.obtain(wire, endpoint, access, &mut slot)?;
-        Ok(renewed.filter(|renewed| Some(renewed) != refused))
+        let better = renewed.filter(|renewed| Some(renewed) != refused);
+        Ok(better.map(|renewed| (renewed, true)))
     }
 
     fn slot(&self, endpoint: &Endpoint, access: Access) -> Arc<Mutex<Slot>> {

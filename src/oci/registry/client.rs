@@ -21,7 +21,8 @@ use crate::oci::{Digest, Document};
 
 /// A mirror that could not be reached is not asked again for so long.
 const MIRROR_REST: Duration = Duration::from_secs(60);
-/// A token is renewed so often for one request: another thread may have used it up meanwhile.
+/// A token is renewed so often for one request, beside the tokens that other threads renewed:
+/// they may have used it up meanwhile.
 const MAX_RENEWALS: usize = 3;
 /// What manifests may be. Schema 1 is asked for last, so that it can be refused by name.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -290,21 +291,23 @@ impl Client {
             return send(None);
         }
         let mut authorization = auth.current(wire, endpoint, access)?;
-        for _ in 0..MAX_RENEWALS {
+        let mut renewals = 0;
+        loop {
             let response = send(authorization.as_ref())?;
-            if response.status != 401 || !response.at_home {
+            if response.status != 401 || !response.at_home || renewals == MAX_RENEWALS {
                 return Ok(response);
             }
             let challenges = challenges(&response);
             // Ends the exchange: a token server on the same host needs its permit.
             let refusal = response.complaint();
             let refused = authorization.as_ref();
-            authorization = match auth.renew(wire, endpoint, access, challenges, refused)? {
-                Some(renewed) => Some(renewed),
-                None => return Err(refusal),
+            let renewed = auth.renew(wire, endpoint, access, challenges, refused)?;
+            let Some((renewed, ours)) = renewed else {
+                return Err(refusal);
             };
+            authorization = Some(renewed);
+            renewals += usize::from(ours);
         }
-        send(authorization.as_ref())
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read, Write},
-    path::Path,
     rc::Rc,
     sync::mpsc as blocking,
     thread,
@@ -56,15 +55,18 @@ pub fn start(control: Control) -> Result<(), Fault> {
     let Some(port) = report::find_port(CONTROL_PORT) else {
         return Ok(());
     };
-    let frames = read_port(&port)?;
-    let out = write_port(&port)?;
+    // The kernel lets a port be opened once (`port_fops_open` of drivers/char/virtio_console.c).
+    let opened = File::options().read(true).write(true).open(&port);
+    let reader = opened.context("open", port.display())?;
+    let writer = reader.try_clone().context("open", port.display())?;
+    let frames = read_port(reader)?;
+    let out = write_port(writer)?;
     tokio::task::spawn_local(serve(control, frames, out));
     Ok(())
 }
 
 /// A thread that reads frames. The channel is short: a host that sends without end waits.
-fn read_port(path: &Path) -> Result<mpsc::Receiver<Result<Frame, String>>, Fault> {
-    let mut port = File::open(path).context("open", path.display())?;
+fn read_port(mut port: File) -> Result<mpsc::Receiver<Result<Frame, String>>, Fault> {
     let (sender, receiver) = mpsc::channel(16);
     let read = move || {
         let mut decoder = Decoder::default();
@@ -103,9 +105,7 @@ fn read_port(path: &Path) -> Result<mpsc::Receiver<Result<Frame, String>>, Fault
 }
 
 /// A thread that writes frames; the windows of sessions bound what waits for it.
-fn write_port(path: &Path) -> Result<Out, Fault> {
-    let opened = File::options().write(true).open(path);
-    let mut port = opened.context("open", path.display())?;
+fn write_port(mut port: File) -> Result<Out, Fault> {
     let (sender, receiver) = blocking::channel::<Frame>();
     let write = move || {
         for frame in receiver {
