@@ -244,29 +244,43 @@ fn pod(
         Origin::Manifests => {
             let inputs = inputs_or_bundled(&arguments.files, &arguments.images, finder)?;
             let name = arguments.files.name.as_deref();
-            let (mut pod, digest) = pod_of(&inputs, name, arguments.progress.quiet)?;
+            let mut pod = pod_of(&inputs, name, arguments.progress.quiet)?;
             if !arguments.bake_secrets {
                 pod.secrets = manifest::Secrets::default();
             }
-            Ok((pod, digest))
+            let bytes = kept(&inputs, arguments.bake_secrets)?;
+            Ok((pod, digest(&bytes)))
         }
     }
 }
 
-/// The Pod in the manifests, and the digest of their bytes.
-pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<(Pod, String), Error> {
-    let mut hash = Sha256::new();
-    for input in inputs {
-        hash.update((input.bytes.len() as u64).to_le_bytes());
-        hash.update(&input.bytes);
-    }
+/// The Pod in the manifests.
+pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<Pod, Error> {
     let (pod, notes) = manifest::load(inputs, name)?;
     if !quiet {
         notes
             .iter()
             .for_each(|note| super::say(&format!("note: {note}")));
     }
-    Ok((pod, format!("sha256:{}", hex::encode(hash.finalize()))))
+    Ok(pod)
+}
+
+/// What of the manifests may be kept and named by a digest: Secrets' values only when they are to
+/// go into the disk anyway, since a digest lets whoever has it try them out.
+pub fn kept(inputs: &[Input], bake_secrets: bool) -> Result<Vec<Vec<u8>>, Error> {
+    match bake_secrets {
+        true => Ok(inputs.iter().map(|input| input.bytes.clone()).collect()),
+        false => Ok(manifest::without_secret_values(inputs)?),
+    }
+}
+
+fn digest(manifests: &[Vec<u8>]) -> String {
+    let mut hash = Sha256::new();
+    for bytes in manifests {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
 /// The manifests that the flags name, which there must be.
@@ -385,6 +399,7 @@ fn added(
         ("extensions".to_owned(), extensions.into()),
         ("fec".to_owned(), arguments.fec.into()),
         ("control".to_owned(), arguments.control.into()),
+        ("bake_secrets".to_owned(), arguments.bake_secrets.into()),
         ("image_version".to_owned(), arguments.image_version.into()),
     ])
 }

@@ -86,7 +86,7 @@ fn find(wanted: &Wanted, images: &Images<'_>) -> Result<BTreeMap<String, Resolve
     let mut names = wanted.names.clone();
     if !wanted.files.files.is_empty() || wanted.images.bundle.is_some() {
         let inputs = plan::inputs_or_bundled(&wanted.files, &wanted.images, images)?;
-        let (pod, _) = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
+        let pod = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
         names.extend(pod.all_containers().map(|one| one.image.clone()));
     }
     images.resolve(names.iter().map(String::as_str))

@@ -1,6 +1,6 @@
 //! The documents that Pods take from: ConfigMap, Secret, PersistentVolumeClaim.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,9 @@ use super::decode::{Field, Fields, Report};
 use super::error::quoted;
 use super::scalar::Scalar;
 use super::secrets::Secrets;
+use super::spec::one_of;
 use super::yaml::Value;
-use super::{fields, names};
+use super::{fields, names, redact};
 
 /// Most bytes that a ConfigMap's or a Secret's values may have together (`MaxSecretSize`).
 const MAX_DATA: usize = 1 << 20;
@@ -22,8 +23,8 @@ pub struct Objects {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// Secrets.
     pub secrets: Secrets,
-    /// Claims.
-    pub claims: BTreeSet<String>,
+    /// Claims, and whether each is of `volumeMode: Block`.
+    pub claims: BTreeMap<String, bool>,
 }
 
 /// A ConfigMap's values by key.
@@ -98,6 +99,9 @@ impl Objects {
         if self.secrets.get(&name).is_some() {
             twice(report, &fields);
         }
+        if is_omitted(&fields) {
+            self.secrets.omit(name.clone());
+        }
         self.secrets.insert(name, secret);
         Some(())
     }
@@ -105,26 +109,41 @@ impl Objects {
     fn claim(&mut self, report: &mut Report, object: &Field<'_>) -> Option<()> {
         let fields = object.fields(report, &fields::CLAIM)?;
         let name = head(report, &fields)?;
-        let spec = fields.require(report, "spec")?;
-        let spec = spec.fields(report, &fields::CLAIM_SPEC)?;
-        for mode in spec.items(report, "accessModes") {
-            let known = ["ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"];
-            if let Some(text) = mode.string(report)
-                && !known.contains(&text.as_str())
-            {
-                mode.refuse(report, "is not possible, a disk belongs to one VM");
-            }
-        }
-        if let Some(mode) = spec.get_text("volumeMode")
-            && mode.string(report).is_some_and(|text| text != "Filesystem")
-        {
-            mode.refuse(report, "is not supported yet");
-        }
-        if !self.claims.insert(name) {
+        let block = claim_spec(report, &fields)?;
+        if self.claims.insert(name, block).is_some() {
             twice(report, &fields);
         }
         Some(())
     }
+}
+
+/// Reads an item of `volumeClaimTemplates`: its name.
+pub fn claim_template(report: &mut Report, item: &Field<'_>) -> Option<String> {
+    let fields = item.fields(report, &fields::CLAIM)?;
+    let metadata = fields.require(report, "metadata")?;
+    let metadata = metadata.fields(report, &fields::METADATA)?;
+    let name = metadata.require(report, "name")?;
+    let name = name.checked(report, names::dns_label);
+    claim_spec(report, &fields)?;
+    name
+}
+
+/// Checks a claim's `spec`; true for a disk that is no file system.
+fn claim_spec(report: &mut Report, claim: &Fields<'_>) -> Option<bool> {
+    let spec = claim.require(report, "spec")?;
+    let spec = spec.fields(report, &fields::CLAIM_SPEC)?;
+    let modes = ["ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"];
+    for mode in spec.items(report, "accessModes") {
+        match mode.string(report).as_deref() {
+            Some("ReadWriteMany") => mode.refuse(report, "is not possible, a disk belongs to one VM"),
+            Some(text) if !modes.contains(&text) => {
+                mode.refuse(report, format!("must be one of {}", modes.join(", ")));
+            }
+            _ => {}
+        }
+    }
+    let kinds = [("Filesystem", false), ("Block", true)];
+    Some(one_of(report, &spec, "volumeMode", &kinds).unwrap_or_default())
 }
 
 fn any_items<'a>(list: &Field<'a>) -> Vec<Field<'a>> {
@@ -144,6 +163,19 @@ fn head(report: &mut Report, fields: &Fields<'_>) -> Option<String> {
     metadata
         .require(report, "name")?
         .checked(report, names::dns_subdomain)
+}
+
+/// Whether the Secret says of itself that its values were left out.
+fn is_omitted(fields: &Fields<'_>) -> bool {
+    let annotations = below(fields.get("metadata"), "annotations");
+    let mark = below(annotations, redact::MARK.0);
+    let mark = mark.and_then(|mark| mark.string(&mut Report::default()));
+    mark.as_deref() == Some(redact::MARK.1)
+}
+
+fn below<'a>(field: Option<Field<'a>>, name: &str) -> Option<Field<'a>> {
+    let fields = field?.fields(&mut Report::default(), &fields::ANY)?;
+    fields.get(name)
 }
 
 fn twice(report: &mut Report, fields: &Fields<'_>) {

@@ -18,6 +18,7 @@ mod object;
 mod pod;
 mod probe;
 mod quantity;
+mod redact;
 mod scalar;
 mod secrets;
 mod short;
@@ -35,6 +36,7 @@ pub use pod::{
     VolumeFile, VolumeMount, VolumeSource,
 };
 pub use quantity::{Error as QuantityError, Quantity};
+pub use redact::without_secret_values;
 pub use secrets::Secrets;
 pub use short::HELP as SHORT_HELP;
 pub use signals::parse_signal;

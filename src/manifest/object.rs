@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use i2kit_contract::RestartPolicy;
 
-use super::data::Objects;
+use super::data::{Objects, claim_template};
 use super::decode::{Field, Fields, Report, closest};
 use super::error::{Position, quoted};
 use super::pod::Pod;
@@ -124,7 +124,7 @@ fn pod(report: &mut Report, object: &Field<'_>, objects: &Objects) -> (String, O
     let meta = required_metadata(report, &fields);
     let spec = fields
         .require(report, "spec")
-        .and_then(|f| pod_spec(report, &f, objects));
+        .and_then(|f| pod_spec(report, &f, objects, &[]));
     let name = meta.name.clone();
     (name, spec.map(|spec| assemble(meta, spec, objects)))
 }
@@ -243,7 +243,12 @@ fn template(
         selector(report, owner, labels);
     }
     let field = template.require(report, "spec")?;
-    let spec = pod_spec(report, &field, objects)?;
+    let claims = claims(report, owner);
+    let mut spec = pod_spec(report, &field, objects, &claims)?;
+    let deadline = owner.get("activeDeadlineSeconds");
+    let deadline = deadline.and_then(|f| f.ranged(report, 1, i32::MAX.unsigned_abs()));
+    // The Job's one Pod ends when either time is up.
+    spec.active_deadline_seconds = spec.active_deadline_seconds.into_iter().chain(deadline).min();
     let fields = field.fields(&mut Report::default(), &fields::POD_SPEC)?;
     if !workload.policies.contains(&spec.restart_policy) {
         match fields.get("restartPolicy") {
@@ -264,6 +269,19 @@ fn template(
     Some(assemble(meta, spec, objects))
 }
 
+/// `volumeClaimTemplates`: each names a volume, and the disk for it.
+fn claims(report: &mut Report, owner: &Fields<'_>) -> Vec<String> {
+    let mut claims = Vec::new();
+    for item in owner.items(report, "volumeClaimTemplates") {
+        if let Some(name) = claim_template(report, &item) {
+            let message = format!("{}: its disk is the one that is called {name}", item.path);
+            report.note(item.position(), message);
+            claims.push(name);
+        }
+    }
+    claims
+}
+
 fn replicas(report: &mut Report, deployment: &Fields<'_>) {
     let field = deployment.get("replicas");
     let count = field
@@ -282,6 +300,7 @@ fn assemble(meta: Metadata, spec: Spec, objects: &Objects) -> Pod {
         labels: meta.labels,
         annotations: meta.annotations,
         hostname: spec.hostname,
+        hostname_override: spec.hostname_override,
         subdomain: spec.subdomain,
         hostname_as_fqdn: spec.hostname_as_fqdn,
         service_account: spec.service_account,
@@ -291,6 +310,7 @@ fn assemble(meta: Metadata, spec: Spec, objects: &Objects) -> Pod {
         termination_grace_period_seconds: spec.grace_period,
         security: spec.security,
         pod_security: spec.pod_security,
+        resources: spec.resources,
         active_deadline_seconds: spec.active_deadline_seconds,
         volumes: spec.volumes,
         init_containers: spec.init_containers,

@@ -24,6 +24,8 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
     /// `spec.hostname`.
     pub hostname: Option<String>,
+    /// `spec.hostnameOverride`: the whole name, at most 64 characters.
+    pub hostname_override: Option<String>,
     /// `spec.subdomain`.
     pub subdomain: Option<String>,
     /// `spec.setHostnameAsFQDN`.
@@ -44,6 +46,8 @@ pub struct Pod {
     pub security: SecurityContext,
     /// `spec.securityContext`: what is the Pod's alone.
     pub pod_security: PodSecurity,
+    /// `spec.resources`: what all containers may take together.
+    pub resources: Resources,
     /// `spec.volumes`.
     pub volumes: Vec<Volume>,
     /// `spec.initContainers`, names unique among all containers.
@@ -58,6 +62,20 @@ impl Pod {
     /// Init containers and containers, in the manifest's order.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.init_containers.iter().chain(&self.containers)
+    }
+
+    /// The image volumes: each one's name and its image's.
+    pub fn image_volumes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.volumes.iter().filter_map(|one| match &one.source {
+            VolumeSource::Image(image) => Some((one.name.as_str(), image.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The names of all images, those of volumes last.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let containers = self.all_containers().map(|one| one.image.as_str());
+        containers.chain(self.image_volumes().map(|(_, image)| image))
     }
 }
 
@@ -86,6 +104,8 @@ pub struct Container {
     pub security: SecurityContext,
     /// `volumeMounts`; paths are absolute and unique.
     pub mounts: Vec<VolumeMount>,
+    /// `volumeDevices`: a claim's name among the volumes, and an absolute path.
+    pub devices: Vec<i2kit_contract::Device>,
     /// Restarts, probes, hooks, terminal.
     pub life: Life,
     /// `lifecycle.stopSignal` (1-64), instead of the image's.
@@ -179,6 +199,8 @@ pub enum ResourceName {
     Memory,
     /// `ephemeral-storage`.
     EphemeralStorage,
+    /// `hugepages-SIZE`, with pages of so many bytes.
+    HugePages(u64),
 }
 
 /// `resources`: what a container asks for and may take.
@@ -197,6 +219,8 @@ pub struct ResourceList {
     pub cpu: Option<Quantity>,
     /// In bytes.
     pub memory: Option<Quantity>,
+    /// In bytes.
+    pub ephemeral_storage: Option<Quantity>,
     /// `hugepages-SIZE`, both in bytes.
     pub huge_pages: BTreeMap<u64, u64>,
 }
@@ -260,10 +284,14 @@ pub struct Volume {
 /// What is in a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSource {
-    /// `emptyDir` on scratch.
-    EmptyDir,
+    /// `emptyDir` on scratch, of so many bytes at most.
+    EmptyDir(Option<u64>),
     /// `emptyDir` in memory, of so many bytes at most.
     Memory(Option<u64>),
+    /// `emptyDir` of huge pages of so many bytes; without, those that the Pod asks for.
+    HugePages(Option<u64>),
+    /// `image`: its name, as written.
+    Image(String),
     /// `configMap`, `secret`, `downwardAPI`, `projected`.
     Files(Vec<VolumeFile>),
     /// `hostPath`.
@@ -279,6 +307,8 @@ pub enum VolumeSource {
         name: String,
         /// `readOnly`.
         read_only: bool,
+        /// Containers take it as a device (`volumeDevices`).
+        block: bool,
     },
 }
 
@@ -325,6 +355,8 @@ pub struct VolumeMount {
     pub path: String,
     /// `readOnly`.
     pub read_only: bool,
+    /// `recursiveReadOnly`: what is mounted below it is read-only, too.
+    pub recursive_read_only: bool,
     /// `subPath`, or `subPathExpr` with `$(NAME)` not yet expanded.
     pub sub_path: Option<SubPath>,
     /// `mountPropagation`.

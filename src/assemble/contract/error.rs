@@ -69,6 +69,12 @@ pub enum Error {
         /// The name.
         fqdn: String,
     },
+    /// A Secret is to go into the disk, but its values were left out of the manifests.
+    #[error("the values of Secret {secret} were left out of these manifests, so none can be baked")]
+    OmittedSecret {
+        /// The Secret.
+        secret: String,
+    },
     /// `runAsNonRoot`, but the user is root.
     #[error("container {container}: runAsNonRoot is set, but image {image} would run as root")]
     Root {
@@ -139,6 +145,9 @@ impl Error {
                 field: "WorkingDir",
                 ..
             } => Some("set workingDir in the manifest".to_owned()),
+            Self::OmittedSecret { .. } => Some(
+                "make the bundle with --bake-secrets, or deliver the values at run time".to_owned(),
+            ),
             _ => None,
         }
     }

@@ -87,7 +87,7 @@ pub fn contract(
         active_deadline_seconds: pod.active_deadline_seconds,
         on_failure,
         control: false,
-        baked_secrets: secrets::baked(pod),
+        baked_secrets: secrets::baked(pod)?,
         volumes: volumes::volumes(pod),
         init_containers,
         containers,

@@ -2,11 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Error;
 use crate::manifest::{EnvFrom, EnvValue, FileContent, Pod, VolumeFile, VolumeSource};
 
-/// Those of the Pod's Secrets that a container or a volume takes from, in hexadecimal.
-pub(super) fn baked(pod: &Pod) -> BTreeMap<String, BTreeMap<String, String>> {
+/// Secrets by name, their values by key, in hexadecimal.
+type Baked = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Those of the Pod's Secrets that a container or a volume takes from.
+///
+/// # Errors
+/// [`Error::OmittedSecret`].
+pub(super) fn baked(pod: &Pod) -> Result<Baked, Error> {
     let used = used(pod);
+    if let Some(name) = used.iter().find(|name| pod.secrets.is_omitted(name)) {
+        let secret = (*name).to_owned();
+        return Err(Error::OmittedSecret { secret });
+    }
     let secrets = pod
         .secrets
         .iter()
@@ -15,9 +26,9 @@ pub(super) fn baked(pod: &Pod) -> BTreeMap<String, BTreeMap<String, String>> {
         let value = |(key, value): (&String, &Vec<u8>)| (key.clone(), hex::encode(value));
         values.iter().map(value).collect()
     };
-    secrets
+    Ok(secrets
         .map(|(name, secret)| (name.clone(), values(secret)))
-        .collect()
+        .collect())
 }
 
 fn used(pod: &Pod) -> BTreeSet<&str> {

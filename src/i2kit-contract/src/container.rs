@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Life, Mount, Resources, RestartPolicy, Security, Text, User};
+use crate::{Device, Life, Mount, Resources, RestartPolicy, Security, Text, User};
 
 /// One container, its image's defaults already applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Container {
     /// Volumes of the Pod that this container sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Data disks that this container sees as devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
     /// The image's own volumes (config `Volumes`): absolute paths, each a fresh writable
     /// directory per container, seeded from the store. A path that `mounts` covers is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -74,6 +74,9 @@ pub struct Contract {
     /// Kernel parameters, set before the containers start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sysctls: Vec<Sysctl>,
+    /// `spec.resources`: what all containers may take together.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
     /// Huge pages to reserve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub huge_pages: Vec<HugePages>,

@@ -1,8 +1,8 @@
-//! What a container may take of the VM.
+//! What a container, or the Pod, may take of the VM.
 
 use serde::{Deserialize, Serialize};
 
-/// cgroup v2 limits of a container.
+/// cgroup v2 limits of a container or of the whole Pod, and what else is limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
@@ -19,6 +19,9 @@ pub struct Resources {
     /// The memory request in bytes, which the OOM score follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_request_bytes: Option<u64>,
+    /// Bytes of the writable layer and the log: the Pod is evicted when there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_bytes: Option<u64>,
     /// `hugetlb.SIZE.max`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub huge_pages: Vec<HugePages>,

@@ -13,6 +13,9 @@ pub struct Volume {
     /// What is in it.
     #[serde(default, skip_serializing_if = "Source::is_default")]
     pub source: Source,
+    /// `emptyDir.sizeLimit`, bytes, of one on scratch: the Pod is evicted when it holds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_limit_bytes: Option<u64>,
 }
 
 /// Where a volume's content comes from.
@@ -28,6 +31,11 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_bytes: Option<u64>,
     },
+    /// A hugetlbfs: `emptyDir` of `medium: HugePages`.
+    HugePages {
+        /// Bytes of one page.
+        page_bytes: u64,
+    },
     /// Files that are made at the boot: `configMap`, `secret`, `downwardAPI`, `projected`.
     Files(Files),
     /// A path of the guest.
@@ -38,7 +46,8 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "HostPathType::is_default")]
         kind: HostPathType,
     },
-    /// Another container image's files, read-only. They lie in the store at `volumes/NAME`.
+    /// Another container image's files, read-only and not executable. They lie in the store at
+    /// [`IMAGE_VOLUMES`](crate::IMAGE_VOLUMES)`/NAME`.
     Image,
     /// A data disk: `persistentVolumeClaim`.
     Claim(Claim),
@@ -60,6 +69,9 @@ pub struct Claim {
     /// Mounted read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// `volumeMode: Block`: containers see the disk itself, whatever is on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub block: bool,
 }
 
 /// Generated files.
@@ -156,6 +168,9 @@ pub struct Mount {
     /// Mounted read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// `recursiveReadOnly`: mounts below it are read-only, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursive_read_only: bool,
     /// A path in the volume that is mounted in its place: relative, without `..` as far as the
     /// builder knows it. Made as a folder when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +178,16 @@ pub struct Mount {
     /// Whose later mounts are seen where.
     #[serde(default, skip_serializing_if = "Propagation::is_default")]
     pub propagation: Propagation,
+}
+
+/// A `volumeDevices` entry: a data disk that a container sees as a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Name of a [`Volume`] whose claim has `block`.
+    pub volume: String,
+    /// Absolute path in the container.
+    pub path: String,
 }
 
 /// `mountPropagation`.

@@ -1,20 +1,18 @@
 //! Tables of what stands in security contexts, and of names and name service.
 
-use super::Schema;
+use super::{Fate, Schema};
 
 /// `Capabilities`.
 pub const CAPABILITIES: Schema = Schema {
     name: "Capabilities",
     honoured: &["add", "drop"],
-    later: &[],
     special: &[],
 };
 
 /// `SeccompProfile`.
 pub const SECCOMP_PROFILE: Schema = Schema {
     name: "SeccompProfile",
-    honoured: &["type"],
-    later: &["localhostProfile"],
+    honoured: &["localhostProfile", "type"],
     special: &[],
 };
 
@@ -22,15 +20,16 @@ pub const SECCOMP_PROFILE: Schema = Schema {
 pub const APP_ARMOR_PROFILE: Schema = Schema {
     name: "AppArmorProfile",
     honoured: &["type"],
-    later: &["localhostProfile"],
-    special: &[],
+    special: &[(
+        "localhostProfile",
+        Fate::Refused("needs AppArmor, which the guest's kernel does not enforce"),
+    )],
 };
 
 /// `Sysctl`.
 pub const SYSCTL: Schema = Schema {
     name: "Sysctl",
     honoured: &["name", "value"],
-    later: &[],
     special: &[],
 };
 
@@ -38,7 +37,6 @@ pub const SYSCTL: Schema = Schema {
 pub const HOST_ALIAS: Schema = Schema {
     name: "HostAlias",
     honoured: &["hostnames", "ip"],
-    later: &[],
     special: &[],
 };
 
@@ -46,7 +44,6 @@ pub const HOST_ALIAS: Schema = Schema {
 pub const DNS_CONFIG: Schema = Schema {
     name: "PodDNSConfig",
     honoured: &["nameservers", "options", "searches"],
-    later: &[],
     special: &[],
 };
 
@@ -54,6 +51,5 @@ pub const DNS_CONFIG: Schema = Schema {
 pub const DNS_OPTION: Schema = Schema {
     name: "PodDNSConfigOption",
     honoured: &["name", "value"],
-    later: &[],
     special: &[],
 };

@@ -1,7 +1,13 @@
 //! Tables of what variables and volumes take their content from.
 
 use super::Fate::{Noted, Refused};
-use super::{Schema, USER};
+use super::{ALPHA, BUILD_TIME, Fate, Schema};
+
+/// Owners of single files, and of all files of a volume.
+const USER: &[(&str, Fate)] = &[("user", ALPHA)];
+const DEFAULT_USER: &[(&str, Fate)] = &[("defaultUser", ALPHA)];
+const NO_ISSUER: Fate = Refused("has no meaning in a VM, there is no API server to ask");
+const FILLED: Fate = Refused("is for a cluster's driver, here a disk comes with its data or blank");
 
 /// `EnvVarSource`.
 pub const ENV_VAR_SOURCE: Schema = Schema {
@@ -12,15 +18,13 @@ pub const ENV_VAR_SOURCE: Schema = Schema {
         "resourceFieldRef",
         "secretKeyRef",
     ],
-    later: &["fileKeyRef"],
-    special: &[],
+    special: &[("fileKeyRef", ALPHA)],
 };
 
 /// `ObjectFieldSelector`.
 pub const FIELD_REF: Schema = Schema {
     name: "ObjectFieldSelector",
     honoured: &["apiVersion", "fieldPath"],
-    later: &[],
     special: &[],
 };
 
@@ -28,7 +32,6 @@ pub const FIELD_REF: Schema = Schema {
 pub const RESOURCE_REF: Schema = Schema {
     name: "ResourceFieldSelector",
     honoured: &["containerName", "divisor", "resource"],
-    later: &[],
     special: &[],
 };
 
@@ -36,7 +39,6 @@ pub const RESOURCE_REF: Schema = Schema {
 pub const CONFIG_MAP_KEY: Schema = Schema {
     name: "ConfigMapKeySelector",
     honoured: &["key", "name", "optional"],
-    later: &[],
     special: &[],
 };
 
@@ -50,7 +52,6 @@ pub const SECRET_KEY: Schema = Schema {
 pub const ENV_FROM: Schema = Schema {
     name: "EnvFromSource",
     honoured: &["configMapRef", "prefix", "secretRef"],
-    later: &[],
     special: &[],
 };
 
@@ -58,7 +59,6 @@ pub const ENV_FROM: Schema = Schema {
 pub const CONFIG_MAP_ENV: Schema = Schema {
     name: "ConfigMapEnvSource",
     honoured: &["name", "optional"],
-    later: &[],
     special: &[],
 };
 
@@ -72,52 +72,38 @@ pub const SECRET_ENV: Schema = Schema {
 pub const CONFIG_MAP_VOLUME: Schema = Schema {
     name: "ConfigMapVolumeSource",
     honoured: &["defaultMode", "items", "name", "optional"],
-    later: &["defaultUser"],
-    special: &[],
+    special: DEFAULT_USER,
 };
 
 /// `SecretVolumeSource`.
 pub const SECRET_VOLUME: Schema = Schema {
     name: "SecretVolumeSource",
     honoured: &["defaultMode", "items", "optional", "secretName"],
-    later: &["defaultUser"],
-    special: &[],
+    special: DEFAULT_USER,
 };
 
 /// `DownwardAPIVolumeSource`.
 pub const DOWNWARD_VOLUME: Schema = Schema {
     name: "DownwardAPIVolumeSource",
     honoured: &["defaultMode", "items"],
-    later: &["defaultUser"],
-    special: &[],
+    special: DEFAULT_USER,
 };
 
 /// `ProjectedVolumeSource`.
 pub const PROJECTED_VOLUME: Schema = Schema {
     name: "ProjectedVolumeSource",
     honoured: &["defaultMode", "sources"],
-    later: &["defaultUser"],
-    special: &[],
+    special: DEFAULT_USER,
 };
 
 /// `VolumeProjection`.
 pub const VOLUME_PROJECTION: Schema = Schema {
     name: "VolumeProjection",
     honoured: &["configMap", "downwardAPI", "secret"],
-    later: &[],
     special: &[
-        (
-            "clusterTrustBundle",
-            Refused("has no meaning in a VM, there is no API server to ask"),
-        ),
-        (
-            "podCertificate",
-            Refused("has no meaning in a VM, there is no API server to ask"),
-        ),
-        (
-            "serviceAccountToken",
-            Refused("has no meaning in a VM, there is no API server to ask"),
-        ),
+        ("clusterTrustBundle", NO_ISSUER),
+        ("podCertificate", NO_ISSUER),
+        ("serviceAccountToken", NO_ISSUER),
     ],
 };
 
@@ -125,7 +111,6 @@ pub const VOLUME_PROJECTION: Schema = Schema {
 pub const CONFIG_MAP_PROJECTION: Schema = Schema {
     name: "ConfigMapProjection",
     honoured: &["items", "name", "optional"],
-    later: &[],
     special: &[],
 };
 
@@ -139,7 +124,6 @@ pub const SECRET_PROJECTION: Schema = Schema {
 pub const DOWNWARD_PROJECTION: Schema = Schema {
     name: "DownwardAPIProjection",
     honoured: &["items"],
-    later: &[],
     special: &[],
 };
 
@@ -147,23 +131,34 @@ pub const DOWNWARD_PROJECTION: Schema = Schema {
 pub const KEY_TO_PATH: Schema = Schema {
     name: "KeyToPath",
     honoured: &["key", "mode", "path"],
-    later: USER,
-    special: &[],
+    special: USER,
 };
 
 /// `DownwardAPIVolumeFile`.
 pub const DOWNWARD_FILE: Schema = Schema {
     name: "DownwardAPIVolumeFile",
     honoured: &["fieldRef", "mode", "path", "resourceFieldRef"],
-    later: USER,
-    special: &[],
+    special: USER,
 };
 
 /// `HostPathVolumeSource`.
 pub const HOST_PATH: Schema = Schema {
     name: "HostPathVolumeSource",
     honoured: &["path", "type"],
-    later: &[],
+    special: &[],
+};
+
+/// `ImageVolumeSource`.
+pub const IMAGE_VOLUME: Schema = Schema {
+    name: "ImageVolumeSource",
+    honoured: &["reference"],
+    special: &[("pullPolicy", BUILD_TIME)],
+};
+
+/// `VolumeDevice`.
+pub const VOLUME_DEVICE: Schema = Schema {
+    name: "VolumeDevice",
+    honoured: &["devicePath", "name"],
     special: &[],
 };
 
@@ -171,7 +166,6 @@ pub const HOST_PATH: Schema = Schema {
 pub const CLAIM_VOLUME: Schema = Schema {
     name: "PersistentVolumeClaimVolumeSource",
     honoured: &["claimName", "readOnly"],
-    later: &[],
     special: &[],
 };
 
@@ -179,7 +173,6 @@ pub const CLAIM_VOLUME: Schema = Schema {
 pub const CONFIG_MAP: Schema = Schema {
     name: "ConfigMap",
     honoured: &["apiVersion", "binaryData", "data", "kind", "metadata"],
-    later: &[],
     special: &[("immutable", Noted("always true here"))],
 };
 
@@ -194,7 +187,6 @@ pub const SECRET: Schema = Schema {
         "stringData",
         "type",
     ],
-    later: &[],
     special: &[("immutable", Noted("always true here"))],
 };
 
@@ -202,19 +194,19 @@ pub const SECRET: Schema = Schema {
 pub const CLAIM: Schema = Schema {
     name: "PersistentVolumeClaim",
     honoured: &["apiVersion", "kind", "metadata", "spec"],
-    later: &[],
     special: &[("status", super::SERVER)],
 };
 
 /// Where a claim's disk comes from is for who attaches it.
-const ATTACHED: super::Fate = Noted("the disk is who attaches it's choice");
+const ATTACHED: Fate = Noted("whoever attaches the disk chooses it");
 
 /// `PersistentVolumeClaimSpec`.
 pub const CLAIM_SPEC: Schema = Schema {
     name: "PersistentVolumeClaimSpec",
     honoured: &["accessModes", "volumeMode"],
-    later: &["dataSource", "dataSourceRef"],
     special: &[
+        ("dataSource", FILLED),
+        ("dataSourceRef", FILLED),
         ("resources", ATTACHED),
         ("selector", ATTACHED),
         ("storageClassName", ATTACHED),

@@ -1,13 +1,12 @@
 //! Tables of the kinds that make Pods from a template, besides the Deployment.
 
 use super::Fate::Noted;
-use super::{Fate, ROLLOUT, Schema};
+use super::{Fate, ROLLOUT, SCHEDULING, Schema};
 
 /// `DaemonSetSpec`.
 pub const DAEMON_SET_SPEC: Schema = Schema {
     name: "DaemonSetSpec",
     honoured: &["selector", "template"],
-    later: &[],
     special: &[
         ("minReadySeconds", ROLLOUT),
         ("revisionHistoryLimit", ROLLOUT),
@@ -19,16 +18,15 @@ pub const DAEMON_SET_SPEC: Schema = Schema {
 pub const REPLICA_SET_SPEC: Schema = Schema {
     name: "ReplicaSetSpec",
     honoured: &["replicas", "selector", "template"],
-    later: &[],
     special: &[("minReadySeconds", ROLLOUT)],
 };
 
 /// `StatefulSetSpec`.
 pub const STATEFUL_SET_SPEC: Schema = Schema {
     name: "StatefulSetSpec",
-    honoured: &["replicas", "selector", "template"],
-    later: &["ordinals", "volumeClaimTemplates"],
+    honoured: &["replicas", "selector", "template", "volumeClaimTemplates"],
     special: &[
+        ("ordinals", ROLLOUT),
         ("minReadySeconds", ROLLOUT),
         ("persistentVolumeClaimRetentionPolicy", ROLLOUT),
         ("podManagementPolicy", ROLLOUT),
@@ -44,15 +42,12 @@ const RUNS: Fate = Noted("the VM runs the Pod once; what comes after is for who 
 /// `JobSpec`.
 pub const JOB_SPEC: Schema = Schema {
     name: "JobSpec",
-    honoured: &["template"],
-    later: &[
-        "activeDeadlineSeconds",
-        "podFailurePolicy",
-        "scheduling",
-        "successPolicy",
-        "suspend",
-    ],
+    honoured: &["activeDeadlineSeconds", "template"],
     special: &[
+        ("podFailurePolicy", RUNS),
+        ("scheduling", SCHEDULING),
+        ("successPolicy", RUNS),
+        ("suspend", RUNS),
         ("backoffLimit", RUNS),
         ("backoffLimitPerIndex", RUNS),
         ("completionMode", RUNS),

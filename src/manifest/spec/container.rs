@@ -7,7 +7,7 @@ use super::super::{fields, names};
 use super::Unique;
 use super::env::{env, env_from};
 use super::known::Known;
-use super::mounts::mounts;
+use super::mounts::{devices, mounts};
 use super::ports::ports;
 use super::resources::resources;
 use super::security::security;
@@ -67,6 +67,7 @@ impl List<'_> {
         let ports = ports(report, fields);
         let (life, stop_signal) = life(report, fields, role, &ports, self.grace_period);
         let security = security(report, fields);
+        let mounts = mounts(report, fields, self.known, security.privileged);
         Container {
             name: fields
                 .require(report, "name")
@@ -85,7 +86,8 @@ impl List<'_> {
                 .and_then(|f| f.checked(report, absolute)),
             ports,
             resources: resources(report, fields),
-            mounts: mounts(report, fields, self.known, security.privileged),
+            devices: devices(report, fields, self.known, &mounts),
+            mounts,
             security,
             life,
             stop_signal,
@@ -93,7 +95,11 @@ impl List<'_> {
     }
 }
 
-fn image_name(image: &str) -> Result<(), String> {
+/// A word that names an image.
+///
+/// # Errors
+/// It is none.
+pub fn image_name(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("names no image".to_owned());
     }

@@ -4,6 +4,7 @@ use super::super::decode::{Field, Fields, Report};
 use super::super::pod::{PodField, ResourceField, ResourceName};
 use super::super::quantity::Quantity;
 use super::super::{fields, names};
+use super::resources::page_size;
 
 /// Reads an `ObjectFieldSelector`. Only files can hold all labels or annotations, and only
 /// variables what is known once the Pod runs.
@@ -77,7 +78,7 @@ pub fn resource_ref(
     let Some((is_limit, name)) = known else {
         resource.refuse(
             report,
-            "must be limits or requests, '.', and cpu, memory or ephemeral-storage",
+            "must be limits or requests, '.', and cpu, memory, ephemeral-storage or hugepages-SIZE",
         );
         return None;
     };
@@ -119,7 +120,10 @@ fn resource_name(name: &str) -> Option<ResourceName> {
         "cpu" => Some(ResourceName::Cpu),
         "memory" => Some(ResourceName::Memory),
         "ephemeral-storage" => Some(ResourceName::EphemeralStorage),
-        _ => None,
+        _ => {
+            let page = page_size(name.strip_prefix("hugepages-")?)?;
+            Some(ResourceName::HugePages(page))
+        }
     }
 }
 
@@ -130,7 +134,7 @@ fn divisor(report: &mut Report, fields: &Fields<'_>, resource: ResourceName) -> 
     ];
     let (known, unit): (&[&str], fn(Quantity) -> u64) = match resource {
         ResourceName::Cpu => (&["1", "1m"], Quantity::milli_value),
-        ResourceName::Memory | ResourceName::EphemeralStorage => (&BYTES, Quantity::value),
+        _ => (&BYTES, Quantity::value),
     };
     let text = match fields.get("divisor") {
         Some(field) => {

@@ -14,6 +14,8 @@ const MAX_LISTED: usize = 10;
 pub struct Known<'a> {
     /// Names of the Pod's volumes.
     pub volumes: BTreeSet<&'a str>,
+    /// Those of them that are claims.
+    pub claims: BTreeSet<&'a str>,
     /// ConfigMaps, Secrets and claims.
     pub objects: &'a Objects,
 }

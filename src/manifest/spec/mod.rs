@@ -19,19 +19,22 @@ use i2kit_contract::{Names, ProcessNamespace, RestartPolicy};
 use super::data::Objects;
 use super::decode::{Field, Fields, Report};
 use super::error::Position;
-use super::pod::{Container, PodSecurity, SecurityContext, Volume};
+use super::pod::{Container, PodSecurity, Resources, SecurityContext, Volume, VolumeSource};
 use super::{fields, names};
 pub use container::absolute;
 use container::containers;
 use known::Known;
 use security::pod_security;
-use volumes::{container_names, volumes};
+use resources::pod_resources;
+use volumes::{container_names, settle, volumes};
 
 /// What a `PodSpec` says.
 #[derive(Debug, Default)]
 pub struct Spec {
     /// `hostname`.
     pub hostname: Option<String>,
+    /// `hostnameOverride`.
+    pub hostname_override: Option<String>,
     /// `subdomain`.
     pub subdomain: Option<String>,
     /// `setHostnameAsFQDN`.
@@ -50,6 +53,8 @@ pub struct Spec {
     pub security: SecurityContext,
     /// `securityContext`, what is the Pod's alone.
     pub pod_security: PodSecurity,
+    /// `resources`.
+    pub resources: Resources,
     /// `volumes`.
     pub volumes: Vec<Volume>,
     /// `activeDeadlineSeconds`.
@@ -75,12 +80,22 @@ impl Unique {
     }
 }
 
-/// Reads a `PodSpec`, which may take from `objects`.
-pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Option<Spec> {
+/// Reads a `PodSpec`, which may take from `objects`. `claims` are volumes of the Pod that stand
+/// outside of it, by name.
+pub fn pod_spec(
+    report: &mut Report,
+    spec: &Field<'_>,
+    objects: &Objects,
+    claims: &[String],
+) -> Option<Spec> {
     let fields = spec.fields(report, &fields::POD_SPEC)?;
-    let volumes = volumes(report, &fields, objects, &container_names(&fields));
+    let mut volumes = volumes(report, &fields, objects, &container_names(&fields));
+    volumes.retain(|volume| !claims.contains(&volume.name));
+    volumes.extend(claims.iter().map(|name| claim_volume(name)));
+    let is_claim = |volume: &&Volume| matches!(volume.source, VolumeSource::Claim { .. });
     let known = Known {
-        volumes: volumes.iter().map(|volume| volume.name.as_str()).collect(),
+        volumes: volumes.iter().map(volume_name).collect(),
+        claims: volumes.iter().filter(is_claim).map(volume_name).collect(),
         objects,
     };
     let grace_period = fields
@@ -88,6 +103,9 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Opt
         .map_or(Some(30), |f| f.ranged(report, 0, u32::MAX))
         .unwrap_or_default();
     let (init_containers, containers) = containers(report, &fields, &known, grace_period);
+    let all: Vec<&Container> = init_containers.iter().chain(&containers).collect();
+    settle(report, spec, &mut volumes, &all, objects);
+    os(report, &fields);
     let label = |report: &mut Report, name| {
         let field = fields.get_text(name);
         field.and_then(|f| f.checked(report, names::dns_label))
@@ -95,6 +113,7 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Opt
     let (security, pod_security) = pod_security(report, &fields);
     Some(Spec {
         hostname: label(report, "hostname"),
+        hostname_override: network::hostname_override(report, &fields),
         subdomain: label(report, "subdomain"),
         hostname_as_fqdn: fields
             .get("setHostnameAsFQDN")
@@ -110,10 +129,35 @@ pub fn pod_spec(report: &mut Report, spec: &Field<'_>, objects: &Objects) -> Opt
             .and_then(|f| f.ranged(report, 1, i32::MAX.unsigned_abs())),
         security,
         pod_security,
+        resources: pod_resources(report, &fields),
         volumes,
         init_containers,
         containers,
     })
+}
+
+fn volume_name(volume: &Volume) -> &str {
+    &volume.name
+}
+
+fn claim_volume(name: &str) -> Volume {
+    let source = VolumeSource::Claim {
+        name: name.to_owned(),
+        read_only: false,
+        block: false,
+    };
+    let name = name.to_owned();
+    Volume { name, source }
+}
+
+fn os(report: &mut Report, spec: &Fields<'_>) {
+    let os = spec.get("os").and_then(|f| f.fields(report, &fields::POD_OS));
+    let name = os.and_then(|os| os.require(report, "name"));
+    if let Some(name) = name
+        && name.string(report).is_some_and(|text| text != "linux")
+    {
+        name.refuse(report, "is not what the VM runs, which is linux");
+    }
 }
 
 /// `restartPolicy` of a Pod or a container.

@@ -1,6 +1,6 @@
 //! `VolumeMount`.
 
-use i2kit_contract::Propagation;
+use i2kit_contract::{Device, Propagation};
 
 use super::super::decode::{Field, Fields, Report};
 use super::super::pod::{SubPath, VolumeMount};
@@ -43,17 +43,74 @@ pub fn mounts(
             .unwrap_or_default();
         let sub_path = sub_path(report, &fields);
         let propagation = propagation(report, &fields, privileged);
+        let recursive_read_only = recursive(report, &fields, read_only, propagation);
         if let (Some(volume), Some(path)) = (volume, path) {
             mounts.push(VolumeMount {
                 volume,
                 path,
                 read_only,
+                recursive_read_only,
                 sub_path,
                 propagation,
             });
         }
     }
     mounts
+}
+
+/// Reads a container's `volumeDevices`.
+pub fn devices(
+    report: &mut Report,
+    container: &Fields<'_>,
+    known: &Known<'_>,
+    mounts: &[VolumeMount],
+) -> Vec<Device> {
+    let mut paths = Unique::default();
+    let mut devices = Vec::new();
+    for item in container.items(report, "volumeDevices") {
+        let Some(fields) = item.fields(report, &fields::VOLUME_DEVICE) else {
+            continue;
+        };
+        let volume = fields.require(report, "name").and_then(|f| {
+            let name = f.string(report)?;
+            if !known.claims.contains(name.as_str()) {
+                let there = listed(known.claims.iter().copied());
+                let reason = format!("is no volume with a persistentVolumeClaim; there are {there}");
+                f.refuse(report, reason);
+            }
+            Some(name)
+        });
+        let path = fields.require(report, "devicePath").and_then(|f| {
+            let path = mount_path(report, &f)?;
+            paths.check(report, &f, &path);
+            if mounts.iter().any(|mount| mount.path == path) {
+                f.refuse(report, "is a mountPath, too");
+            }
+            Some(path)
+        });
+        if let (Some(volume), Some(path)) = (volume, path) {
+            devices.push(Device { volume, path });
+        }
+    }
+    devices
+}
+
+/// `IfPossible` always is: the guest's kernel and runc can.
+fn recursive(
+    report: &mut Report,
+    fields: &Fields<'_>,
+    read_only: bool,
+    propagation: Propagation,
+) -> bool {
+    let all = [("Disabled", false), ("IfPossible", true), ("Enabled", true)];
+    let recursive = one_of(report, fields, "recursiveReadOnly", &all).unwrap_or_default();
+    if recursive
+        && (!read_only || propagation != Propagation::None)
+        && let Some(field) = fields.get("recursiveReadOnly")
+    {
+        field.refuse(report, "needs readOnly: true, and no mountPropagation");
+    }
+    recursive
 }
 
 fn sub_path(report: &mut Report, fields: &Fields<'_>) -> Option<SubPath> {

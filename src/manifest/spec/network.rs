@@ -12,6 +12,8 @@ use super::one_of;
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
 const MAX_SEARCH_CHARS: usize = 2048;
+/// Longest host name that Linux takes.
+const MAX_HOSTNAME: usize = 64;
 
 /// Reads `hostAliases`, `dnsPolicy` and `dnsConfig`.
 pub fn read_names(report: &mut Report, spec: &Fields<'_>) -> Names {
@@ -164,6 +166,20 @@ pub fn process_namespace(report: &mut Report, spec: &Fields<'_>) -> ProcessNames
             ProcessNamespace::Pod
         }
     }
+}
+
+/// Reads `hostnameOverride`.
+pub fn hostname_override(report: &mut Report, spec: &Fields<'_>) -> Option<String> {
+    let field = spec.get_text("hostnameOverride")?;
+    let name = field.checked(report, |text| match text.len() {
+        ..=MAX_HOSTNAME => names::dns_subdomain(text),
+        len => Err(format!("is {len} characters long, at most {MAX_HOSTNAME} are allowed")),
+    });
+    let as_fqdn = spec.get("setHostnameAsFQDN");
+    if as_fqdn.and_then(|f| f.boolean(&mut Report::default())) == Some(true) {
+        field.refuse(report, "contradicts setHostnameAsFQDN");
+    }
+    name
 }
 
 /// Reads `serviceAccountName`, or `serviceAccount`, its old name.

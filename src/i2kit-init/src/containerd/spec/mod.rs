@@ -165,6 +165,7 @@ mod tests {
             },
             security: Security::default(),
             mounts: Vec::new(),
+            devices: Vec::new(),
             image_volumes: Vec::new(),
             ports: Vec::new(),
             resources: Resources {
