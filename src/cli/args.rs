@@ -333,6 +333,9 @@ pub struct PodArgs {
     /// they must be delivered at run time
     #[arg(long)]
     pub bake_secrets: bool,
+    /// The folder of the manifests' own seccomp profiles (type Localhost), as a kubelet has one
+    #[arg(long, value_name = "DIR")]
+    pub seccomp_profiles: Option<PathBuf>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,

@@ -197,8 +197,7 @@ fn resolve(
 
 /// The names of the Pod's images and of the extensions.
 pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
-    let containers = pod.all_containers().map(|one| one.image.as_str());
-    containers.chain(extensions.iter().map(String::as_str))
+    pod.images().chain(extensions.iter().map(String::as_str))
 }
 
 /// The extensions that the flags name, or else those of the bundle.
@@ -248,6 +247,9 @@ fn pod(
             if !arguments.bake_secrets {
                 pod.secrets = manifest::Secrets::default();
             }
+            if let Some(folder) = &arguments.seccomp_profiles {
+                pod.seccomp_profiles = seccomp_profiles(folder, &pod)?;
+            }
             let bytes = kept(&inputs, arguments.bake_secrets)?;
             Ok((pod, digest(&bytes)))
         }
@@ -263,6 +265,26 @@ pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<Pod, 
             .for_each(|note| super::say(&format!("note: {note}")));
     }
     Ok(pod)
+}
+
+/// The profiles that the Pod names. What runc makes of one shows when a container starts.
+fn seccomp_profiles(folder: &Path, pod: &Pod) -> Result<BTreeMap<String, Value>, Error> {
+    let mut profiles = BTreeMap::new();
+    for name in pod.seccomp_names() {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|source| Error::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let profile: Option<Value> = serde_json::from_slice(&bytes).ok();
+        let profile = profile.filter(|one| one.get("defaultAction").is_some_and(Value::is_string));
+        let profile = profile.ok_or_else(|| Error::Argument {
+            argument: path.display().to_string(),
+            reason: "it is no seccomp profile: a JSON object with a defaultAction",
+        })?;
+        profiles.insert(name.to_owned(), profile);
+    }
+    Ok(profiles)
 }
 
 /// What of the manifests may be kept and named by a digest: Secrets' values only when they are to
@@ -363,6 +385,10 @@ fn record(
     let containers: Map<String, Value> = containers
         .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();
+    let volumes = pod.image_volumes();
+    let volumes: Map<String, Value> = volumes
+        .filter_map(|(name, image)| Some((name.to_owned(), named_image(images, image)?)))
+        .collect();
     let value = json!({
         "version": 1,
         "i2kit": env!("CARGO_PKG_VERSION"),
@@ -371,6 +397,8 @@ fn record(
         "pod": pod.name,
         "base": image_record(base),
         "containers": containers,
+        "image_volumes": volumes,
+        "seccomp_profiles": seccomp_digests(pod),
         "targets": arguments.target,
         "compression": arguments.cache.compression.to_string(),
     });
@@ -378,6 +406,14 @@ fn record(
         Value::Object(record) => record,
         _ => Map::new(),
     }
+}
+
+fn seccomp_digests(pod: &Pod) -> Map<String, Value> {
+    let digest = |(name, profile): (&String, &Value)| {
+        let digest = hex::encode(Sha256::digest(profile.to_string()));
+        (name.clone(), format!("sha256:{digest}").into())
+    };
+    pod.seccomp_profiles.iter().map(digest).collect()
 }
 
 /// What the user adds to what the target and the base give.

@@ -389,14 +389,15 @@ impl<'a> Fields<'a> {
                 let field = Field { path, node };
                 let is_known = |text: &String| values.contains(&text.as_str());
                 if field.string(report).is_some_and(|text| !is_known(&text)) {
-                    field.refuse(report, format!("must be {}", values.join(" or ")));
+                    let values = values.join(" or ");
+                    field.refuse(report, format!("must be {values}, the rest is alpha in Kubernetes"));
                 }
             }
-            Fate::Bool(only) => {
+            Fate::Bool(only, why) => {
                 let node = &entry.value;
                 let field = Field { path, node };
                 if field.boolean(report).is_some_and(|value| value != only) {
-                    field.refuse(report, format!("must be {only} here"));
+                    field.refuse(report, format!("must be {only}, {why}"));
                 }
             }
             Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),

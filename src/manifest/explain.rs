@@ -121,9 +121,12 @@ const PLACES: &[(&str, &Schema)] = &[
         &fields::APP_ARMOR_PROFILE,
     ),
     ("spec.containers[].volumeMounts[]", &fields::VOLUME_MOUNT),
+    ("spec.containers[].volumeDevices[]", &fields::VOLUME_DEVICE),
     ("spec.dnsConfig", &fields::DNS_CONFIG),
     ("spec.dnsConfig.options[]", &fields::DNS_OPTION),
     ("spec.hostAliases[]", &fields::HOST_ALIAS),
+    ("spec.os", &fields::POD_OS),
+    ("spec.resources", &fields::RESOURCES),
     ("spec.securityContext", &fields::POD_SECURITY_CONTEXT),
     ("spec.securityContext.sysctls[]", &fields::SYSCTL),
     ("spec.volumes[]", &fields::VOLUME),
@@ -137,6 +140,7 @@ const PLACES: &[(&str, &Schema)] = &[
         "spec.volumes[].persistentVolumeClaim",
         &fields::CLAIM_VOLUME,
     ),
+    ("spec.volumes[].image", &fields::IMAGE_VOLUME),
     ("spec.volumes[].projected", &fields::PROJECTED_VOLUME),
     (
         "spec.volumes[].projected.sources[]",
@@ -166,6 +170,9 @@ const PLACES: &[(&str, &Schema)] = &[
     ("ReplicaSet.spec", &fields::REPLICA_SET_SPEC),
     ("StatefulSet.spec", &fields::STATEFUL_SET_SPEC),
     ("Job.spec", &fields::JOB_SPEC),
+    ("Service", &fields::SERVICE),
+    ("Service.spec", &fields::SERVICE_SPEC),
+    ("Service.spec.ports[]", &fields::SERVICE_PORT),
     ("ConfigMap", &fields::CONFIG_MAP),
     ("Secret", &fields::SECRET),
     ("PersistentVolumeClaim", &fields::CLAIM),
@@ -227,9 +234,11 @@ fn rows(place: &str, schema: &'static Schema) -> Vec<Row> {
 fn told(fate: Fate) -> (&'static str, Option<String>) {
     match fate {
         Fate::Honoured => ("honoured", None),
-        Fate::Later | Fate::Source => ("refused", Some("not supported yet".to_owned())),
-        Fate::Only(values) => ("accepted", Some(format!("only {}", values.join(", ")))),
-        Fate::Bool(value) => ("accepted", Some(format!("only {value}"))),
+        Fate::Only(values) => {
+            let values = values.join(", ");
+            ("accepted", Some(format!("only {values}, the rest is alpha in Kubernetes")))
+        }
+        Fate::Bool(value, why) => ("accepted", Some(format!("only {value}, {why}"))),
         Fate::Noted(why) => ("noted", Some(why.to_owned())),
         Fate::Refused(why) => ("refused", Some(why.to_owned())),
     }

@@ -25,10 +25,11 @@ pub struct Schema {
 pub enum Fate {
     /// A decoder reads it.
     Honoured,
-    /// Accepted with these values, which say what i2kit does anyway; others are refused.
+    /// Accepted with these values, which say what i2kit does anyway; others are alpha in Kubernetes,
+    /// and refused.
     Only(&'static [&'static str]),
-    /// As [`Fate::Only`], for a boolean.
-    Bool(bool),
+    /// As [`Fate::Only`], for a boolean, and why.
+    Bool(bool, &'static str),
     /// Accepted with a note that says why it changes nothing.
     Noted(&'static str),
     /// Refused for a reason that will not change.
@@ -205,7 +206,7 @@ pub const POD_SPEC: Schema = Schema {
             "hostIPC",
             Noted("always true here, the Pod has the VM's IPC namespace"),
         ),
-        ("hostUsers", Bool(true)),
+        ("hostUsers", Bool(true, "since containers have the VM's users")),
     ],
 };
 
@@ -403,10 +404,14 @@ pub const ANY: Schema = Schema {
     special: &[],
 };
 
-/// Kinds that Kubernetes has and i2kit does not read yet.
-pub const LATER_KINDS: &[&str] = &["CronJob", "PodTemplate", "ReplicationController", "Service"];
+/// Kinds that hold a Pod, but not for a VM, and why.
+pub const OTHER_KINDS: &[(&str, &str)] = &[
+    ("CronJob", "starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job"),
+    ("PodTemplate", "is run by nobody; make it a Pod"),
+    ("ReplicationController", "came before Deployments; make it one"),
+];
 
-/// The kinds that hold a Pod, and how they may come.
+/// The kinds that hold a Pod, how they may come, and what stands beside them.
 pub const KINDS: &[&str] = &[
     "Pod",
     "Deployment",
@@ -415,6 +420,7 @@ pub const KINDS: &[&str] = &[
     "StatefulSet",
     "Job",
     "List",
+    "Service",
 ];
 
 /// The kinds that Pods take from.

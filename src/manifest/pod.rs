@@ -54,6 +54,8 @@ pub struct Pod {
     pub init_containers: Vec<Container>,
     /// `spec.containers`, at least one, names unique.
     pub containers: Vec<Container>,
+    /// The profiles of `seccompProfile`s of type Localhost, by name.
+    pub seccomp_profiles: BTreeMap<String, serde_json::Value>,
     /// The Secrets that go into the disk, as far as the Pod takes from them.
     pub secrets: Secrets,
 }
@@ -62,6 +64,16 @@ impl Pod {
     /// Init containers and containers, in the manifest's order.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.init_containers.iter().chain(&self.containers)
+    }
+
+    /// The names of `seccompProfile`s of type Localhost.
+    pub fn seccomp_names(&self) -> impl Iterator<Item = &str> {
+        let containers = self.all_containers().map(|one| &one.security);
+        let all = [&self.security].into_iter().chain(containers);
+        all.filter_map(|context| match &context.seccomp {
+            Some(SeccompType::Localhost(name)) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// The image volumes: each one's name and its image's.
@@ -250,13 +262,15 @@ pub struct SecurityContext {
     pub unmasked_proc: bool,
 }
 
-/// `seccompProfile.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `seccompProfile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeccompType {
     /// No filter.
     Unconfined,
     /// containerd's.
     RuntimeDefault,
+    /// The one of this name, a relative path.
+    Localhost(String),
 }
 
 /// What of a Pod's `securityContext` no container can say.

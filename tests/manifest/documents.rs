@@ -312,7 +312,7 @@ fn kinds() {
             ),
             (
                 "kind: CronJob\napiVersion: batch/v1\n",
-                "m.yaml:1:7: kind: \"CronJob\" is not supported yet",
+                "m.yaml:1:7: kind: \"CronJob\" starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job",
             ),
             (
                 "kind: ConfigMap\napiVersion: v1\n",
@@ -320,7 +320,7 @@ fn kinds() {
             ),
             (
                 "kind: Service\napiVersion: v1\n",
-                "m.yaml:1:7: kind: \"Service\" is not supported yet",
+                "m.yaml:1:1: metadata is required",
             ),
             (
                 "kind: Ingress\napiVersion: networking.k8s.io/v1\n",
@@ -439,7 +439,7 @@ fn what_is_wrong_with_the_other_pods_does_not_count() {
     let service = format!("{}---\nkind: Service\napiVersion: v1\n", pod_named("good"));
     assert_eq!(
         taken(&[input("m.yaml", service)], Some("good")),
-        "m.yaml:6:7: kind: \"Service\" is not supported yet"
+        "m.yaml:6:1: metadata is required"
     );
     let broken = [input("a.yaml", pod_named("good")), input("b.yaml", "a: [")];
     assert_eq!(
@@ -464,7 +464,7 @@ fn problems_come_in_the_order_of_files_and_lines() {
     ];
     assert_eq!(
         taken(&inputs, None),
-        "z.yaml:1:7: kind: \"CronJob\" is not supported yet
+        "z.yaml:1:7: kind: \"CronJob\" starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job
 z.yaml:5:18: metadata.name: \"A\" must be lower-case letters, digits, '-' and '.', and start and end with a letter or digit
 z.yaml:5:21: unknown field \"x\" in metadata
 z.yaml:6:21: spec.containers[0].name is required

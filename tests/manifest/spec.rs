@@ -578,9 +578,10 @@ fn quantities() {
                 "m.yaml:8:79: spec.containers[0].resources.requests.memory: \"1025Mi\" is more than the memory limit",
             ),
             ("resources: {requests: {cpu: 2}}", "ok p"),
+            ("resources: {limits: {ephemeral-storage: 1Gi}}", "ok p"),
             (
-                "resources: {limits: {ephemeral-storage: 1Gi}}",
-                "m.yaml:8:26: spec.containers[0].resources.limits[\"ephemeral-storage\"] is not supported yet",
+                "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 2Gi}}",
+                "m.yaml:8:82: spec.containers[0].resources.requests.ephemeral-storage: \"2Gi\" is more than the ephemeral-storage limit",
             ),
             ("resources: {limits: {hugepages-2Mi: 2Mi}}", "ok p"),
             (
@@ -597,7 +598,7 @@ fn quantities() {
             ),
             (
                 "resources: {limits: {nvidia.com/gpu: 1}}",
-                "m.yaml:8:26: spec.containers[0].resources.limits[\"nvidia.com/gpu\"] is not supported yet",
+                "m.yaml:8:26: spec.containers[0].resources.limits[\"nvidia.com/gpu\"] needs a device plugin of a cluster, which a VM does not have",
             ),
             (
                 "resources: {limits: {memry: 1Gi}}",
@@ -633,7 +634,7 @@ fn quantities() {
             ),
             (
                 "resources: {claims: [{name: a}]}",
-                "m.yaml:8:17: spec.containers[0].resources.claims is not supported yet",
+                "m.yaml:8:17: spec.containers[0].resources.claims needs a device plugin of a cluster, which a VM does not have",
             ),
         ],
         in_container,

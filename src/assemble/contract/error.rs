@@ -75,6 +75,14 @@ pub enum Error {
         /// The Secret.
         secret: String,
     },
+    /// A `seccompProfile` of type Localhost is not at hand.
+    #[error("container {container}: no seccomp profile {profile}")]
+    NoProfile {
+        /// The container.
+        container: String,
+        /// The profile's name.
+        profile: String,
+    },
     /// `runAsNonRoot`, but the user is root.
     #[error("container {container}: runAsNonRoot is set, but image {image} would run as root")]
     Root {
@@ -145,6 +153,9 @@ impl Error {
                 field: "WorkingDir",
                 ..
             } => Some("set workingDir in the manifest".to_owned()),
+            Self::NoProfile { .. } => {
+                Some("--seccomp-profiles names the folder that it is in".to_owned())
+            }
             Self::OmittedSecret { .. } => Some(
                 "make the bundle with --bake-secrets, or deliver the values at run time".to_owned(),
             ),

@@ -38,6 +38,8 @@ impl Facts<'_> {
         let name = field.container.as_deref().unwrap_or(own);
         let container = self.0.all_containers().find(|one| one.name == name);
         let amount = container.and_then(|one| amount(&one.resources, field));
+        // Without a limit of its own, a container has the Pod's.
+        let amount = amount.or_else(|| amount_of_pod(&self.0.resources, field));
         let divisor = field.divisor.max(1);
         match amount {
             Some(amount) => amount.div_ceil(divisor).to_string().into(),
@@ -46,6 +48,8 @@ impl Facts<'_> {
                     ResourceName::Cpu => Capacity::Cpu,
                     ResourceName::Memory => Capacity::Memory,
                     ResourceName::EphemeralStorage => Capacity::EphemeralStorage,
+                    // None are there but those that containers have limits for.
+                    ResourceName::HugePages(_) => return "0".into(),
                 },
                 divisor,
             }
@@ -53,6 +57,10 @@ impl Facts<'_> {
             None => "0".into(),
         }
     }
+}
+
+fn amount_of_pod(resources: &Resources, field: &ResourceField) -> Option<u64> {
+    field.is_limit.then(|| amount(resources, field)).flatten()
 }
 
 /// In thousandths of a CPU or in bytes.
@@ -64,7 +72,8 @@ fn amount(resources: &Resources, field: &ResourceField) -> Option<u64> {
     match field.resource {
         ResourceName::Cpu => list.cpu.map(|q| q.milli_value()),
         ResourceName::Memory => list.memory.map(|q| q.value()),
-        ResourceName::EphemeralStorage => None,
+        ResourceName::EphemeralStorage => list.ephemeral_storage.map(|q| q.value()),
+        ResourceName::HugePages(page) => list.huge_pages.get(&page).copied(),
     }
     .filter(|amount| *amount > 0)
 }

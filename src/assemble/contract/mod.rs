@@ -79,6 +79,7 @@ pub fn contract(
         hostname,
         names,
         sysctls: pod.pod_security.sysctls.clone(),
+        resources: resources(&pod.resources),
         huge_pages: huge_pages(pod),
         process_namespace: pod.process_namespace,
         fs_group: pod.pod_security.fs_group,
@@ -94,9 +95,12 @@ pub fn contract(
     })
 }
 
-/// `hostname`, else the name cut to 63 bytes without a trailing `-` or `.` (the kubelet's
+/// `hostnameOverride`; else `hostname`, else the name cut to 63 bytes without a trailing `-` or `.` (the kubelet's
 /// `truncatePodHostnameIfNeeded`).
 fn hostname(pod: &Pod) -> String {
+    if let Some(name) = &pod.hostname_override {
+        return name.clone();
+    }
     let full = pod.hostname.as_ref().unwrap_or(&pod.name);
     let cut = full.get(..full.len().min(63)).unwrap_or(full);
     match cut.len() == full.len() {
@@ -108,7 +112,8 @@ fn hostname(pod: &Pod) -> String {
 /// The names of the Pod with its fully qualified one, when it has a subdomain. The cluster's domain
 /// is the usual one.
 fn names(pod: &Pod, hostname: &str) -> Names {
-    let subdomain = pod.subdomain.as_ref();
+    // An override is the whole name.
+    let subdomain = pod.subdomain.as_ref().filter(|_| pod.hostname_override.is_none());
     Names {
         fqdn: subdomain
             .map(|subdomain| format!("{hostname}.{subdomain}.{}.svc.cluster.local", pod.namespace)),
@@ -174,8 +179,9 @@ impl Planned<'_> {
             env,
             working_dir: self.working_dir()?,
             user,
-            security: self.security(),
+            security: self.security()?,
             mounts,
+            devices: self.container.devices.clone(),
             image_volumes: self.image_volumes()?,
             ports: self.container.ports.clone(),
             resources: resources(&self.container.resources),
@@ -262,6 +268,7 @@ fn resources(resources: &manifest::Resources) -> Resources {
         cpu_millis: resources.limits.cpu.and_then(millis),
         cpu_request_millis: resources.requests.cpu.and_then(millis),
         memory_request_bytes: resources.requests.memory.and_then(|q| positive(q.value())),
+        ephemeral_bytes: (resources.limits.ephemeral_storage).and_then(|q| positive(q.value())),
         huge_pages: pages(&resources.limits.huge_pages),
     }
 }

@@ -7,28 +7,41 @@ use crate::manifest::SeccompType;
 
 impl Planned<'_> {
     /// As containerd's CRI makes it of the `securityContext`s.
-    pub(super) fn security(&self) -> Security {
+    pub(super) fn security(&self) -> Result<Security, Error> {
         let own = &self.container.security;
         if own.privileged {
             // containerd gives a privileged container every capability and no filter.
-            return Security {
+            return Ok(Security {
                 capabilities: Some(ALL_CAPABILITIES.map(str::to_owned).into()),
                 privileged: true,
                 read_only_root: own.read_only_root,
                 unmasked_proc: true,
                 ..Security::default()
-            };
+            });
         }
-        Security {
+        Ok(Security {
             capabilities: self.capabilities(),
             privileged: false,
             no_new_privileges: own.allow_privilege_escalation == Some(false),
             read_only_root: own.read_only_root,
             unmasked_proc: own.unmasked_proc,
-            seccomp: match own.seccomp.or(self.pod.security.seccomp) {
-                None | Some(SeccompType::Unconfined) => Seccomp::Unconfined,
-                Some(SeccompType::RuntimeDefault) => Seccomp::RuntimeDefault,
-            },
+            seccomp: self.seccomp()?,
+        })
+    }
+
+    fn seccomp(&self) -> Result<Seccomp, Error> {
+        let own = self.container.security.seccomp.as_ref();
+        let pod = self.pod.security.seccomp.as_ref();
+        match own.or(pod) {
+            None | Some(SeccompType::Unconfined) => Ok(Seccomp::Unconfined),
+            Some(SeccompType::RuntimeDefault) => Ok(Seccomp::RuntimeDefault),
+            Some(SeccompType::Localhost(profile)) => {
+                let found = self.pod.seccomp_profiles.get(profile).cloned();
+                found.map(Seccomp::Profile).ok_or_else(|| Error::NoProfile {
+                    container: self.name(),
+                    profile: profile.clone(),
+                })
+            }
         }
     }
 

@@ -12,13 +12,22 @@ pub(super) fn volumes(pod: &Pod) -> Vec<Volume> {
     let volume = |volume: &manifest::Volume| Volume {
         name: volume.name.clone(),
         source: source(pod, &volume.source),
+        size_limit_bytes: match volume.source {
+            VolumeSource::EmptyDir(limit) => limit,
+            _ => None,
+        },
     };
     pod.volumes.iter().map(volume).collect()
 }
 
 fn source(pod: &Pod, source: &VolumeSource) -> Source {
     match source {
-        VolumeSource::EmptyDir => Source::EmptyDir,
+        VolumeSource::EmptyDir(_) => Source::EmptyDir,
+        VolumeSource::Image(_) => Source::Image,
+        // Their size is known since the manifest was read.
+        VolumeSource::HugePages(page) => Source::HugePages {
+            page_bytes: page.unwrap_or_default(),
+        },
         VolumeSource::Memory(size_bytes) => Source::Memory {
             size_bytes: *size_bytes,
         },
@@ -27,9 +36,14 @@ fn source(pod: &Pod, source: &VolumeSource) -> Source {
             path: path.clone(),
             kind: *kind,
         },
-        VolumeSource::Claim { name, read_only } => Source::Claim(Claim {
+        VolumeSource::Claim {
+            name,
+            read_only,
+            block,
+        } => Source::Claim(Claim {
             name: name.clone(),
             read_only: *read_only,
+            block: *block,
         }),
     }
 }
@@ -69,8 +83,8 @@ fn content(pod: &Pod, content: &FileContent) -> Content {
 }
 
 impl Planned<'_> {
-    /// What the container sees of the volumes. Generated files are read-only, as the kubelet has
-    /// them.
+    /// What the container sees of the volumes. Generated files and images are read-only, as the
+    /// kubelet has them.
     pub(super) fn mounts(&self, vars: &Variables) -> Result<Vec<Mount>, Error> {
         let mounts = self.container.mounts.iter();
         mounts.map(|mount| self.mount(mount, vars)).collect()
@@ -86,11 +100,14 @@ impl Planned<'_> {
             }
         };
         let volume = self.pod.volumes.iter().find(|one| one.name == mount.volume);
-        let generated = volume.is_some_and(|one| matches!(one.source, VolumeSource::Files(_)));
+        let fixed = volume.is_some_and(|one| {
+            matches!(one.source, VolumeSource::Files(_) | VolumeSource::Image(_))
+        });
         Ok(Mount {
             volume: mount.volume.clone(),
             mount_path: mount.path.clone(),
-            read_only: mount.read_only || generated,
+            read_only: mount.read_only || fixed,
+            recursive_read_only: mount.recursive_read_only,
             sub_path,
             propagation: mount.propagation,
         })

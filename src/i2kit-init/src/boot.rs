@@ -550,9 +550,10 @@ fn set_kernel(boot: &mut Boot) -> Result<(), Error> {
     Ok(kernel::reserve(&contract.huge_pages)?)
 }
 
-fn prepare_cgroup(_: &mut Boot) -> Result<(), Error> {
+fn prepare_cgroup(boot: &mut Boot) -> Result<(), Error> {
     mounts::mount_late()?;
-    Ok(cgroup::prepare()?)
+    cgroup::prepare()?;
+    Ok(cgroup::limit_pod(&boot.contract()?.resources)?)
 }
 
 fn start_containerd(boot: &mut Boot) -> Result<(), Error> {

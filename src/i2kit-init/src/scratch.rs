@@ -23,7 +23,7 @@ use crate::{
 
 /// Share of the memory that scratch may take when it is a tmpfs.
 const TMPFS_PERCENT: u8 = 50;
-const FS_LABEL: &str = "i2kit-scratch";
+pub const FS_LABEL: &str = "i2kit-scratch";
 const MKFS: &str = "/usr/sbin/mkfs.ext4";
 /// How long devtmpfs may take to show a partition that the kernel has accepted.
 const NODE_PATIENCE: Duration = Duration::from_secs(5);

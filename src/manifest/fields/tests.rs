@@ -72,6 +72,12 @@ fn the_tables_have_the_fields_of_the_kubernetes_api_and_no_others() {
         ("ReplicaSetSpec", &REPLICA_SET_SPEC),
         ("StatefulSetSpec", &STATEFUL_SET_SPEC),
         ("JobSpec", &JOB_SPEC),
+        ("PodOS", &POD_OS),
+        ("VolumeDevice", &VOLUME_DEVICE),
+        ("ImageVolumeSource", &IMAGE_VOLUME),
+        ("Service", &SERVICE),
+        ("ServiceSpec", &SERVICE_SPEC),
+        ("ServicePort", &SERVICE_PORT),
     ];
     let api = include_str!("../../../fixtures/kubernetes/fields.json");
     let api: Vec<(String, BTreeSet<String>)> = serde_json::from_str(api).unwrap();

@@ -1,4 +1,4 @@
-//! Tables of the kinds that make Pods from a template, besides the Deployment.
+//! Tables of the kinds that make Pods from a template, besides the Deployment, and of the Service.
 
 use super::Fate::Noted;
 use super::{Fate, ROLLOUT, SCHEDULING, Schema};
@@ -59,5 +59,59 @@ pub const JOB_SPEC: Schema = Schema {
         ("podReplacementPolicy", RUNS),
         ("selector", RUNS),
         ("ttlSecondsAfterFinished", RUNS),
+    ],
+};
+
+/// Why a Service's ports of nodes are refused.
+pub const NO_NODES: &str = "needs nodes of a cluster; a VM's ports are its own";
+/// Who leads to a VM is decided when it runs.
+const OUTSIDE: Fate = Noted("no part of the VM; i2kit run -p leads to its ports");
+
+/// `Service`.
+pub const SERVICE: Schema = Schema {
+    name: "Service",
+    honoured: &["apiVersion", "kind", "metadata"],
+    special: &[("spec", OUTSIDE), ("status", super::SERVER)],
+};
+
+/// `ServiceSpec`.
+pub const SERVICE_SPEC: Schema = Schema {
+    name: "ServiceSpec",
+    honoured: &[],
+    special: &[
+        ("allocateLoadBalancerNodePorts", OUTSIDE),
+        ("clusterIP", OUTSIDE),
+        ("clusterIPs", OUTSIDE),
+        ("externalIPs", OUTSIDE),
+        ("externalName", OUTSIDE),
+        ("externalTrafficPolicy", OUTSIDE),
+        ("healthCheckNodePort", Fate::Refused(NO_NODES)),
+        ("internalTrafficPolicy", OUTSIDE),
+        ("ipFamilies", OUTSIDE),
+        ("ipFamilyPolicy", OUTSIDE),
+        ("loadBalancerClass", OUTSIDE),
+        ("loadBalancerIP", OUTSIDE),
+        ("loadBalancerSourceRanges", OUTSIDE),
+        ("ports", OUTSIDE),
+        ("publishNotReadyAddresses", OUTSIDE),
+        ("selector", OUTSIDE),
+        ("sessionAffinity", OUTSIDE),
+        ("sessionAffinityConfig", OUTSIDE),
+        ("trafficDistribution", OUTSIDE),
+        ("type", OUTSIDE),
+    ],
+};
+
+/// `ServicePort`.
+pub const SERVICE_PORT: Schema = Schema {
+    name: "ServicePort",
+    honoured: &[],
+    special: &[
+        ("appProtocol", OUTSIDE),
+        ("name", OUTSIDE),
+        ("nodePort", Fate::Refused(NO_NODES)),
+        ("port", OUTSIDE),
+        ("protocol", OUTSIDE),
+        ("targetPort", OUTSIDE),
     ],
 };

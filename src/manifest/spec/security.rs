@@ -3,7 +3,7 @@
 use i2kit_contract::{ALL_CAPABILITIES, FsGroup, Sysctl};
 
 use super::super::decode::{Field, Fields, Report, closest};
-use super::super::fields;
+use super::super::{fields, names};
 use super::super::pod::{PodSecurity, SeccompType, SecurityContext};
 use super::one_of;
 
@@ -95,15 +95,23 @@ fn seccomp(report: &mut Report, fields: &Fields<'_>) -> Option<SeccompType> {
     let profile = profile.fields(report, &fields::SECCOMP_PROFILE)?;
     profile.require(report, "type")?;
     let types = [
-        ("Unconfined", Some(SeccompType::Unconfined)),
-        ("RuntimeDefault", Some(SeccompType::RuntimeDefault)),
+        ("Unconfined", Some(false)),
+        ("RuntimeDefault", Some(true)),
         ("Localhost", None),
     ];
     let found = one_of(report, &profile, "type", &types)?;
-    if found.is_none() {
-        profile.get("type")?.refuse(report, "is not supported yet");
+    let Some(is_default) = found else {
+        let name = profile.require(report, "localhostProfile")?;
+        let name = name.checked(report, names::relative_path)?;
+        return Some(SeccompType::Localhost(name));
+    };
+    if let Some(name) = profile.get_text("localhostProfile") {
+        name.refuse(report, "is for type Localhost alone");
     }
-    found
+    Some(match is_default {
+        true => SeccompType::RuntimeDefault,
+        false => SeccompType::Unconfined,
+    })
 }
 
 /// Without AppArmor in the guest, only a profile of the user's own is missed.

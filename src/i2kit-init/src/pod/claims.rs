@@ -47,6 +47,14 @@ pub enum Error {
         /// The disks that are there.
         disks: String,
     },
+    /// Which of them is meant nobody can say.
+    #[error("several disks have the serial number or ext4 label {name}: {disks}")]
+    Ambiguous {
+        /// The claim's name.
+        name: String,
+        /// Those disks.
+        disks: String,
+    },
     /// The disk holds something else.
     #[error("{device} holds something that is no ext4 file system; it is left as it is")]
     Foreign {
@@ -96,11 +104,24 @@ pub fn mount(claim: &Claim, target: &Path, console: &Console) -> Result<(), Erro
     Ok(())
 }
 
-fn find(name: &str) -> Result<PathBuf, Error> {
+/// The node of the claim's disk, once it has appeared.
+///
+/// # Errors
+/// [`Error::Missing`] or [`Error::Ambiguous`].
+pub fn find(name: &str) -> Result<PathBuf, Error> {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = find_now(Path::new("/sys/class/block"), Path::new("/dev"), name) {
-            return Ok(found);
+        let found = find_now(Path::new("/sys/class/block"), Path::new("/dev"), name);
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok(one.clone()),
+            several => {
+                let disks: Vec<_> = several.iter().map(|one| one.display().to_string()).collect();
+                return Err(Error::Ambiguous {
+                    name: name.to_owned(),
+                    disks: disks.join(" "),
+                });
+            }
         }
         if Instant::now() >= end {
             let mut disks = names(Path::new("/sys/block"));
@@ -114,18 +135,24 @@ fn find(name: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// By serial number first: it is the host's word, a label the disk's.
-fn find_now(class: &Path, dev: &Path, name: &str) -> Option<PathBuf> {
-    let names = names(class);
-    let by_serial = names.iter().find(|one| {
+/// By serial number first: it is the host's word, a label the disk's. The scratch partition's
+/// label is no claim's.
+fn find_now(class: &Path, dev: &Path, name: &str) -> Vec<PathBuf> {
+    let mut names = names(class);
+    names.sort();
+    let nodes = |names: Vec<&String>| names.into_iter().map(|one| dev.join(one)).collect();
+    let has_serial = |one: &&String| {
         serial(&class.join(one)).is_some_and(|serial| serial == cut(name, SERIAL) || serial == name)
-    });
-    let label = cut(name, LABEL).as_bytes();
-    let by_label = || {
-        let has = |one: &&String| scratch::ext4_label(&dev.join(one)).as_deref() == Some(label);
-        names.iter().find(has)
     };
-    by_serial.or_else(by_label).map(|one| dev.join(one))
+    let by_serial: Vec<_> = names.iter().filter(has_serial).collect();
+    let label = cut(name, LABEL);
+    if !by_serial.is_empty() || label == scratch::FS_LABEL {
+        return nodes(by_serial);
+    }
+    let has_label = |one: &&String| {
+        scratch::ext4_label(&dev.join(one)).as_deref() == Some(label.as_bytes())
+    };
+    nodes(names.iter().filter(has_label).collect())
 }
 
 fn names(class: &Path) -> Vec<String> {
@@ -255,11 +282,14 @@ mod tests {
             fs::write(path, latin).unwrap();
         }
         let find = |name| find_now(&root, Path::new("/nowhere"), name);
-        let node = |name| Some(Path::new("/nowhere").join(name));
+        let node = |name| vec![Path::new("/nowhere").join(name)];
         assert_eq!(find("data-of-the-pod-with-a-long-name"), node("vdb"));
         assert_eq!(find("vol0123"), node("nvme0n1"));
         assert_eq!(find("disk"), node("sda"));
-        assert_eq!(find("none"), None);
+        assert!(find("none").is_empty());
+        fs::create_dir_all(root.join("vdc")).unwrap();
+        fs::write(root.join("vdc/serial"), "other").unwrap();
+        assert_eq!(find("other").len(), 2);
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -2,21 +2,21 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
 };
 
 use containerd_client::types::Mount;
-use i2kit_contract::{CONTAINERS, Container, Propagation, Volume};
+use i2kit_contract::{CONTAINERS, Container, Source, Volume};
 
 use crate::{
-    containerd::spec::Bind,
+    containerd::spec::{Bind, BlockDevice, Views},
     fault::{Context, Fault},
     mounts::make_folder,
     paths,
     pod::{
-        copy, message, sub_path,
+        claims, copy, message, sub_path,
         values::{self, Process, Values},
         volumes,
     },
@@ -45,7 +45,7 @@ pub struct Prepared {
     /// The overlay.
     pub rootfs: Mount,
     /// Its volumes.
-    pub binds: Vec<Bind>,
+    pub views: Views,
     /// What it is started with.
     pub process: Process,
 }
@@ -59,6 +59,9 @@ pub enum Error {
     /// A value is missing.
     #[error(transparent)]
     Value(#[from] values::Error),
+    /// A data disk is gone.
+    #[error(transparent)]
+    Claim(#[from] claims::Error),
 }
 
 /// Makes a container's folders anew and looks up its values.
@@ -89,8 +92,7 @@ pub fn prepare_container(
         binds.push(Bind {
             source: folder.display().to_string(),
             target: target.clone(),
-            read_only: false,
-            propagation: Propagation::None,
+            ..Bind::default()
         });
     }
     let message = message::file(&container.name);
@@ -101,8 +103,7 @@ pub fn prepare_container(
     binds.push(Bind {
         source: message.display().to_string(),
         target: container.life.termination_message.path.clone(),
-        read_only: false,
-        propagation: Propagation::None,
+        ..Bind::default()
     });
     let rootfs = Mount {
         r#type: "overlay".into(),
@@ -114,9 +115,10 @@ pub fn prepare_container(
             format!("workdir={}", work.display()),
         ],
     };
+    let devices = volume_devices(container, volumes)?;
     Ok(Prepared {
         rootfs,
-        binds,
+        views: Views { binds, devices },
         process,
     })
 }
@@ -141,10 +143,31 @@ fn volume_binds(
             source: source.display().to_string(),
             target: mount.mount_path.clone(),
             read_only: mount.read_only,
+            recursive: mount.recursive_read_only,
+            no_exec: volume.source == Source::Image,
             propagation: mount.propagation,
         });
     }
     Ok(binds)
+}
+
+/// The disks that the container sees as devices.
+fn volume_devices(container: &Container, volumes: &[Volume]) -> Result<Vec<BlockDevice>, Error> {
+    let mut devices = Vec::new();
+    for device in &container.devices {
+        let volume = volumes.iter().find(|one| one.name == device.volume);
+        let Some(Source::Claim(claim)) = volume.map(|one| &one.source) else {
+            continue;
+        };
+        let node = claims::find(&claim.name)?;
+        let found = fs::metadata(&node).context("look at", node.display())?;
+        devices.push(BlockDevice {
+            path: device.path.clone(),
+            number: found.rdev(),
+            read_only: claim.read_only,
+        });
+    }
+    Ok(devices)
 }
 
 /// Moves a folder aside, and deletes it in a thread: a writable layer may hold a million files.

@@ -5,6 +5,7 @@ pub mod board;
 pub mod claims;
 pub mod copy;
 pub mod events;
+pub mod evict;
 pub mod exec;
 pub mod folders;
 pub mod hooks;

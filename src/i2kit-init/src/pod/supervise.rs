@@ -27,6 +27,7 @@ use crate::{
     pod::{
         board::{Board, Place},
         events::Events,
+        evict,
         lifecycle::{self, LEAST_GRACE, Role},
         logs::LogFile,
         serve,
@@ -102,6 +103,11 @@ async fn conduct(pod: Pod, mut requests: mpsc::UnboundedReceiver<Ending>) -> Out
             let message = "the Pod was active longer than its deadline";
             shared.state.failed("DeadlineExceeded", message);
             shared.events.tell_pod(Level::Warning, "DeadlineExceeded", message);
+            Ending::PowerOff
+        }
+        message = evict::over_limit(&shared.pod.contract) => {
+            shared.state.failed("Evicted", &message);
+            shared.events.tell_pod(Level::Warning, "Evicted", &message);
             Ending::PowerOff
         }
         request = requests.recv() => request.unwrap_or(Ending::PowerOff),

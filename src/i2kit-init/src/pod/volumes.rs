@@ -9,7 +9,8 @@ use std::{
 };
 
 use i2kit_contract::{
-    Content, Contract, Files, FsGroup, HostPathType, Mount, Propagation, Source, Volume,
+    Content, Contract, Files, FsGroup, HostPathType, IMAGE_VOLUMES, Mount, Propagation, Source,
+    Volume,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
@@ -66,7 +67,8 @@ pub fn path(volume: &Volume) -> PathBuf {
     match &volume.source {
         Source::EmptyDir => Path::new(paths::VOLUMES).join(&volume.name),
         Source::HostPath { path, .. } => PathBuf::from(path),
-        Source::Memory { .. } | Source::Files(_) | Source::Claim(_) | Source::Image => {
+        Source::Image => Path::new(paths::STORE).join(IMAGE_VOLUMES).join(&volume.name),
+        Source::Memory { .. } | Source::HugePages { .. } | Source::Files(_) | Source::Claim(_) => {
             Path::new(paths::RUN_VOLUMES).join(&volume.name)
         }
     }
@@ -88,12 +90,17 @@ pub fn prepare(contract: &Contract, values: &Values, console: &Console) -> Resul
             Source::EmptyDir if own.exists() => {}
             Source::EmptyDir => make_folder(&own, 0o777).map_err(system)?,
             Source::Memory { size_bytes } => tmpfs(&own, *size_bytes).map_err(system)?,
+            Source::HugePages { page_bytes } => huge_pages(&own, *page_bytes).map_err(system)?,
             Source::Files(files) => generate(volume, &own, files, values)?,
             Source::HostPath { path, kind } => host_path(volume, path, *kind)?,
             Source::Image => {}
             Source::Claim(claim) => {
-                let mounted = claims::mount(claim, &own, console);
-                mounted.map_err(|source| Error::Claim {
+                let prepared = match claim.block {
+                    // That it is there; a container's start looks for it again.
+                    true => claims::find(&claim.name).map(drop),
+                    false => claims::mount(claim, &own, console),
+                };
+                prepared.map_err(|source| Error::Claim {
                     volume: volume.name.clone(),
                     source,
                 })?;
@@ -111,6 +118,16 @@ pub fn prepare(contract: &Contract, values: &Values, console: &Console) -> Resul
         share(volume, contract, &own).map_err(system)?;
     }
     Ok(())
+}
+
+/// Which containers may use how much of it is their cgroups' matter.
+fn huge_pages(target: &Path, page_bytes: u64) -> Result<(), Fault> {
+    make_folder(target, 0o777)?;
+    let options = CString::new(format!("mode=0777,pagesize={page_bytes}"));
+    let options = options.context("mount", target.display())?;
+    let flags = MountFlags::empty();
+    rustix::mount::mount(c"hugetlbfs", target, c"hugetlbfs", flags, options.as_c_str())
+        .context("mount", target.display())
 }
 
 fn tmpfs(target: &Path, size: Option<u64>) -> Result<(), Fault> {
@@ -200,8 +217,11 @@ fn host_path(volume: &Volume, path: &str, kind: HostPathType) -> Result<(), Erro
 /// Volumes that the kubelet manages, the guest's own paths not among them.
 fn takes_group(source: &Source) -> bool {
     match source {
-        Source::EmptyDir | Source::Memory { .. } | Source::Files(_) => true,
-        Source::Claim(claim) => !claim.read_only,
+        Source::EmptyDir
+        | Source::Memory { .. }
+        | Source::HugePages { .. }
+        | Source::Files(_) => true,
+        Source::Claim(claim) => !claim.read_only && !claim.block,
         Source::HostPath { .. } | Source::Image => false,
     }
 }
@@ -278,6 +298,7 @@ mod tests {
         let volume = Volume {
             name: "v".into(),
             source: Source::EmptyDir,
+            size_limit_bytes: None,
         };
         let folder = std::env::temp_dir().join(format!("i2kit-host-{}", std::process::id()));
         let path = folder.display().to_string();

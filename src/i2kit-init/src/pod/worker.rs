@@ -176,7 +176,7 @@ impl Worker {
     ) -> Result<Exited, AnyError> {
         let Prepared {
             rootfs,
-            binds,
+            views,
             process,
         } = self.prepare().await?;
         let pod = &self.shared.pod;
@@ -185,7 +185,7 @@ impl Worker {
             memory: pod.memory,
             process_namespace: self.process_namespace(),
         };
-        let spec = spec::spec(&self.container, &process, &binds, &machine);
+        let spec = spec::spec(&self.container, &process, &views, &machine);
         let inside = Inside {
             client: pod.client.clone(),
             id: id.to_owned(),

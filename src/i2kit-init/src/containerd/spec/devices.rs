@@ -1,4 +1,4 @@
-//! The guest's devices, for privileged containers.
+//! Devices: the guest's for privileged containers, data disks for others.
 
 use std::{
     fs,
@@ -12,6 +12,48 @@ use serde_json::{Value, json};
 const OWN: [&str; 3] = ["pts", "shm", "mqueue"];
 /// Deepest folder below `/dev` that is looked into.
 const DEPTH: u8 = 4;
+
+/// A data disk as a container's device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockDevice {
+    /// Absolute path in the container.
+    pub path: String,
+    /// Its device number.
+    pub number: u64,
+    /// It cannot be written.
+    pub read_only: bool,
+}
+
+impl BlockDevice {
+    /// What runc makes of it: for root, as the guest has it.
+    pub fn entry(&self) -> Value {
+        json!({
+            "path": self.path,
+            "type": "b",
+            "major": rustix::fs::major(self.number),
+            "minor": rustix::fs::minor(self.number),
+            "fileMode": 0o600,
+            "uid": 0,
+            "gid": 0,
+        })
+    }
+
+    fn rule(&self) -> Value {
+        json!({
+            "allow": true,
+            "type": "b",
+            "major": rustix::fs::major(self.number),
+            "minor": rustix::fs::minor(self.number),
+            "access": if self.read_only { "rm" } else { "rwm" },
+        })
+    }
+}
+
+/// Which devices may be used: all, or what runc allows everybody and these disks.
+pub fn rules(privileged: bool, disks: &[BlockDevice]) -> Vec<Value> {
+    let general = json!({ "allow": privileged, "access": "rwm" });
+    [general].into_iter().chain(disks.iter().map(BlockDevice::rule)).collect()
+}
 
 /// Every device below `dev`, as the OCI runtime specification lists them. runc makes the usual
 /// ones, such as `/dev/null`, by itself and does not mind them here.
@@ -46,5 +88,26 @@ fn collect(folder: &Path, depth: u8, devices: &mut Vec<Value>) {
                 "gid": found.gid(),
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_a_device_that_may_be_used() {
+        let disk = BlockDevice {
+            path: "/dev/data".into(),
+            number: rustix::fs::makedev(254, 16),
+            read_only: true,
+        };
+        assert_eq!(disk.entry()["major"], 254);
+        let rules = rules(false, &[disk]);
+        assert_eq!(rules[0]["allow"], false);
+        assert_eq!(
+            rules[1],
+            json!({ "allow": true, "type": "b", "major": 254, "minor": 16, "access": "rm" })
+        );
     }
 }

@@ -15,6 +15,7 @@ use i2kit_contract::{Container, DEFAULT_CAPABILITIES};
 use serde_json::{Value, json};
 
 use crate::{cgroup, pod::values::Process};
+pub use devices::BlockDevice;
 pub use mounts::Bind;
 
 const MASKED: [&str; 9] = [
@@ -44,6 +45,15 @@ const READ_ONLY: [&str; 5] = [
 /// setting on Kubernetes nodes.
 const OPEN_FILES: u64 = 1_048_576;
 
+/// What a container sees of the volumes.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// Folders and files.
+    pub binds: Vec<Bind>,
+    /// Disks.
+    pub devices: Vec<BlockDevice>,
+}
+
 /// What the VM brings to every specification.
 pub struct Machine<'a> {
     /// Its memory in bytes.
@@ -67,7 +77,7 @@ pub enum Processes<'a> {
 pub fn spec(
     container: &Container,
     process: &Process,
-    binds: &[Bind],
+    views: &Views,
     machine: &Machine<'_>,
 ) -> Value {
     let security = &container.security;
@@ -77,25 +87,27 @@ pub fn spec(
     };
     let mut linux = json!({
         "cgroupsPath": cgroup::container_path(&container.name),
-        "resources": resources::resources(&container.resources, security.privileged),
+        "resources": resources::resources(&container.resources, devices::rules(security.privileged, &views.devices)),
         "namespaces": namespaces(machine.process_namespace),
         "maskedPaths": masked,
         "readonlyPaths": read_only,
     });
     if let Some(linux) = linux.as_object_mut() {
+        let mut devices: Vec<Value> = views.devices.iter().map(BlockDevice::entry).collect();
         if security.privileged {
-            linux.insert("devices".into(), devices::all(Path::new("/dev")).into());
+            devices.extend(devices::all(Path::new("/dev")));
         }
+        linux.insert("devices".into(), devices.into());
         let filter = seccomp::filter(&security.seccomp, &capabilities(container));
         linux.extend(filter.map(|filter| ("seccomp".to_owned(), filter)));
-        let propagation = mounts::root_propagation(binds);
+        let propagation = mounts::root_propagation(&views.binds);
         linux.extend(propagation.map(|one| ("rootfsPropagation".to_owned(), one.into())));
     }
     json!({
         "ociVersion": "1.0.2",
         "process": self::process(container, process, machine.memory),
         "root": { "path": "rootfs", "readonly": security.read_only_root },
-        "mounts": mounts::mounts(binds, security.privileged),
+        "mounts": mounts::mounts(&views.binds, security.privileged),
         "linux": linux,
     })
 }
@@ -188,7 +200,7 @@ mod tests {
             memory: 1 << 30,
             process_namespace: Processes::Own,
         };
-        spec(container, &process, &[], &machine)
+        spec(container, &process, &Views::default(), &machine)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::paths;
 
 /// A folder or file of the guest that a container sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bind {
     /// Path in the guest.
     pub source: String,
@@ -14,6 +14,10 @@ pub struct Bind {
     pub target: String,
     /// Mounted read-only.
     pub read_only: bool,
+    /// So is what is mounted below it.
+    pub recursive: bool,
+    /// No file of it can be executed.
+    pub no_exec: bool,
     /// Whose later mounts are seen where.
     pub propagation: Propagation,
 }
@@ -81,13 +85,14 @@ pub fn mounts(binds: &[Bind], privileged: bool) -> Vec<Value> {
             .count()
     });
     for bind in binds {
-        let mode = if bind.read_only { "ro" } else { "rw" };
-        mounts.push(mount(
-            &bind.target,
-            "bind",
-            &bind.source,
-            &["rbind", propagation(bind.propagation), mode],
-        ));
+        let mode = match (bind.read_only, bind.recursive) {
+            (false, _) => "rw",
+            (true, false) => "ro",
+            (true, true) => "rro",
+        };
+        let mut options = vec!["rbind", propagation(bind.propagation), mode];
+        options.extend(bind.no_exec.then_some("noexec"));
+        mounts.push(mount(&bind.target, "bind", &bind.source, &options));
     }
     mounts
 }
@@ -125,12 +130,20 @@ mod tests {
             source: "/x".into(),
             target: target.into(),
             read_only,
-            propagation: Propagation::None,
+            ..Bind::default()
         };
         let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)], false);
         let last: Vec<&Value> = mounts.iter().rev().take(2).collect();
         assert_eq!(last[1]["destination"], "/data");
         assert_eq!(last[0]["destination"], "/data/deep");
         assert_eq!(last[0]["options"], json!(["rbind", "rprivate", "ro"]));
+        let image = Bind {
+            recursive: true,
+            no_exec: true,
+            ..bind("/image", true)
+        };
+        let mounts = super::mounts(&[image], false);
+        let options = &mounts.last().unwrap()["options"];
+        assert_eq!(*options, json!(["rbind", "rprivate", "rro", "noexec"]));
     }
 }
