@@ -4,6 +4,7 @@ mod bounds;
 mod build;
 mod contract;
 mod documents;
+mod examples;
 mod fields;
 mod life;
 mod random;
