@@ -5,6 +5,7 @@ mod build;
 mod contract;
 mod documents;
 mod examples;
+mod explain;
 mod fields;
 mod life;
 mod random;

@@ -66,6 +66,12 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do test -e /scratch/done && break; sleep 1;
 is shared "$(cat /scratch/done)" written
 is subpath "$(cat /part/inner)" deep
 no escape test -e /etc/passwd.link
+ok image test -e /image/bin/busybox
+no image-write touch /image/new
+no image-program /image/bin/busybox true
+ok image-part test -e /programs/busybox
+ok huge-pages sh -c "grep -q ' /pages hugetlbfs' /proc/mounts"
+no below touch /below/new
 ok processes sh -c "ps | grep -v grep | grep -q 'sleep 4321'"
 "#,
     );
@@ -92,6 +98,8 @@ ok mount sh -c 'mkdir -p /mnt && mount -t tmpfs x /mnt'
 is caps "$(grep CapEff /proc/self/status | tr -d '\t')" CapEff:000001ffffffffff
 ok hostpath test -x /host/containerd
 no hostpath touch /host/new
+is pod-memory "$(cat /pod/memory.max)" 314572800
+is pod-cpu "$(cat /pod/cpu.max)" "150000 100000"
 is unmasked "$(grep -c ' /proc/kcore ' /proc/mounts)" 0
 "#,
     );
@@ -113,7 +121,11 @@ resources: {limits: {cpu: 1500m, hugepages-2Mi: 8Mi}}
 volumeMounts:
 - {name: files, mountPath: /files}
 - {name: scratch, mountPath: /scratch}
-- {name: scratch, mountPath: /part, subPathExpr: \"$(SUB)sub\"}";
+- {name: scratch, mountPath: /part, subPathExpr: \"$(SUB)sub\"}
+- {name: image, mountPath: /image}
+- {name: image, mountPath: /programs, subPath: bin}
+- {name: pages, mountPath: /pages}
+- {name: scratch, mountPath: /below, readOnly: true, recursiveReadOnly: Enabled}";
     let more_strict = "\
 securityContext:
   runAsUser: 1000
@@ -128,7 +140,9 @@ volumeMounts:
 - {name: memory, mountPath: /memory}";
     let more_privileged = "\
 securityContext: {privileged: true}
-volumeMounts: [{name: host, mountPath: /host, readOnly: true}]";
+volumeMounts:
+- {name: host, mountPath: /host, readOnly: true}
+- {name: cgroup, mountPath: /pod, readOnly: true}";
     let containers = [
         ("strict", more_strict, strict.as_str()),
         ("values", more_values, values.as_str()),
@@ -140,6 +154,7 @@ volumeMounts: [{name: host, mountPath: /host, readOnly: true}]";
   subdomain: sub
   setHostnameAsFQDN: true
   shareProcessNamespace: true
+  resources: {limits: {memory: 300Mi, cpu: 1500m}}
   hostAliases: [{ip: 10.1.2.3, hostnames: [alias]}]
   dnsConfig: {searches: [x.example], options: [{name: ndots, value: \"2\"}]}
   securityContext: {fsGroup: 20, supplementalGroups: [10], sysctls: [{name: net.core.somaxconn, value: \"77\"}]}
@@ -147,6 +162,9 @@ volumeMounts: [{name: host, mountPath: /host, readOnly: true}]";
   - {name: scratch, emptyDir: {}}
   - {name: memory, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
   - {name: host, hostPath: {path: /usr/bin, type: Directory}}
+  - {name: cgroup, hostPath: {path: /sys/fs/cgroup/pod, type: Directory}}
+  - {name: image, image: {reference: tiny}}
+  - {name: pages, emptyDir: {medium: HugePages}}
   - name: files
     projected:
       defaultMode: 0440
@@ -217,6 +235,38 @@ fn a_claim_formats_a_blank_disk_and_no_other() {
         std::fs::read(&data).unwrap() == before,
         "the disk was written"
     );
+}
+
+/// A claim of a device is the disk itself; a volume that grows too large ends the Pod.
+#[test]
+fn a_device_is_written_and_too_large_a_volume_evicts() {
+    let bench = Bench::new();
+    let spec = "restartPolicy: Never
+  volumes:
+  - {name: raw, persistentVolumeClaim: {claimName: raw}}
+  - {name: small, emptyDir: {sizeLimit: 1Mi}}";
+    let more = "volumeDevices: [{name: raw, devicePath: /dev/raw}]
+volumeMounts: [{name: small, mountPath: /small}]";
+    let write = "test ! -e /dev/vda && echo written | dd of=/dev/raw bs=512 conv=sync,fsync && \
+                 dd if=/dev/zero of=/small/big bs=1M count=3 && echo filled && exec sleep 300";
+    let disk = bench.build(&pod(spec, &[("a", more, write)]), "raw.raw", &[]);
+    let data = bench.path("data.img");
+    std::fs::File::create(&data)
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    let option = format!("raw={}", data.display());
+    let (code, console) = Vm::boot(&disk, &["--data-disk", &option]).end();
+    assert_eq!(code, 1, "{console}");
+    contains(
+        &console,
+        &[
+            "[a] filled",
+            "i2kit: Warning Evicted pod: volume small holds 3",
+            "error: run the Pod: Evicted",
+        ],
+    );
+    assert!(std::fs::read(&data).unwrap().starts_with(b"written\n"));
 }
 
 #[test]
