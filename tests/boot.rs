@@ -1,6 +1,7 @@
 //! Tests: what only a boot shows. Each machine is asked many things.
 
 mod config;
+mod fields;
 mod life;
 mod secure;
 

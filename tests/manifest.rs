@@ -4,13 +4,17 @@ mod bounds;
 mod build;
 mod contract;
 mod documents;
+mod examples;
+mod explain;
 mod fields;
 mod life;
 mod random;
+mod short;
+mod sources;
 mod spec;
 mod yaml;
 
-use i2kit::manifest::{Container, Errors, Input, Note, Pod, load};
+use i2kit::manifest::{Container, EnvValue, EnvVar, Errors, Input, Note, Pod, load};
 
 type Loaded = Result<(Pod, Vec<Note>), Errors>;
 
@@ -86,6 +90,14 @@ fn pod(text: &str) -> Pod {
     match read(text) {
         Ok((pod, _)) => pod,
         Err(e) => panic!("{text}\n{e}"),
+    }
+}
+
+/// A variable's `value`.
+fn template(var: &EnvVar) -> &str {
+    match &var.value {
+        EnvValue::Template(text) => text,
+        other => panic!("{other:?}"),
     }
 }
 

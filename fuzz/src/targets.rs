@@ -571,7 +571,7 @@ pub fn http(data: &[u8]) {
         if let Some(place) = guest_location::follow(&from, [127, 0, 0, 1].into(), &location) {
             assert!(place.path.bytes().all(|byte| byte.is_ascii_graphic()));
             assert!(place.path.starts_with('/'));
-            assert!(place.url([127, 0, 0, 1].into()).starts_with("http"));
+            assert!(!place.url([127, 0, 0, 1].into()).is_empty());
         }
     }
 }

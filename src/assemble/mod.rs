@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use i2kit_contract::{
-    CONTAINERS, Contract, FailurePolicy, INPUTS_JSON, POD_JSON, SBOM_CYCLONEDX_JSON,
+    CONTAINERS, Contract, FailurePolicy, IMAGE_VOLUMES, INPUTS_JSON, POD_JSON, SBOM_CYCLONEDX_JSON,
     SBOM_SPDX_JSON, SYSTEM,
 };
 use i2kit_format::erofs::{InodeId, Tree};
@@ -58,6 +58,8 @@ pub struct Inputs<'a> {
     pub base_digest: String,
     /// The containers' images, in the Pod's order.
     pub containers: Vec<ContainerInput>,
+    /// The image volumes' images, each with the volume's name.
+    pub image_volumes: Vec<ContainerInput>,
     /// Images laid over the base's `system/`, lowest first.
     pub extensions: Vec<ExtensionInput>,
     /// Drivers that the initramfs carries.
@@ -122,9 +124,9 @@ pub struct ImageName {
     pub digest: String,
 }
 
-/// A container's image.
+/// A container's image, or an image volume's.
 pub struct ContainerInput {
-    /// The container's name.
+    /// The container's or the volume's name.
     pub name: String,
     /// Its image.
     pub image: ImageName,
@@ -201,6 +203,11 @@ pub enum Error {
         container: String,
         source: merged::Error,
     },
+    #[error("volume {volume}: {source}")]
+    Volume {
+        volume: String,
+        source: merged::Error,
+    },
     #[error("place layers: {0}")]
     Place(merged::Error),
     #[error(transparent)]
@@ -247,6 +254,10 @@ impl Error {
                 source: merged::Error::Altered { blob, .. },
                 ..
             }
+            | Self::Volume {
+                source: merged::Error::Altered { blob, .. },
+                ..
+            }
             | Self::Boot(boot::Error::Read(merged::Error::Altered { blob, .. })) => Some(blob),
             _ => None,
         }
@@ -263,6 +274,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let system = system(&merged, root)?;
     extend(&mut merged, system, &inputs.extensions)?;
     let roots = containers(&mut merged, &inputs.containers)?;
+    let volumes = image_volumes(&mut merged, &inputs.image_volumes)?;
     let contract = contract(inputs, &merged, &roots)?;
     let base = boot::Base {
         layers: &inputs.base,
@@ -275,7 +287,7 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     // Placing the layers ends the merged tree: what is read of it is read before.
     let record = base.record()?;
     base.check_compression(&record)?;
-    let bill = papers::bill(inputs, &base, &record, &roots);
+    let bill = papers::bill(inputs, &base, &record, &roots, &volumes);
     let modules = boot::Modules {
         targets: &inputs.targets,
         named: &inputs.modules,
@@ -362,16 +374,39 @@ fn containers(
     merged: &mut Merged,
     inputs: &[ContainerInput],
 ) -> Result<BTreeMap<String, InodeId>, Error> {
-    let folder = merged.tree.add(merged::plain_directory());
-    store::name(&mut merged.tree, Tree::ROOT, CONTAINERS, folder);
+    roots(merged, inputs, CONTAINERS).map_err(|(container, source)| Error::Container {
+        container: container.to_owned(),
+        source,
+    })
+}
+
+/// Merges every image volume's layers at `volumes/NAME`, a folder that only they make.
+fn image_volumes(
+    merged: &mut Merged,
+    inputs: &[ContainerInput],
+) -> Result<BTreeMap<String, InodeId>, Error> {
+    if inputs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    roots(merged, inputs, IMAGE_VOLUMES).map_err(|(volume, source)| Error::Volume {
+        volume: volume.to_owned(),
+        source,
+    })
+}
+
+/// Merges each input's layers below `folder`. An error names the input.
+fn roots<'a>(
+    merged: &mut Merged,
+    inputs: &'a [ContainerInput],
+    folder: &str,
+) -> Result<BTreeMap<String, InodeId>, (&'a str, merged::Error)> {
+    let parent = merged.tree.add(merged::plain_directory());
+    store::name(&mut merged.tree, Tree::ROOT, folder, parent);
     let mut roots = BTreeMap::new();
     for input in inputs {
-        let context = |source| Error::Container {
-            container: input.name.clone(),
-            source,
-        };
-        let root = merged.apply(&input.layers).map_err(context)?;
-        store::name(&mut merged.tree, folder, &input.name, root);
+        let root = merged.apply(&input.layers);
+        let root = root.map_err(|error| (input.name.as_str(), error))?;
+        store::name(&mut merged.tree, parent, &input.name, root);
         roots.insert(input.name.clone(), root);
     }
     Ok(roots)

@@ -28,19 +28,24 @@ pub fn bill(
     base: &Base<'_>,
     record: &serde_json::Value,
     roots: &BTreeMap<String, InodeId>,
+    volumes: &BTreeMap<String, InodeId>,
 ) -> Bill {
     let mut parts = vec![base_part(inputs, base, record)];
     // Containers of one image have the same packages.
     let mut known: BTreeMap<Vec<&str>, Found> = BTreeMap::new();
-    for container in &inputs.containers {
-        let Some(root) = roots.get(&container.name) else {
+    let containers = inputs.containers.iter();
+    let containers = containers.map(|one| (PartKind::Container, one, roots));
+    let volumes = inputs.image_volumes.iter();
+    let volumes = volumes.map(|one| (PartKind::Volume, one, volumes));
+    for (kind, input, roots) in containers.chain(volumes) {
+        let Some(root) = roots.get(&input.name) else {
             continue;
         };
-        let layers = container.layers.iter().map(|layer| layer.diff_id.as_str());
+        let layers = input.layers.iter().map(|layer| layer.diff_id.as_str());
         let found = known
             .entry(layers.collect())
             .or_insert_with(|| Found::of(base.merged, *root));
-        parts.push(container_part(container, found.clone()));
+        parts.push(image_part(kind, input, found.clone()));
     }
     Bill {
         name: inputs.pod.name.clone(),
@@ -59,10 +64,10 @@ fn created(containers: &[ContainerInput]) -> u64 {
     times.max().unwrap_or(0)
 }
 
-fn container_part(container: &ContainerInput, found: Found) -> Part {
-    let image = &container.image;
+fn image_part(kind: PartKind, input: &ContainerInput, found: Found) -> Part {
+    let image = &input.image;
     let purl = oci_purl(&image.repository, &image.digest);
-    let mut part = Part::new(PartKind::Container, &container.name, &image.digest, purl)
+    let mut part = Part::new(kind, &input.name, &image.digest, purl)
         .with(found.packages, found.unread);
     part.distribution = found.distribution.name;
     part

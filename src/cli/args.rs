@@ -19,7 +19,7 @@ use i2kit_contract::FailurePolicy;
 
 use crate::layer::{Compression, CompressionError};
 use crate::oci::Platform;
-use crate::run::Forward;
+use crate::run::{DataDisk, Forward};
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
 pub use config::{ConfigArgs, SecretFile, Variable};
@@ -151,6 +151,22 @@ pub enum Command {
     /// can change what others build from it: share it with those you trust.
     #[command(verbatim_doc_comment)]
     Cache(Cache),
+    /// Tell what becomes of a manifest's fields
+    ///
+    /// Each is honoured, noted (accepted, and changes nothing), accepted with some values, or
+    /// refused. Examples:
+    ///   i2kit explain spec.volumes
+    ///   i2kit explain --json | jq -r '.[] | select(.fate == "refused").field'
+    #[command(verbatim_doc_comment)]
+    Explain(Explain),
+    /// Print manifests in their long form, as YAML
+    ///
+    /// Short ones (i2kit explain --short) become what they stand for; comments are lost.
+    ConvertManifest {
+        /// A manifest; - reads standard input
+        #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Print a shell's completion script
     Completions {
         /// Which shell.
@@ -164,10 +180,25 @@ pub enum Command {
     },
 }
 
+/// `i2kit explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A field's path, the start of one, or its name: all fields, when not given
+    #[arg(conflicts_with = "short")]
+    pub field: Option<String>,
+    /// Print a list of objects as JSON
+    #[arg(long, conflicts_with = "short")]
+    pub json: bool,
+    /// Tell the short form of a manifest
+    #[arg(long)]
+    pub short: bool,
+}
+
 /// Which manifests.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FileArgs {
-    /// A manifest (Pod, Deployment or List; YAML or JSON); - reads standard input
+    /// A manifest (a Pod, a workload with one, what it takes from; YAML or JSON); - reads standard
+    /// input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Which Pod, when the manifests hold several
@@ -324,6 +355,13 @@ pub struct PodArgs {
         value_parser = clap::value_parser!(u8).range(2..=24)
     )]
     pub fec: Option<u8>,
+    /// Put the values of the manifests' Secrets into the disk, readable to whoever has it; without,
+    /// they must be delivered at run time
+    #[arg(long)]
+    pub bake_secrets: bool,
+    /// The folder of the manifests' own seccomp profiles (type Localhost), as a kubelet has one
+    #[arg(long, value_name = "DIR")]
+    pub seccomp_profiles: Option<PathBuf>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
@@ -462,6 +500,10 @@ pub struct Run {
     /// How the guest sees its disk
     #[arg(long, value_enum, default_value_t)]
     pub disk_bus: Bus,
+    /// A raw image as the disk of a volume claim; the guest formats it when it is blank, and what
+    /// it writes stays. May be repeated
+    #[arg(long = "data-disk", value_name = "CLAIM=FILE", value_parser = data_disk)]
+    pub data_disks: Vec<DataDisk>,
     /// Boot with Secure Boot, trusting what this variable store says (i2kit keys enrol --ovmf)
     #[arg(long, value_name = "FILE")]
     pub uefi_vars: Option<PathBuf>,
@@ -570,6 +612,20 @@ pub enum Accel {
 
 fn forward(text: &str) -> Result<Forward, String> {
     Forward::parse(text).map_err(|error| error.to_string())
+}
+
+fn data_disk(text: &str) -> Result<DataDisk, String> {
+    let (claim, file) = text.split_once('=').ok_or("not CLAIM=FILE")?;
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    if claim.is_empty() || !claim.bytes().all(letters) {
+        return Err(format!("{claim:?} is no claim's name"));
+    }
+    let file = PathBuf::from(file);
+    if !file.is_file() {
+        return Err(format!("{}: no such file", file.display()));
+    }
+    let claim = claim.to_owned();
+    Ok(DataDisk { claim, file })
 }
 
 fn platform(text: &str) -> Result<Platform, String> {

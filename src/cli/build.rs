@@ -235,18 +235,20 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
             .filter_map(|layer| layers.get(&layer.diff_id).cloned())
             .collect()
     };
-    let containers = plan.pod.all_containers().filter_map(|container| {
-        let resolved = plan.images.get(&container.image)?;
+    let input = |(name, image): (&str, &str)| {
+        let resolved = plan.images.get(image)?;
         Some(ContainerInput {
-            name: container.name.clone(),
+            name: name.to_owned(),
             image: ImageName {
-                repository: repository(&container.image),
+                repository: repository(image),
                 digest: resolved.image.manifest.digest.to_string(),
             },
             config: resolved.image.config.clone(),
             layers: of(resolved),
         })
-    });
+    };
+    let containers = plan.pod.all_containers();
+    let containers = containers.map(|one| (one.name.as_str(), one.image.as_str()));
     let extensions = plan.extensions.iter().filter_map(|name| {
         Some(ExtensionInput {
             name: name.clone(),
@@ -257,7 +259,8 @@ fn inputs<'a>(plan: &'a Plan, layers: &Layers) -> Inputs<'a> {
         pod: &plan.pod,
         base: of(&plan.base),
         base_digest: plan.base.image.manifest.digest.to_string(),
-        containers: containers.collect(),
+        containers: containers.filter_map(input).collect(),
+        image_volumes: plan.pod.image_volumes().filter_map(input).collect(),
         extensions: extensions.collect(),
         targets: plan.targets.clone(),
         modules: plan.modules.clone(),

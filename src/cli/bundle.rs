@@ -35,12 +35,13 @@ fn open(sources: &Sources, path: &Path) -> Result<Opened, Error> {
 pub fn bundle(arguments: &args::Bundle) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache_dir.as_deref())?)?;
     let inputs = plan::inputs(&arguments.files.files)?;
-    let (pod, _) = plan::pod_of(
+    let pod = plan::pod_of(
         &inputs,
         arguments.files.name.as_deref(),
         arguments.progress.quiet,
     )?;
-    let manifests: Vec<&[u8]> = inputs.iter().map(|input| &*input.bytes).collect();
+    let manifests = plan::kept(&inputs, arguments.bake_secrets)?;
+    let manifests: Vec<&[u8]> = manifests.iter().map(|bytes| &**bytes).collect();
     for platform in &arguments.platform {
         let path = path_for(arguments, platform)?;
         let images = Images::open(

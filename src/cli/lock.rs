@@ -19,7 +19,7 @@ use crate::pipeline;
 pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
     let cache = Cache::open(&plan::cache_folder(arguments.cache.cache_dir.as_deref())?)?;
     let inputs = plan::inputs(&arguments.files.files)?;
-    let (pod, _) = plan::pod_of(
+    let pod = plan::pod_of(
         &inputs,
         arguments.files.name.as_deref(),
         arguments.progress.quiet,

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod defaults;
 mod error;
+mod explain;
 mod images;
 mod keys;
 mod lock;
@@ -94,6 +95,8 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Sbom(arguments) => show::sbom(&arguments).map(|()| 0),
         Command::Base(arguments) => base::base(&arguments.command).map(|()| 0),
         Command::Cache(arguments) => cache::cache(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments).map(|()| 0),
+        Command::ConvertManifest { files } => explain::convert(&files).map(|()| 0),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "i2kit", &mut script);

@@ -12,7 +12,7 @@ use super::args::{CacheArgs, FileArgs, ImageArgs, Limit, PlaceArgs, PodArgs};
 use super::error::Error;
 use super::images::{Images, Resolved};
 use super::place::Placing;
-use super::recorded::{self, PodSource, Recorded};
+use super::recorded::{self, PodSource, Reading, Recorded};
 use super::shared::Shared;
 use crate::assemble::{KernelArgs, Signature};
 use crate::cache::Cache;
@@ -204,8 +204,7 @@ fn resolve(
 
 /// The names of the Pod's images and of the extensions.
 pub fn image_names<'a>(pod: &'a Pod, extensions: &'a [String]) -> impl Iterator<Item = &'a str> {
-    let containers = pod.all_containers().map(|one| one.image.as_str());
-    containers.chain(extensions.iter().map(String::as_str))
+    pod.images().chain(extensions.iter().map(String::as_str))
 }
 
 /// The extensions that the flags name, or else those of the bundle.
@@ -242,7 +241,16 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>, finder: &Images<'_>) -> Result<
         }
         Origin::Manifests => {
             let inputs = inputs_or_bundled(&arguments.files, &arguments.images, finder)?;
-            PodSource::of_manifests(&inputs, arguments.files.name.as_deref(), quiet)
+            let reading = Reading {
+                name: arguments.files.name.as_deref(),
+                bake_secrets: arguments.bake_secrets,
+                quiet,
+            };
+            let mut source = PodSource::of_manifests(&inputs, reading)?;
+            if let Some(folder) = &arguments.seccomp_profiles {
+                source.pod.seccomp_profiles = seccomp_profiles(folder, &source.pod)?;
+            }
+            Ok(source)
         }
         Origin::Record(recorded) => {
             let inputs = arguments.files.files.iter().map(read);
@@ -251,20 +259,54 @@ fn pod(arguments: &PodArgs, origin: &Origin<'_>, finder: &Images<'_>) -> Result<
     }
 }
 
-/// The Pod in the manifests, and the digest of their bytes.
-pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<(Pod, String), Error> {
-    let mut hash = Sha256::new();
-    for input in inputs {
-        hash.update((input.bytes.len() as u64).to_le_bytes());
-        hash.update(&input.bytes);
-    }
+/// The Pod in the manifests.
+pub fn pod_of(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<Pod, Error> {
     let (pod, notes) = manifest::load(inputs, name)?;
     if !quiet {
         notes
             .iter()
             .for_each(|note| super::say(&format!("note: {note}")));
     }
-    Ok((pod, format!("sha256:{}", hex::encode(hash.finalize()))))
+    Ok(pod)
+}
+
+/// The profiles that the Pod names. What runc makes of one shows when a container starts.
+fn seccomp_profiles(folder: &Path, pod: &Pod) -> Result<BTreeMap<String, Value>, Error> {
+    let mut profiles = BTreeMap::new();
+    for name in pod.seccomp_names() {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|source| Error::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let profile: Option<Value> = serde_json::from_slice(&bytes).ok();
+        let profile = profile.filter(|one| one.get("defaultAction").is_some_and(Value::is_string));
+        let profile = profile.ok_or_else(|| Error::Argument {
+            argument: path.display().to_string(),
+            reason: "it is no seccomp profile: a JSON object with a defaultAction",
+        })?;
+        profiles.insert(name.to_owned(), profile);
+    }
+    Ok(profiles)
+}
+
+/// What of the manifests may be kept and named by a digest: Secrets' values only when they are to
+/// go into the disk anyway, since a digest lets whoever has it try them out.
+pub fn kept(inputs: &[Input], bake_secrets: bool) -> Result<Vec<Vec<u8>>, Error> {
+    match bake_secrets {
+        true => Ok(inputs.iter().map(|input| input.bytes.clone()).collect()),
+        false => Ok(manifest::without_secret_values(inputs)?),
+    }
+}
+
+/// The digest of manifests, `sha256:…`.
+pub fn digest(manifests: &[Vec<u8>]) -> String {
+    let mut hash = Sha256::new();
+    for bytes in manifests {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
 /// The manifests that the flags name, which there must be.

@@ -12,6 +12,7 @@ use super::args::{OnFailure, PodArgs};
 use super::error::Error;
 use super::images::Resolved;
 use super::place::Placing;
+use super::plan;
 use crate::assemble::place::Like;
 use crate::manifest::{self, Input, Pod};
 use crate::oci::{Digest, Lock, LockedImage, LockedLayer, LockedPlatform, Platform, portable};
@@ -34,7 +35,7 @@ pub struct PodSource {
 /// What a Pod was read from, as the record has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedOrigin {
-    /// The manifests' text; none where one holds a Secret.
+    /// The manifests' text, Secrets without their values; none where those go into the disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifests: Option<Vec<String>>,
     /// Which Pod of several.
@@ -53,21 +54,38 @@ struct FromImage {
     args: Vec<String>,
 }
 
+/// How a Pod is read from manifests.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// Which Pod of several.
+    pub name: Option<&'a str>,
+    /// Secrets' values go into the disk.
+    pub bake_secrets: bool,
+    /// Notes are not shown.
+    pub quiet: bool,
+}
+
 impl PodSource {
     /// The Pod in the manifests.
-    pub fn of_manifests(inputs: &[Input], name: Option<&str>, quiet: bool) -> Result<Self, Error> {
-        let (pod, digest) = super::plan::pod_of(inputs, name, quiet)?;
-        let texts = inputs.iter().map(|input| {
-            let text = std::str::from_utf8(&input.bytes);
+    pub fn of_manifests(inputs: &[Input], reading: Reading<'_>) -> Result<Self, Error> {
+        let mut pod = plan::pod_of(inputs, reading.name, reading.quiet)?;
+        if !reading.bake_secrets {
+            pod.secrets = manifest::Secrets::default();
+        }
+        let kept = plan::kept(inputs, reading.bake_secrets)?;
+        let texts = kept.iter().map(|bytes| {
+            let text = std::str::from_utf8(bytes);
             text.ok().map(str::to_owned)
         });
         let manifests = texts.collect::<Option<Vec<_>>>();
+        // Values that go into the disk stand nowhere beside it.
+        let may_repeat = !(reading.bake_secrets && manifest::holds_secret(inputs));
         Ok(Self {
             pod,
-            digest,
+            digest: plan::digest(&kept),
             origin: RecordedOrigin {
-                manifests: manifests.filter(|_| !manifest::holds_secret(inputs)),
-                name: name.map(str::to_owned),
+                manifests: manifests.filter(|_| may_repeat),
+                name: reading.name.map(str::to_owned),
                 from: None,
             },
         })
@@ -105,6 +123,10 @@ pub fn record(
     let containers: Map<String, Value> = containers
         .filter_map(|one| Some((one.name.clone(), named_image(images, &one.image)?)))
         .collect();
+    let volumes = source.pod.image_volumes();
+    let volumes: Map<String, Value> = volumes
+        .filter_map(|(name, image)| Some((name.to_owned(), named_image(images, image)?)))
+        .collect();
     let extensions = extensions.iter();
     let extensions: Vec<Value> = extensions
         .filter_map(|name| named_image(images, name))
@@ -118,7 +140,10 @@ pub fn record(
         "platform": arguments.platform.to_string(),
         "base": image_record(base),
         "containers": containers,
+        "image_volumes": volumes,
         "extensions": extensions,
+        "seccomp_profiles": source.pod.seccomp_profiles,
+        "bake_secrets": arguments.bake_secrets,
         "targets": arguments.target,
         "modules": arguments.modules,
         "kernel_args": arguments.kernel_args,
@@ -171,7 +196,10 @@ pub struct Recorded {
     platform: String,
     base: RecordedImage,
     containers: BTreeMap<String, RecordedImage>,
+    image_volumes: BTreeMap<String, RecordedImage>,
     extensions: Vec<RecordedImage>,
+    seccomp_profiles: BTreeMap<String, Value>,
+    bake_secrets: bool,
     targets: Vec<String>,
     modules: Vec<String>,
     kernel_args: Vec<String>,
@@ -242,6 +270,7 @@ impl Recorded {
             target: self.targets.clone(),
             modules: self.modules.clone(),
             kernel_args: self.kernel_args.clone(),
+            bake_secrets: self.bake_secrets,
             fec: self.fec,
             on_failure: OnFailure::of(self.on_failure),
             control: self.control,
@@ -268,7 +297,12 @@ impl Recorded {
     /// # Errors
     /// [`Error::NoManifest`]; [`Error::OtherManifest`] when it is not the one that was built.
     pub fn source(&self, given: &[Input], quiet: bool) -> Result<PodSource, Error> {
-        let source = match (&self.origin.from, &self.origin.manifests) {
+        let reading = Reading {
+            name: self.origin.name.as_deref(),
+            bake_secrets: self.bake_secrets,
+            quiet,
+        };
+        let mut source = match (&self.origin.from, &self.origin.manifests) {
             (Some(from), _) => PodSource::of_image(&from.image, &from.args)?,
             (None, Some(manifests)) => {
                 let inputs = manifests.iter().enumerate();
@@ -278,11 +312,15 @@ impl Recorded {
                         bytes: text.clone().into_bytes(),
                     })
                     .collect();
-                PodSource::of_manifests(&inputs, self.origin.name.as_deref(), quiet)?
+                PodSource::of_manifests(&inputs, reading)?
             }
             (None, None) if given.is_empty() => return Err(Error::NoManifest),
-            (None, None) => PodSource::of_manifests(given, self.origin.name.as_deref(), quiet)?,
+            (None, None) => PodSource::of_manifests(given, reading)?,
         };
+        source
+            .pod
+            .seccomp_profiles
+            .clone_from(&self.seccomp_profiles);
         if source.digest == self.manifest {
             return Ok(source);
         }
@@ -310,17 +348,22 @@ impl Recorded {
         let containers = pod.all_containers().map(|container| -> Result<_, Error> {
             let image = self.containers.get(&container.name);
             let missing = || format!("it names no image for container {}", container.name);
-            Ok((&container.image, image.ok_or_else(|| wrong(missing()))?))
+            Ok((container.image.as_str(), image.ok_or_else(|| wrong(missing()))?))
+        });
+        let volumes = pod.image_volumes().map(|(volume, name)| -> Result<_, Error> {
+            let image = self.image_volumes.get(volume);
+            let missing = || format!("it names no image for volume {volume}");
+            Ok((name, image.ok_or_else(|| wrong(missing()))?))
         });
         let extensions = self
             .extensions
             .iter()
-            .map(|image| Ok((&image.image, image)));
-        for named in containers.chain(extensions) {
+            .map(|image| Ok((image.image.as_str(), image)));
+        for named in containers.chain(volumes).chain(extensions) {
             let (name, image) = named?;
             let image = locked(image);
             // Names lose their folders in the record.
-            match lock.images.insert(name.clone(), image.clone()) {
+            match lock.images.insert(name.to_owned(), image.clone()) {
                 Some(other) if other != image => {
                     return Err(wrong(format!("two images are called {name}")));
                 }

@@ -33,6 +33,7 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
         Bus::Nvme => DiskBus::Nvme,
         Bus::Scsi => DiskBus::Scsi,
     };
+    options.data_disks.clone_from(&arguments.data_disks);
     let quiet = arguments.pod.progress.quiet;
     options.accel = match arguments.accel {
         Accel::Auto => run::Accel::Auto,

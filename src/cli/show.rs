@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use i2kit_contract::{SBOM_CYCLONEDX_JSON, SBOM_SPDX_JSON};
+use i2kit_contract::{SBOM_CYCLONEDX_JSON, SBOM_SPDX_JSON, Text};
 
 use super::args::{Inspect, Ls, Sbom, SbomFormat};
 use super::error::Error;
@@ -82,7 +82,7 @@ fn render(report: &Report) -> String {
             out,
             "  container {}: {}",
             container.name,
-            container.args.join(" ")
+            words(&container.args)
         );
         let layers = report
             .inputs
@@ -92,6 +92,11 @@ fn render(report: &Report) -> String {
     let _ = writeln!(out, "base:");
     layer_lines(&mut out, report.inputs.pointer("/base/layers"));
     out
+}
+
+fn words(args: &[Text]) -> String {
+    let words: Vec<_> = args.iter().map(ToString::to_string).collect();
+    words.join(" ")
 }
 
 fn layer_lines(out: &mut String, layers: Option<&serde_json::Value>) {

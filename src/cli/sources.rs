@@ -86,8 +86,8 @@ fn find(wanted: &Wanted, images: &Images<'_>) -> Result<BTreeMap<String, Resolve
     let mut names = wanted.names.clone();
     if !wanted.files.files.is_empty() || wanted.images.bundle.is_some() {
         let inputs = plan::inputs_or_bundled(&wanted.files, &wanted.images, images)?;
-        let (pod, _) = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
-        names.extend(pod.all_containers().map(|one| one.image.clone()));
+        let pod = plan::pod_of(&inputs, wanted.files.name.as_deref(), true)?;
+        names.extend(pod.images().map(str::to_owned));
     }
     images.resolve(names.iter().map(String::as_str))
 }

@@ -177,7 +177,7 @@ pub fn inspect(disk: &dyn ReadAt, verify: bool) -> Result<Report, Error> {
             .collect(),
         cmdline,
         root_hash,
-        contract: Contract::from_json(&record(&store, POD_JSON)?)?,
+        contract: shown(Contract::from_json(&record(&store, POD_JSON)?)?),
         inputs: serde_json::from_slice(&record(&store, INPUTS_JSON)?)?,
         verified: verify,
     })
@@ -196,6 +196,14 @@ fn check_blocks(
     let slabs = (0..verifier.slabs()).into_par_iter();
     let checked = slabs.map_init(Vec::new, |buffer, slab| verifier.check(slab, buffer).err());
     checked.find_map_first(|error| error).map_or(Ok(()), Err)
+}
+
+/// Names and keys of baked Secrets are shown, their values are not.
+fn shown(mut contract: Contract) -> Contract {
+    let secrets = contract.baked_secrets.values_mut();
+    let values = secrets.flat_map(|values| values.values_mut());
+    values.for_each(String::clear);
+    contract
 }
 
 /// The contract alone.

@@ -238,17 +238,6 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Reports a value that i2kit does not do yet, and the ones it does.
-    fn not_yet(&self, report: &mut Report, instead: &str) {
-        let hint = format!("remove it, or use {instead}");
-        let text = match &self.node.value {
-            Value::Scalar { text, .. } => quoted(text),
-            _ => String::new(),
-        };
-        let message = format!("{}: {text} is not supported yet", self.path);
-        report.error_hint(self.position(), message, hint);
-    }
-
     /// A whole number in `min..=max`.
     pub fn ranged(&self, report: &mut Report, min: u32, max: u32) -> Option<u32> {
         let value = self.integer(report)?;
@@ -392,28 +381,27 @@ impl<'a> Fields<'a> {
         match fate {
             Fate::Honoured => {}
             // `kubectl create --dry-run -o yaml` prints unset fields so; and "" is unset in Go.
-            Fate::Later | Fate::Only(_) | Fate::Noted(_) | Fate::Refused(_)
-                if is_empty(&entry.value) => {}
-            Fate::Later | Fate::Source => {
-                report.error(entry.position, format!("{path} is not supported yet"));
-            }
+            Fate::Only(_) | Fate::Noted(_) if is_empty(&entry.value) => {}
+            // An empty mapping would still be a volume's source.
+            Fate::Refused(_) if is_empty_list(&entry.value) => {}
             Fate::Only(values) => {
                 let node = &entry.value;
                 let field = Field { path, node };
                 let is_known = |text: &String| values.contains(&text.as_str());
                 if field.string(report).is_some_and(|text| !is_known(&text)) {
-                    field.not_yet(report, &values.join(" or "));
+                    let values = values.join(" or ");
+                    field.refuse(report, format!("must be {values}, the rest is alpha in Kubernetes"));
                 }
             }
-            Fate::Bool(only) => {
+            Fate::Bool(only, why) => {
                 let node = &entry.value;
                 let field = Field { path, node };
                 if field.boolean(report).is_some_and(|value| value != only) {
-                    field.not_yet(report, if only { "true" } else { "false" });
+                    field.refuse(report, format!("must be {only}, {why}"));
                 }
             }
-            Fate::Refused(why) => report.error(entry.position, format!("{path}: {why}")),
             Fate::Noted(why) => report.note(entry.position, format!("{path}: {why}")),
+            Fate::Refused(why) => report.error(entry.position, format!("{path} {why}")),
         }
     }
 
@@ -441,6 +429,10 @@ fn written(scalar: &Scalar, text: &str) -> String {
         Scalar::Float(_) if text.len() <= MAX_TYPED => text.to_owned(),
         _ => quoted(text),
     }
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, Value::Seq(items) if items.is_empty())
 }
 
 fn is_empty(node: &Node) -> bool {

@@ -1,32 +1,37 @@
 //! `$(NAME)` in commands, arguments and variables, as the kubelet expands it
 //! (`k8s.io/kubernetes/third_party/forked/golang/expansion`).
 
+use i2kit_contract::Text;
+
+/// Most parts of a text, since values that only the guest knows have no length here.
+const MAX_PARTS: usize = 1000;
+
 /// Replaces each `$(NAME)` that `value_of` knows; others stay. `$$` gives `$`, so `$$(NAME)`
 /// escapes. Nothing is expanded twice. `None` when the result has more than `limit` bytes:
 /// variables made of variables grow exponentially.
 pub fn expand<'a>(
     input: &str,
     limit: usize,
-    value_of: impl Fn(&str) -> Option<&'a str>,
-) -> Option<String> {
-    let mut out = String::new();
+    value_of: impl Fn(&str) -> Option<&'a Text>,
+) -> Option<Text> {
+    let mut out = Text::default();
     let mut rest = input;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
         rest = after;
         if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
+            out.push_str("$");
             rest = after;
         } else if let Some((name, after)) = reference(rest) {
             match value_of(name) {
-                Some(value) => out.push_str(value),
-                None => out.extend(["$(", name, ")"]),
+                Some(value) => out.push(value),
+                None => ["$(", name, ")"].iter().for_each(|part| out.push_str(part)),
             }
             rest = after;
         } else {
-            out.push('$');
+            out.push_str("$");
         }
-        if out.len() > limit {
+        if out.len() > limit || out.parts() > MAX_PARTS {
             return None;
         }
     }
@@ -45,10 +50,11 @@ mod tests {
 
     #[test]
     fn expands_as_the_kubelet_does() {
+        let values: [Text; 3] = ["1", "$(A)", ""].map(Text::from);
         let value_of = |name: &str| match name {
-            "A" => Some("1"),
-            "B" => Some("$(A)"),
-            "EMPTY" => Some(""),
+            "A" => Some(&values[0]),
+            "B" => Some(&values[1]),
+            "EMPTY" => Some(&values[2]),
             _ => None,
         };
         for (input, want) in [
@@ -71,20 +77,17 @@ mod tests {
             ("é$(A)ü", "é1ü"),
             ("$(A B)", "$(A B)"),
         ] {
-            assert_eq!(
-                expand(input, 100, value_of).as_deref(),
-                Some(want),
-                "{input}"
-            );
+            assert_eq!(expand(input, 100, value_of), Some(want.into()), "{input}");
         }
     }
 
     #[test]
     fn ends_at_the_limit() {
-        let value_of = |_: &str| Some("0123456789");
+        let ten = Text::from("0123456789");
+        let value_of = |_: &str| Some(&ten);
         assert_eq!(
-            expand("$(A)$(A)", 20, value_of).as_deref(),
-            Some("01234567890123456789")
+            expand("$(A)$(A)", 20, value_of),
+            Some("01234567890123456789".into())
         );
         assert_eq!(expand("$(A)$(A)", 19, value_of), None);
         assert_eq!(expand("$(A)$(A)a", 20, value_of), None);
@@ -93,7 +96,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let counting = |_: &str| {
             asked.set(asked.get() + 1);
-            Some("0123456789")
+            Some(&ten)
         };
         assert_eq!(expand(&"$(A)".repeat(1000), 20, counting), None);
         assert_eq!(asked.get(), 3);

@@ -1,5 +1,13 @@
-//! What becomes of each field of the Kubernetes API (core/v1, apps/v1) that may stand in a
+//! What becomes of each field of the Kubernetes API (core/v1, apps/v1, batch/v1) that may stand in a
 //! manifest. A field that is in none of these tables does not exist.
+
+mod security;
+mod sources;
+mod workloads;
+
+pub use security::*;
+pub use sources::*;
+pub use workloads::*;
 
 /// The fields of one API type.
 #[derive(Debug)]
@@ -8,8 +16,6 @@ pub struct Schema {
     pub name: &'static str,
     /// Fields that a decoder reads.
     pub honoured: &'static [&'static str],
-    /// Fields that exist but are not read yet.
-    pub later: &'static [&'static str],
     /// Fields with a fate of their own.
     pub special: &'static [(&'static str, Fate)],
 }
@@ -19,21 +25,18 @@ pub struct Schema {
 pub enum Fate {
     /// A decoder reads it.
     Honoured,
-    /// Refused as "not supported yet", unless empty.
-    Later,
-    /// As [`Fate::Later`], but not even empty is it the same as not set: a volume's source.
-    Source,
-    /// Accepted with these values, which say what i2kit does anyway; others are refused.
+    /// Accepted with these values, which say what i2kit does anyway; others are alpha in Kubernetes,
+    /// and refused.
     Only(&'static [&'static str]),
-    /// As [`Fate::Only`], for a boolean.
-    Bool(bool),
+    /// As [`Fate::Only`], for a boolean, and why.
+    Bool(bool, &'static str),
     /// Accepted with a note that says why it changes nothing.
     Noted(&'static str),
-    /// Refused for good, with the reason.
+    /// Refused for a reason that will not change.
     Refused(&'static str),
 }
 
-use Fate::{Bool, Noted, Only, Refused, Source};
+use Fate::{Bool, Noted, Refused};
 
 impl Schema {
     /// What becomes of a field; `None` when there is no such field.
@@ -41,9 +44,6 @@ impl Schema {
     pub fn fate(&self, field: &str) -> Option<Fate> {
         if self.honoured.contains(&field) || self.honoured.contains(&"*") {
             return Some(Fate::Honoured);
-        }
-        if self.later.contains(&field) {
-            return Some(Fate::Later);
         }
         self.special
             .iter()
@@ -54,11 +54,7 @@ impl Schema {
     /// All names, for suggestions.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         let special = self.special.iter().map(|(name, _)| *name);
-        self.honoured
-            .iter()
-            .chain(self.later)
-            .copied()
-            .chain(special)
+        self.honoured.iter().copied().chain(special)
     }
 }
 
@@ -66,13 +62,19 @@ const SERVER: Fate = Noted("set by the API server, no meaning in a VM");
 const SCHEDULING: Fate = Noted("there is nothing to schedule, the Pod is the VM");
 const BUILD_TIME: Fate = Noted("no meaning in a VM, the images are in its disk");
 const NO_API: Fate = Noted("no meaning in a VM, there is no API server");
-const FALSE: Fate = Bool(false);
+const ROLLOUT: Fate = Noted("one VM is built; how many run is for who runs them");
+const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux policy");
+const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
+const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");
+const ALPHA: Fate = Refused("is alpha in Kubernetes, and may still come to mean something else");
+const CLAIM: Fate = Refused("needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name");
+/// Why a device that a cluster's plugin hands out is refused.
+pub const NO_DEVICE: &str = "needs a device plugin of a cluster, which a VM does not have";
 
 /// A Pod's top level.
 pub const POD: Schema = Schema {
     name: "Pod",
     honoured: &["apiVersion", "kind", "metadata", "spec"],
-    later: &[],
     special: &[("status", SERVER)],
 };
 
@@ -86,20 +88,14 @@ pub const DEPLOYMENT: Schema = Schema {
 pub const LIST: Schema = Schema {
     name: "List",
     honoured: &["apiVersion", "kind", "items"],
-    later: &[],
     special: &[("metadata", SERVER)],
 };
 
 /// `ObjectMeta`.
 pub const METADATA: Schema = Schema {
     name: "metadata",
-    honoured: &["annotations", "generateName", "labels", "name"],
-    later: &[],
+    honoured: &["annotations", "generateName", "labels", "name", "namespace"],
     special: &[
-        (
-            "namespace",
-            Noted("no meaning in a VM, which holds one Pod"),
-        ),
         ("creationTimestamp", SERVER),
         ("deletionGracePeriodSeconds", SERVER),
         ("deletionTimestamp", SERVER),
@@ -117,21 +113,19 @@ pub const METADATA: Schema = Schema {
 pub const DEPLOYMENT_SPEC: Schema = Schema {
     name: "DeploymentSpec",
     honoured: &["replicas", "selector", "template"],
-    later: &[
-        "minReadySeconds",
-        "paused",
-        "progressDeadlineSeconds",
-        "revisionHistoryLimit",
-        "strategy",
+    special: &[
+        ("minReadySeconds", ROLLOUT),
+        ("paused", ROLLOUT),
+        ("progressDeadlineSeconds", ROLLOUT),
+        ("revisionHistoryLimit", ROLLOUT),
+        ("strategy", ROLLOUT),
     ],
-    special: &[],
 };
 
 /// `LabelSelector`.
 pub const LABEL_SELECTOR: Schema = Schema {
     name: "LabelSelector",
     honoured: &["matchLabels", "matchExpressions"],
-    later: &[],
     special: &[],
 };
 
@@ -139,7 +133,6 @@ pub const LABEL_SELECTOR: Schema = Schema {
 pub const LABEL_REQUIREMENT: Schema = Schema {
     name: "LabelSelectorRequirement",
     honoured: &["key", "operator", "values"],
-    later: &[],
     special: &[],
 };
 
@@ -147,7 +140,6 @@ pub const LABEL_REQUIREMENT: Schema = Schema {
 pub const POD_TEMPLATE: Schema = Schema {
     name: "PodTemplateSpec",
     honoured: &["metadata", "spec"],
-    later: &[],
     special: &[],
 };
 
@@ -156,29 +148,39 @@ pub const POD_SPEC: Schema = Schema {
     name: "PodSpec",
     honoured: &[
         "activeDeadlineSeconds",
+        "dnsConfig",
+        "dnsPolicy",
+        "hostAliases",
+        "hostPID",
+        "serviceAccount",
+        "serviceAccountName",
+        "setHostnameAsFQDN",
+        "shareProcessNamespace",
+        "subdomain",
         "containers",
         "hostname",
+        "hostnameOverride",
         "initContainers",
+        "os",
+        "resources",
         "restartPolicy",
         "securityContext",
         "terminationGracePeriodSeconds",
         "volumes",
     ],
-    later: &[
-        "dnsConfig",
-        "ephemeralContainers",
-        "evictionResponders",
-        "hostAliases",
-        "hostnameOverride",
-        "os",
-        "overhead",
-        "resourceClaims",
-        "resources",
-        "runtimeClassName",
-        "schedulingGroup",
-        "subdomain",
-    ],
     special: &[
+        (
+            "ephemeralContainers",
+            Refused("come into a running Pod over the API; i2kit exec is for that"),
+        ),
+        ("evictionResponders", NO_API),
+        ("overhead", SCHEDULING),
+        ("resourceClaims", Refused(NO_DEVICE)),
+        (
+            "runtimeClassName",
+            Noted("no meaning in a VM, which is the Pod's sandbox"),
+        ),
+        ("schedulingGroup", SCHEDULING),
         ("affinity", SCHEDULING),
         ("nodeName", SCHEDULING),
         ("nodeSelector", SCHEDULING),
@@ -198,26 +200,28 @@ pub const POD_SPEC: Schema = Schema {
         ("imagePullSecrets", BUILD_TIME),
         (
             "readinessGates",
-            Refused("nobody sets a condition from outside here"),
+            Refused("must be empty, nobody sets a condition from outside here"),
         ),
         (
-            "dnsPolicy",
-            Only(&["ClusterFirst", "ClusterFirstWithHostNet", "Default"]),
+            "hostIPC",
+            Noted("always true here, the Pod has the VM's IPC namespace"),
         ),
-        ("hostIPC", FALSE),
-        ("hostPID", FALSE),
-        ("hostUsers", Bool(true)),
-        ("serviceAccount", Only(&["default"])),
-        ("serviceAccountName", Only(&["default"])),
-        ("setHostnameAsFQDN", FALSE),
-        ("shareProcessNamespace", FALSE),
+        ("hostUsers", Bool(true, "since containers have the VM's users")),
     ],
+};
+
+/// `PodOS`.
+pub const POD_OS: Schema = Schema {
+    name: "PodOS",
+    honoured: &["name"],
+    special: &[],
 };
 
 /// `Container`.
 pub const CONTAINER: Schema = Schema {
     name: "Container",
     honoured: &[
+        "envFrom",
         "args",
         "command",
         "env",
@@ -237,26 +241,24 @@ pub const CONTAINER: Schema = Schema {
         "terminationMessagePath",
         "terminationMessagePolicy",
         "tty",
+        "volumeDevices",
         "volumeMounts",
         "workingDir",
     ],
-    later: &["envFrom", "resizePolicy", "volumeDevices"],
-    special: &[("imagePullPolicy", BUILD_TIME)],
+    special: &[("imagePullPolicy", BUILD_TIME), ("resizePolicy", NO_API)],
 };
 
 /// `EnvVar`.
 pub const ENV_VAR: Schema = Schema {
     name: "EnvVar",
-    honoured: &["name", "value"],
-    later: &[],
-    special: &[("valueFrom", Source)],
+    honoured: &["valueFrom", "name", "value"],
+    special: &[],
 };
 
 /// `ContainerPort`.
 pub const PORT: Schema = Schema {
     name: "ContainerPort",
     honoured: &["containerPort", "hostIP", "hostPort", "name", "protocol"],
-    later: &[],
     special: &[],
 };
 
@@ -264,8 +266,7 @@ pub const PORT: Schema = Schema {
 pub const RESOURCES: Schema = Schema {
     name: "ResourceRequirements",
     honoured: &["limits", "requests"],
-    later: &["claims"],
-    special: &[],
+    special: &[("claims", Refused(NO_DEVICE))],
 };
 
 /// The resources of a container that have names of their own; `hugepages-SIZE` and names with a
@@ -275,94 +276,103 @@ pub const RESOURCES_KNOWN: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 /// A container's `SecurityContext`.
 pub const SECURITY_CONTEXT: Schema = Schema {
     name: "SecurityContext",
-    honoured: &["runAsGroup", "runAsUser"],
-    later: &[
+    honoured: &[
         "allowPrivilegeEscalation",
         "appArmorProfile",
         "capabilities",
         "readOnlyRootFilesystem",
         "runAsNonRoot",
-        "seLinuxOptions",
         "seccompProfile",
-        "windowsOptions",
+        "privileged",
+        "procMount",
+        "runAsGroup",
+        "runAsUser",
     ],
-    special: &[("privileged", FALSE), ("procMount", Only(&["Default"]))],
+    special: &[("seLinuxOptions", SELINUX), ("windowsOptions", WINDOWS)],
 };
 
 /// `PodSecurityContext`.
 pub const POD_SECURITY_CONTEXT: Schema = Schema {
     name: "PodSecurityContext",
-    honoured: &["runAsGroup", "runAsUser"],
-    later: &[
+    honoured: &[
         "appArmorProfile",
         "fsGroup",
         "fsGroupChangePolicy",
         "runAsNonRoot",
-        "seLinuxChangePolicy",
-        "seLinuxOptions",
         "seccompProfile",
         "supplementalGroups",
         "sysctls",
-        "windowsOptions",
+        "supplementalGroupsPolicy",
+        "runAsGroup",
+        "runAsUser",
     ],
-    special: &[("supplementalGroupsPolicy", Only(&["Merge"]))],
+    special: &[
+        ("seLinuxChangePolicy", SELINUX),
+        ("seLinuxOptions", SELINUX),
+        ("windowsOptions", WINDOWS),
+    ],
 };
 
 /// `VolumeMount`.
 pub const VOLUME_MOUNT: Schema = Schema {
     name: "VolumeMount",
-    honoured: &["mountPath", "name", "readOnly"],
-    later: &["bindMountOptions", "subPath", "subPathExpr"],
-    special: &[
-        ("mountPropagation", Only(&["None"])),
-        ("recursiveReadOnly", Only(&["Disabled"])),
+    honoured: &[
+        "mountPropagation",
+        "subPath",
+        "subPathExpr",
+        "mountPath",
+        "name",
+        "readOnly",
+        "recursiveReadOnly",
     ],
+    special: &[("bindMountOptions", ALPHA)],
 };
 
 /// `Volume`.
 pub const VOLUME: Schema = Schema {
     name: "Volume",
-    honoured: &["emptyDir", "name"],
-    later: &[],
+    honoured: &[
+        "configMap",
+        "downwardAPI",
+        "hostPath",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+        "emptyDir",
+        "image",
+        "name",
+    ],
     special: &[
-        ("awsElasticBlockStore", Source),
-        ("azureDisk", Source),
-        ("azureFile", Source),
-        ("cephfs", Source),
-        ("cinder", Source),
-        ("configMap", Source),
-        ("csi", Source),
-        ("downwardAPI", Source),
-        ("ephemeral", Source),
-        ("fc", Source),
-        ("flexVolume", Source),
-        ("flocker", Source),
-        ("gcePersistentDisk", Source),
-        ("gitRepo", Source),
-        ("glusterfs", Source),
-        ("hostPath", Source),
-        ("image", Source),
-        ("iscsi", Source),
-        ("nfs", Source),
-        ("persistentVolumeClaim", Source),
-        ("photonPersistentDisk", Source),
-        ("portworxVolume", Source),
-        ("projected", Source),
-        ("quobyte", Source),
-        ("rbd", Source),
-        ("scaleIO", Source),
-        ("secret", Source),
-        ("storageos", Source),
-        ("vsphereVolume", Source),
+        ("awsElasticBlockStore", CLAIM),
+        ("azureDisk", DRIVER),
+        ("azureFile", DRIVER),
+        ("cephfs", DRIVER),
+        ("cinder", DRIVER),
+        ("csi", CLAIM),
+        ("ephemeral", CLAIM),
+        ("fc", DRIVER),
+        ("flexVolume", DRIVER),
+        ("flocker", DRIVER),
+        ("gcePersistentDisk", CLAIM),
+        ("gitRepo", DRIVER),
+        ("glusterfs", DRIVER),
+        ("iscsi", DRIVER),
+        ("nfs", DRIVER),
+        ("photonPersistentDisk", DRIVER),
+        ("portworxVolume", DRIVER),
+        ("quobyte", DRIVER),
+        ("rbd", DRIVER),
+        ("scaleIO", DRIVER),
+        ("storageos", DRIVER),
+        ("vsphereVolume", DRIVER),
     ],
 };
 
 /// `EmptyDirVolumeSource`.
 pub const EMPTY_DIR: Schema = Schema {
     name: "EmptyDirVolumeSource",
-    honoured: &[],
-    later: &["medium", "mode", "sizeLimit"],
-    special: &[],
+    honoured: &["medium", "sizeLimit"],
+    special: &[("mode", ALPHA)],
 };
 
 /// Where fields are looked for that stand in another of these places.
@@ -391,77 +401,30 @@ pub fn home(field: &str, schema: &Schema) -> Option<&'static str> {
 pub const ANY: Schema = Schema {
     name: "any",
     honoured: &["*"],
-    later: &[],
     special: &[],
 };
 
-/// Kinds that Kubernetes has and i2kit does not read yet.
-pub const LATER_KINDS: &[&str] = &[
-    "ConfigMap",
-    "CronJob",
-    "DaemonSet",
-    "Job",
-    "PersistentVolumeClaim",
-    "PodTemplate",
-    "ReplicaSet",
-    "ReplicationController",
-    "Secret",
-    "Service",
-    "StatefulSet",
+/// Kinds that hold a Pod, but not for a VM, and why.
+pub const OTHER_KINDS: &[(&str, &str)] = &[
+    ("CronJob", "starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job"),
+    ("PodTemplate", "is run by nobody; make it a Pod"),
+    ("ReplicationController", "came before Deployments; make it one"),
 ];
 
-/// The kinds that hold a Pod, and how they may come.
-pub const KINDS: &[&str] = &["Pod", "Deployment", "List"];
+/// The kinds that hold a Pod, how they may come, and what stands beside them.
+pub const KINDS: &[&str] = &[
+    "Pod",
+    "Deployment",
+    "DaemonSet",
+    "ReplicaSet",
+    "StatefulSet",
+    "Job",
+    "List",
+    "Service",
+];
+
+/// The kinds that Pods take from.
+pub const DATA_KINDS: &[&str] = &["ConfigMap", "Secret", "PersistentVolumeClaim"];
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::{life, probe};
-    use super::*;
-
-    #[test]
-    fn the_tables_have_the_fields_of_the_kubernetes_api_and_no_others() {
-        let tables = [
-            ("Pod", &POD),
-            ("Deployment", &DEPLOYMENT),
-            ("List", &LIST),
-            ("ObjectMeta", &METADATA),
-            ("DeploymentSpec", &DEPLOYMENT_SPEC),
-            ("LabelSelector", &LABEL_SELECTOR),
-            ("LabelSelectorRequirement", &LABEL_REQUIREMENT),
-            ("PodTemplateSpec", &POD_TEMPLATE),
-            ("PodSpec", &POD_SPEC),
-            ("Container", &CONTAINER),
-            ("EnvVar", &ENV_VAR),
-            ("ContainerPort", &PORT),
-            ("ResourceRequirements", &RESOURCES),
-            ("Probe", &probe::PROBE),
-            ("ExecAction", &probe::EXEC),
-            ("HTTPGetAction", &probe::HTTP_GET),
-            ("HTTPHeader", &probe::HTTP_HEADER),
-            ("TCPSocketAction", &probe::TCP_SOCKET),
-            ("GRPCAction", &probe::GRPC),
-            ("Lifecycle", &life::LIFECYCLE),
-            ("LifecycleHandler", &life::HANDLER),
-            ("SleepAction", &life::SLEEP),
-            ("ContainerRestartRule", &life::RESTART_RULE),
-            ("ContainerRestartRuleOnExitCodes", &life::EXIT_CODES),
-            ("SecurityContext", &SECURITY_CONTEXT),
-            ("PodSecurityContext", &POD_SECURITY_CONTEXT),
-            ("VolumeMount", &VOLUME_MOUNT),
-            ("Volume", &VOLUME),
-            ("EmptyDirVolumeSource", &EMPTY_DIR),
-        ];
-        let api = include_str!("../../fixtures/kubernetes/fields.json");
-        let api: Vec<(String, BTreeSet<String>)> = serde_json::from_str(api).unwrap();
-        assert_eq!(api.len(), tables.len());
-        for ((name, fields), (ours, table)) in api.iter().zip(tables) {
-            assert_eq!(name, ours);
-            let names: Vec<_> = table.names().map(str::to_owned).collect();
-            let unique: BTreeSet<_> = names.iter().cloned().collect();
-            assert_eq!(names.len(), unique.len(), "{name}");
-            assert_eq!(&unique, fields, "{name}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,9 @@
 //! A Pod without a manifest: one container of one image.
 
-use std::collections::BTreeMap;
-
 use i2kit_contract::RestartPolicy;
 
 use super::error::Error;
-use super::pod::{Container, Pod, SecurityContext};
+use super::pod::{Container, Pod};
 
 /// The Pod of `i2kit run IMAGE [-- ARGS]`. It and its container are named after the last part of
 /// the reference's path; `args` replace the image's Cmd. It runs once (`restartPolicy: Never`), as
@@ -33,16 +31,12 @@ pub fn from_image(reference: &str, args: &[String]) -> Result<Pod, Error> {
     };
     Ok(Pod {
         name,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        hostname: None,
+        namespace: "default".to_owned(),
+        service_account: "default".to_owned(),
         restart_policy: RestartPolicy::Never,
         termination_grace_period_seconds: 30,
-        security: SecurityContext::default(),
-        active_deadline_seconds: None,
-        volumes: Vec::new(),
-        init_containers: Vec::new(),
         containers: vec![container],
+        ..Pod::default()
     })
 }
 

@@ -15,7 +15,6 @@ use super::spec::{RESTART_POLICIES, absolute, one_of};
 pub const LIFECYCLE: Schema = Schema {
     name: "Lifecycle",
     honoured: &["postStart", "preStop", "stopSignal"],
-    later: &[],
     special: &[],
 };
 
@@ -23,7 +22,6 @@ pub const LIFECYCLE: Schema = Schema {
 pub const HANDLER: Schema = Schema {
     name: "LifecycleHandler",
     honoured: &["exec", "httpGet", "sleep", "tcpSocket"],
-    later: &[],
     special: &[],
 };
 
@@ -31,7 +29,6 @@ pub const HANDLER: Schema = Schema {
 pub const SLEEP: Schema = Schema {
     name: "SleepAction",
     honoured: &["seconds"],
-    later: &[],
     special: &[],
 };
 
@@ -39,7 +36,6 @@ pub const SLEEP: Schema = Schema {
 pub const RESTART_RULE: Schema = Schema {
     name: "ContainerRestartRule",
     honoured: &["exitCodes"],
-    later: &[],
     special: &[("action", Fate::Only(&["Restart"]))],
 };
 
@@ -47,7 +43,6 @@ pub const RESTART_RULE: Schema = Schema {
 pub const EXIT_CODES: Schema = Schema {
     name: "ContainerRestartRuleOnExitCodes",
     honoured: &["operator", "values"],
-    later: &[],
     special: &[],
 };
 

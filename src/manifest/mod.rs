@@ -4,32 +4,54 @@
 //! ([`yaml`]), then decoded field by field ([`decode`], [`object`], [`spec`]). Each field is
 //! honoured, accepted with a note, or refused with its place ([`fields`]).
 
+mod data;
 mod decode;
+mod emit;
 mod error;
 mod expand;
+mod explain;
 mod fields;
 mod from_image;
 mod life;
+mod metadata;
 mod names;
 mod object;
 mod pod;
 mod probe;
 mod quantity;
+mod redact;
 mod scalar;
+mod secrets;
+mod selector;
+mod service;
+mod short;
 mod signals;
 mod spec;
+mod workload;
 mod yaml;
 
 pub use error::{Error, Errors, Note, Position};
 pub use expand::expand;
+pub use explain::{Row, explain};
 pub use from_image::from_image;
-pub use pod::{Container, EnvVar, Pod, ResourceList, Resources, SecurityContext, VolumeMount};
+pub use pod::{
+    Container, EnvFrom, EnvValue, EnvVar, FileContent, Pod, PodField, PodSecurity, ResourceField,
+    ResourceList, ResourceName, Resources, SeccompType, SecurityContext, SubPath, Volume,
+    VolumeFile, VolumeMount, VolumeSource,
+};
 pub use quantity::{Error as QuantityError, Quantity};
+pub use redact::without_secret_values;
+pub use secrets::Secrets;
+pub use short::HELP as SHORT_HELP;
 pub use signals::parse_signal;
 pub use yaml::MAX_BYTES;
 
+use std::rc::Rc;
+
+use data::Objects;
 use decode::{Field, Report};
 use object::Found;
+use yaml::Node;
 
 /// One file of manifests.
 #[derive(Clone, Debug)]
@@ -48,10 +70,26 @@ pub struct Input {
 pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Errors> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
-    let mut found = Vec::new();
-    for input in inputs {
+    let documents: Vec<(&Input, Vec<Rc<Node>>)> = inputs
+        .iter()
+        .map(|input| (input, parse(input, &mut errors)))
+        .collect();
+    // First what Pods take from: it may stand behind them.
+    let mut objects = Objects::default();
+    for (input, documents) in &documents {
         let mut report = Report::new(&input.name);
-        found.append(&mut read(&mut report, &input.bytes));
+        for document in documents {
+            objects.read(&mut report, &whole(document));
+        }
+        errors.append(&mut report.errors);
+        notes.append(&mut report.notes);
+    }
+    let mut found = Vec::new();
+    for (input, documents) in &documents {
+        let mut report = Report::new(&input.name);
+        for document in documents {
+            found.append(&mut object::object(&mut report, &whole(document), &objects));
+        }
         errors.append(&mut report.errors);
         notes.append(&mut report.notes);
     }
@@ -100,23 +138,40 @@ fn is_secret(node: &yaml::Node) -> bool {
     })
 }
 
-fn read(report: &mut Report, bytes: &[u8]) -> Vec<Found> {
-    let documents = match yaml::parse(&report.file, bytes) {
-        Ok(documents) => documents,
-        Err(e) => {
-            report.errors.push(e);
-            return Vec::new();
-        }
-    };
-    let mut found = Vec::new();
-    for document in documents.iter().filter(|d| !d.is_null()) {
-        let field = Field {
-            path: String::new(),
-            node: document,
-        };
-        found.append(&mut object::object(report, &field));
+/// The documents of the inputs as YAML text, short ones in their long form. Comments are lost.
+///
+/// # Errors
+/// An input is no YAML.
+pub fn long_form(inputs: &[Input]) -> Result<String, Errors> {
+    let mut errors = Vec::new();
+    let documents = inputs.iter().flat_map(|input| parse(input, &mut errors));
+    let texts: Vec<String> = documents.map(|document| emit::emit(&document)).collect();
+    match errors.is_empty() {
+        true => Ok(texts.join("---\n")),
+        false => Err(Errors::first_of(errors)),
     }
-    found
+}
+
+/// The documents that are not empty, in their long form.
+fn parse(input: &Input, errors: &mut Vec<Error>) -> Vec<Rc<Node>> {
+    match yaml::parse(&input.name, &input.bytes) {
+        Ok(documents) => documents
+            .into_iter()
+            .filter(|document| !document.is_null())
+            .map(|document| short::long(&document).unwrap_or(document))
+            .collect(),
+        Err(e) => {
+            errors.push(e);
+            Vec::new()
+        }
+    }
+}
+
+fn whole(document: &Node) -> Field<'_> {
+    Field {
+        path: String::new(),
+        node: document,
+    }
 }
 
 fn pick_named(found: &mut Vec<Found>, name: &str) -> Result<(), Errors> {

@@ -113,6 +113,40 @@ pub fn env_name(name: &str) -> Result<(), String> {
         .ok_or_else(|| "must be printable ASCII characters other than '='".to_owned())
 }
 
+/// A key of a ConfigMap or a Secret, which may name a file.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn data_key(key: &str) -> Result<(), String> {
+    at_most(key, 253)?;
+    let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if key.is_empty() || !key.bytes().all(ok) {
+        return Err("must be letters, digits, '-', '_' and '.'".to_owned());
+    }
+    match key {
+        "." => Err("must not be \".\"".to_owned()),
+        _ if key.starts_with("..") => Err("must not start with \"..\"".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// A relative path without `..`, as files of volumes and `subPath` have it.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn relative_path(path: &str) -> Result<(), String> {
+    if path.is_empty() {
+        return Err("is no path".to_owned());
+    }
+    if path.starts_with('/') {
+        return Err("must be a relative path".to_owned());
+    }
+    match path.split('/').any(|part| part == "..") {
+        true => Err("must not contain \"..\"".to_owned()),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

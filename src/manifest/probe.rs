@@ -26,7 +26,6 @@ pub const PROBE: Schema = Schema {
         "terminationGracePeriodSeconds",
         "timeoutSeconds",
     ],
-    later: &[],
     special: &[],
 };
 
@@ -34,7 +33,6 @@ pub const PROBE: Schema = Schema {
 pub const EXEC: Schema = Schema {
     name: "ExecAction",
     honoured: &["command"],
-    later: &[],
     special: &[],
 };
 
@@ -42,7 +40,6 @@ pub const EXEC: Schema = Schema {
 pub const HTTP_GET: Schema = Schema {
     name: "HTTPGetAction",
     honoured: &["host", "httpHeaders", "path", "port", "scheme"],
-    later: &[],
     special: &[("protocol", Fate::Only(&["HTTP1"]))],
 };
 
@@ -50,7 +47,6 @@ pub const HTTP_GET: Schema = Schema {
 pub const HTTP_HEADER: Schema = Schema {
     name: "HTTPHeader",
     honoured: &["name", "value"],
-    later: &[],
     special: &[],
 };
 
@@ -58,7 +54,6 @@ pub const HTTP_HEADER: Schema = Schema {
 pub const TCP_SOCKET: Schema = Schema {
     name: "TCPSocketAction",
     honoured: &["host", "port"],
-    later: &[],
     special: &[],
 };
 
@@ -66,7 +61,6 @@ pub const TCP_SOCKET: Schema = Schema {
 pub const GRPC: Schema = Schema {
     name: "GRPCAction",
     honoured: &["port", "service"],
-    later: &[],
     special: &[("mode", Fate::Only(&["Plaintext"]))],
 };
 

@@ -73,7 +73,8 @@ pub struct Entry {
 }
 
 impl Node {
-    fn new(position: Position, value: Value) -> Self {
+    /// A node of these parts.
+    pub(super) fn new(position: Position, value: Value) -> Self {
         let mut size = Size::default();
         let mut add = |bytes: usize, node: &Self| {
             size.add(node.size);

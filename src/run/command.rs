@@ -6,7 +6,7 @@ use std::path::Path;
 use i2kit_contract::{STATUS_PORT, control::CONTROL_PORT, runtime::FW_CFG_NAME};
 
 use super::forward::transport;
-use super::{DiskBus, Firmware, Forward};
+use super::{DataDisk, DiskBus, Firmware, Forward};
 
 /// A virtualisation that was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ impl std::fmt::Display for Accelerator {
     }
 }
 
+/// Longest serial number of a virtio disk (`VIRTIO_BLK_ID_BYTES`).
+const SERIAL: usize = 20;
+
 /// Descriptor numbers that QEMU inherits.
 pub(super) struct Descriptors {
     pub(super) disk: i32,
@@ -43,6 +46,7 @@ pub(super) struct Machine<'a> {
     pub(super) memory_mib: u32,
     pub(super) cpus: u32,
     pub(super) disk_bus: DiskBus,
+    pub(super) data_disks: &'a [DataDisk],
     pub(super) forwards: &'a [Forward],
     pub(super) descriptors: Descriptors,
 }
@@ -56,6 +60,7 @@ impl Machine<'_> {
         self.platform(&mut args);
         self.firmware(&mut args);
         self.disk(&mut args);
+        self.data_disks(&mut args);
         self.network(&mut args);
         self.channels(&mut args);
         self.config(&mut args);
@@ -122,6 +127,19 @@ impl Machine<'_> {
         }
     }
 
+    /// What the guest writes there stays; QEMU locks the files.
+    fn data_disks(&self, args: &mut Arguments) {
+        for (number, disk) in self.data_disks.iter().enumerate() {
+            let mut drive = format!("if=none,id=data{number},format=raw,discard=unmap,file=");
+            drive.push_str(&escaped(&disk.file.display().to_string()));
+            args.option("-drive", drive);
+            let serial = disk.claim.get(..disk.claim.len().min(SERIAL));
+            let serial = serial.unwrap_or(&disk.claim);
+            let device = format!("virtio-blk-pci,drive=data{number},serial={serial}");
+            args.option("-device", device);
+        }
+    }
+
     fn network(&self, args: &mut Arguments) {
         let mut netdev = String::from("user,id=net");
         for Forward {
@@ -180,6 +198,11 @@ impl Machine<'_> {
             );
         }
     }
+}
+
+/// A comma ends a value unless it is doubled.
+fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
 }
 
 fn flash(unit: u8, mode: &str, file: &Path) -> OsString {

@@ -85,6 +85,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// How the guest sees the disk.
     pub disk_bus: DiskBus,
+    /// Data disks, for the Pod's volume claims.
+    pub data_disks: Vec<DataDisk>,
     /// Which virtualisation to use.
     pub accel: Accel,
     /// The file that remembers, until this machine boots anew, that guests hang under KVM; none
@@ -120,6 +122,7 @@ impl Options {
             cpus: Self::DEFAULT_CPUS,
             timeout: None,
             disk_bus: DiskBus::default(),
+            data_disks: Vec::new(),
             accel: Accel::default(),
             kvm_hangs: None,
             qemu: None,
@@ -128,6 +131,15 @@ impl Options {
             control: None,
         }
     }
+}
+
+/// A raw image that the guest writes, as the disk of a volume claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDisk {
+    /// The claim's name; its first 20 bytes become the disk's serial number.
+    pub claim: String,
+    /// The image.
+    pub file: PathBuf,
 }
 
 /// What happens during a run, in order.
@@ -352,6 +364,7 @@ impl Session<'_> {
                 memory_mib: self.options.memory_mib,
                 cpus: self.options.cpus,
                 disk_bus: self.options.disk_bus,
+                data_disks: &self.options.data_disks,
                 forwards: &self.forwards,
                 descriptors,
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use i2kit::assemble::contract::contract;
-use i2kit_contract::{Contract, FailurePolicy, User};
+use i2kit_contract::{Contract, EnvVar, FailurePolicy, User};
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Value, json};
 
@@ -32,6 +32,15 @@ fn run(manifest: &str, config: &Value, files: &[(&str, &str)]) -> Result<Contrac
         Some(hint) => format!("{e} | {hint}"),
         None => e.to_string(),
     })
+}
+
+/// Variables that the builder knew all of.
+fn plain(env: &[EnvVar]) -> Vec<String> {
+    let text = |var: &EnvVar| match var {
+        EnvVar::Plain(text) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    env.iter().map(text).collect()
 }
 
 fn one(fields: &str, config: &Value) -> Result<i2kit_contract::Container, String> {
@@ -73,7 +82,7 @@ fn command_and_args_against_entrypoint_and_cmd() {
         ("command: [a, \"\"]", &none, Ok(vec!["a", ""])),
     ] {
         let got = one(fields, config).map(|c| c.args);
-        let expected = expected.map(|args| args.iter().map(|&a| a.to_owned()).collect());
+        let expected = expected.map(|args| args.iter().map(|&a| a.into()).collect());
         assert_eq!(got, expected.or(no_command.clone()), "{fields} {config}");
     }
 }
@@ -139,8 +148,9 @@ env:
 
 #[test]
 fn the_images_env_and_the_defaults() {
-    let env =
-        |fields: &str, env: Value| one(fields, &json!({"Cmd": ["x"], "Env": env})).map(|c| c.env);
+    let env = |fields: &str, env: Value| {
+        one(fields, &json!({"Cmd": ["x"], "Env": env})).map(|c| plain(&c.env))
+    };
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     for (fields, image, expected) in [
         ("", json!(null), vec![path, "HOSTNAME=p"]),

@@ -99,12 +99,12 @@ fn a_deployment_gives_its_template_and_its_name() {
         (
             "  template:",
             "  strategy: {type: Recreate}\n  template:",
-            "m.yaml:6:3: spec.strategy is not supported yet",
+            "note m.yaml:6:3: spec.strategy: one VM is built; how many run is for who runs them",
         ),
         (
             "  template:",
             "  minReadySeconds: 5\n  template:",
-            "m.yaml:6:3: spec.minReadySeconds is not supported yet",
+            "note m.yaml:6:3: spec.minReadySeconds: one VM is built; how many run is for who runs them",
         ),
         (
             "  template:",
@@ -304,19 +304,23 @@ fn kinds() {
             ),
             (
                 "kind: StatefulSet\napiVersion: apps/v1\n",
-                "m.yaml:1:7: kind: \"StatefulSet\" is not supported yet",
+                "m.yaml:1:1: metadata is required\nm.yaml:1:1: spec is required",
             ),
             (
                 "kind: Job\napiVersion: batch/v1\n",
-                "m.yaml:1:7: kind: \"Job\" is not supported yet",
+                "m.yaml:1:1: metadata is required\nm.yaml:1:1: spec is required",
+            ),
+            (
+                "kind: CronJob\napiVersion: batch/v1\n",
+                "m.yaml:1:7: kind: \"CronJob\" starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job",
             ),
             (
                 "kind: ConfigMap\napiVersion: v1\n",
-                "m.yaml:1:7: kind: \"ConfigMap\" is not supported yet",
+                "m.yaml:1:1: metadata is required",
             ),
             (
                 "kind: Service\napiVersion: v1\n",
-                "m.yaml:1:7: kind: \"Service\" is not supported yet",
+                "m.yaml:1:1: metadata is required",
             ),
             (
                 "kind: Ingress\napiVersion: networking.k8s.io/v1\n",
@@ -352,7 +356,7 @@ fn kinds() {
             ),
             (
                 "apiVersion: v1\nkind: List\nitems:\n-\n- text\n- {kind: Pod}\n- {kind: Secret}\n",
-                "m.yaml:4:2: items[0]: expected a mapping, found null\nm.yaml:5:3: items[1]: expected a mapping, found a string (\"text\")\nm.yaml:6:3: items[2].apiVersion is required\nm.yaml:7:10: items[3].kind: \"Secret\" is not supported yet",
+                "m.yaml:4:2: items[0]: expected a mapping, found null\nm.yaml:5:3: items[1]: expected a mapping, found a string (\"text\")\nm.yaml:6:3: items[2].apiVersion is required\nm.yaml:7:3: items[3].apiVersion is required",
             ),
             (
                 "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: \"\"}\nitem: []\nitems: {}\n",
@@ -435,7 +439,7 @@ fn what_is_wrong_with_the_other_pods_does_not_count() {
     let service = format!("{}---\nkind: Service\napiVersion: v1\n", pod_named("good"));
     assert_eq!(
         taken(&[input("m.yaml", service)], Some("good")),
-        "m.yaml:6:7: kind: \"Service\" is not supported yet"
+        "m.yaml:6:1: metadata is required"
     );
     let broken = [input("a.yaml", pod_named("good")), input("b.yaml", "a: [")];
     assert_eq!(
@@ -448,7 +452,7 @@ fn what_is_wrong_with_the_other_pods_does_not_count() {
 fn problems_come_in_the_order_of_files_and_lines() {
     let one = "apiVersion: v1\nkind: Pod\nmetadata: {name: A, x: 1}\nspec: {containers: [{image: \"\"}], z: 1}\n";
     let inputs = [
-        input("z.yaml", format!("kind: Job\n---\n{one}")),
+        input("z.yaml", format!("kind: CronJob\n---\n{one}")),
         input("<stdin>", "}"),
         input(
             "a.yaml",
@@ -460,7 +464,7 @@ fn problems_come_in_the_order_of_files_and_lines() {
     ];
     assert_eq!(
         taken(&inputs, None),
-        "z.yaml:1:7: kind: \"Job\" is not supported yet
+        "z.yaml:1:7: kind: \"CronJob\" starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job
 z.yaml:5:18: metadata.name: \"A\" must be lower-case letters, digits, '-' and '.', and start and end with a letter or digit
 z.yaml:5:21: unknown field \"x\" in metadata
 z.yaml:6:21: spec.containers[0].name is required
@@ -472,5 +476,48 @@ a.yaml:6:23: unknown field \"x\" in items[0].metadata
 a.yaml:7:23: items[0].spec.containers[0].name is required
 a.yaml:7:31: items[0].spec.containers[0].image: \"\" names no image
 a.yaml:7:37: unknown field \"z\" in items[0].spec"
+    );
+}
+
+#[test]
+fn every_workload_gives_its_template() {
+    let of = |kind: &str, version: &str, policy: &str| {
+        let text = deployment("w")
+            .replace("kind: Deployment", &format!("kind: {kind}"))
+            .replace("apps/v1", version)
+            .replace(
+                "containers:",
+                &format!("restartPolicy: {policy}, containers:"),
+            );
+        told(&read(text))
+    };
+    for kind in ["Deployment", "DaemonSet", "ReplicaSet", "StatefulSet"] {
+        assert_eq!(of(kind, "apps/v1", "Always"), "ok w", "{kind}");
+        assert_eq!(
+            of(kind, "apps/v1", "Never"),
+            format!(
+                "m.yaml:8:27: spec.template.spec.restartPolicy: \"Never\" must be Always in a {kind}"
+            )
+        );
+        assert_eq!(
+            of(kind, "v1", "Always"),
+            format!("m.yaml:1:13: apiVersion: \"v1\" must be apps/v1 for a {kind}")
+        );
+    }
+    let job = deployment("j")
+        .replace("apps/v1", "batch/v1")
+        .replace("kind: Deployment", "kind: Job")
+        .replace("  selector: {matchLabels: {app: x}}\n", "");
+    assert_eq!(
+        told(&read(&job)),
+        "m.yaml:7:11: spec.template.spec.restartPolicy must be OnFailure or Never in a Job"
+    );
+    let never = job.replace("containers:", "restartPolicy: Never, containers:");
+    assert_eq!(told(&read(&never)), "ok j");
+    assert_eq!(
+        told(&read(
+            never.replace("  template:", "  completions: 2\n  template:")
+        )),
+        "note m.yaml:5:3: spec.completions: the VM runs the Pod once; what comes after is for who runs the VM"
     );
 }

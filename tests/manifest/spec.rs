@@ -52,7 +52,8 @@ spec:
     assert_eq!(pod.termination_grace_period_seconds, 0);
     assert_eq!(pod.security.run_as_user, Some(1000));
     assert_eq!(pod.security.run_as_group, Some(0));
-    assert_eq!(pod.volumes, ["data", "run"]);
+    let volumes: Vec<_> = pod.volumes.iter().map(|v| v.name.as_str()).collect();
+    assert_eq!(volumes, ["data", "run"]);
     let [web, side] = pod.containers.as_slice() else {
         panic!("{pod:?}");
     };
@@ -71,7 +72,7 @@ spec:
     let env: Vec<_> = web
         .env
         .iter()
-        .map(|v| (v.name.as_str(), v.value.as_str()))
+        .map(|v| (v.name.as_str(), template(v)))
         .collect();
     assert_eq!(env, [("A", "a"), ("A", ""), ("b.c d", "$(A)")]);
     let ports: Vec<_> = web
@@ -105,6 +106,7 @@ spec:
         volume: "data".to_owned(),
         path: path.to_owned(),
         read_only,
+        ..VolumeMount::default()
     };
     assert_eq!(web.mounts, [mount("/data", true), mount("/srv/x", false)]);
     assert_eq!(
@@ -576,17 +578,27 @@ fn quantities() {
                 "m.yaml:8:79: spec.containers[0].resources.requests.memory: \"1025Mi\" is more than the memory limit",
             ),
             ("resources: {requests: {cpu: 2}}", "ok p"),
+            ("resources: {limits: {ephemeral-storage: 1Gi}}", "ok p"),
             (
-                "resources: {limits: {ephemeral-storage: 1Gi}}",
-                "m.yaml:8:26: spec.containers[0].resources.limits[\"ephemeral-storage\"] is not supported yet",
+                "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 2Gi}}",
+                "m.yaml:8:82: spec.containers[0].resources.requests.ephemeral-storage: \"2Gi\" is more than the ephemeral-storage limit",
+            ),
+            ("resources: {limits: {hugepages-2Mi: 2Mi}}", "ok p"),
+            (
+                "resources: {limits: {hugepages-2Mi: 3Mi}}",
+                "m.yaml:8:41: spec.containers[0].resources.limits[\"hugepages-2Mi\"]: \"3Mi\" must be a multiple of the page's size",
             ),
             (
-                "resources: {limits: {hugepages-2Mi: 2Mi}}",
-                "m.yaml:8:26: spec.containers[0].resources.limits[\"hugepages-2Mi\"] is not supported yet",
+                "resources: {limits: {hugepages-3Mi: 3Mi}}",
+                "m.yaml:8:26: spec.containers[0].resources.limits[\"hugepages-3Mi\"]: pages are of 2Mi or 1Gi",
+            ),
+            (
+                "resources: {requests: {hugepages-2Mi: 2Mi}, limits: {memory: 1Gi}}",
+                "m.yaml:8:57: spec.containers[0].resources.limits: must have the huge pages of requests",
             ),
             (
                 "resources: {limits: {nvidia.com/gpu: 1}}",
-                "m.yaml:8:26: spec.containers[0].resources.limits[\"nvidia.com/gpu\"] is not supported yet",
+                "m.yaml:8:26: spec.containers[0].resources.limits[\"nvidia.com/gpu\"] needs a device plugin of a cluster, which a VM does not have",
             ),
             (
                 "resources: {limits: {memry: 1Gi}}",
@@ -622,7 +634,7 @@ fn quantities() {
             ),
             (
                 "resources: {claims: [{name: a}]}",
-                "m.yaml:8:17: spec.containers[0].resources.claims is not supported yet",
+                "m.yaml:8:17: spec.containers[0].resources.claims needs a device plugin of a cluster, which a VM does not have",
             ),
         ],
         in_container,

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::fleet::{Fleet, refused, without_network};
+use crate::support::shop::Shop;
 use crate::support::small::succeeded;
-use crate::support::{layout::sha256, output_of};
+use crate::support::{i2kit, layout::sha256, output_of};
 
 #[test]
 fn a_machine_with_nothing_but_the_bundle_builds_the_same_disk() {
@@ -129,4 +131,54 @@ fn a_failed_bundle_leaves_the_one_that_was_there() {
         left.filter_map(Result::ok)
             .all(|one| !one.file_name().to_string_lossy().contains(".tmp"))
     );
+}
+
+/// A Secret's values are on no disk and in no bundle unless asked for, nor do their digests tell
+/// them apart.
+#[test]
+fn secrets_stay_with_whoever_has_the_manifest() {
+    let shop = Shop::new();
+    let image = shop.small.path("app");
+    let with_password = |password: &str| {
+        let text = format!(
+            "kind: Secret\napiVersion: v1\nmetadata: {{name: db}}\nstringData: {{password: {password}}}\n---\nkind: Pod\napiVersion: v1\nmetadata: {{name: app}}\nspec:\n  containers:\n  - name: app\n    image: oci:{}\n    envFrom: [{{secretRef: {{name: db}}}}]\n",
+            image.display()
+        );
+        fs::write(shop.small.path("pod.yaml"), text).unwrap();
+    };
+    let has = |path: &Path, text: &str| {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(text.len()).any(|one| one == text.as_bytes())
+    };
+    with_password("swordfish");
+    let other = shop.build("other.raw", &[]);
+    with_password("hunter2");
+    let disk = shop.build("app.raw", &[]);
+    assert!(fs::read(&disk).unwrap() == fs::read(&other).unwrap());
+    let hex = hex::encode("hunter2");
+    assert!(!has(&disk, "hunter2") && !has(&disk, &hex));
+
+    let bundle = shop.small.path("app.tar");
+    let mut write = shop.command("bundle");
+    succeeded(&write.arg("-q").arg("-o").arg(&bundle).output().unwrap());
+    assert!(has(&bundle, "omitted") && !has(&bundle, "hunter2"));
+    let from_bundle = |name: &str| {
+        let mut build = i2kit();
+        build.args(["build", "-q", "--bundle"]).arg(&bundle);
+        build.arg("--cache-dir").arg(shop.small.path("elsewhere"));
+        build.arg("-o").arg(shop.small.path(name));
+        build
+    };
+    succeeded(&from_bundle("bundled.raw").output().unwrap());
+    assert!(fs::read(shop.small.path("bundled.raw")).unwrap() == fs::read(&disk).unwrap());
+    let output = from_bundle("none.raw").arg("--bake-secrets").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("values of Secret db were left out"), "{told}");
+
+    // What was built without them is not up to date with them.
+    let baked = shop.build("app.raw", &["--bake-secrets"]);
+    assert!(has(&baked, &hex));
+    let output = i2kit().args(["inspect", "--json"]).arg(&baked).output();
+    let told = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(told.contains("\"db\"") && !told.contains(&hex), "{told}");
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::env::{MAX_STRING, MAX_STRINGS};
 
-/// A Pod that its images cannot serve. All name the container.
+/// A Pod that cannot be served, mostly by its images; those name the container.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The caller has no config for the container's image.
@@ -63,6 +63,34 @@ pub enum Error {
         /// Where it was looked for.
         file: &'static str,
     },
+    /// `setHostnameAsFQDN`, but the name is too long for Linux.
+    #[error("the fully qualified name {fqdn} has {} bytes, and a host name at most 64", fqdn.len())]
+    LongName {
+        /// The name.
+        fqdn: String,
+    },
+    /// A Secret is to go into the disk, but its values were left out of the manifests.
+    #[error("the values of Secret {secret} were left out of these manifests, so none can be baked")]
+    OmittedSecret {
+        /// The Secret.
+        secret: String,
+    },
+    /// A `seccompProfile` of type Localhost is not at hand.
+    #[error("container {container}: no seccomp profile {profile}")]
+    NoProfile {
+        /// The container.
+        container: String,
+        /// The profile's name.
+        profile: String,
+    },
+    /// `runAsNonRoot`, but the user is root.
+    #[error("container {container}: runAsNonRoot is set, but image {image} would run as root")]
+    Root {
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
     /// `WorkingDir` or a volume cannot be used.
     #[error("container {container}: image {image} has a bad {field} {path:?}")]
     BadPath {
@@ -115,7 +143,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCommand { .. } => Some("set command or args in the manifest".to_owned()),
-            Self::BadUser { .. } | Self::UnknownName { what: "user", .. } => {
+            Self::BadUser { .. } | Self::Root { .. } | Self::UnknownName { what: "user", .. } => {
                 Some("set securityContext.runAsUser to a number".to_owned())
             }
             Self::UnknownName { .. } => {
@@ -125,6 +153,12 @@ impl Error {
                 field: "WorkingDir",
                 ..
             } => Some("set workingDir in the manifest".to_owned()),
+            Self::NoProfile { .. } => {
+                Some("--seccomp-profiles names the folder that it is in".to_owned())
+            }
+            Self::OmittedSecret { .. } => Some(
+                "make the bundle with --bake-secrets, or deliver the values at run time".to_owned(),
+            ),
             _ => None,
         }
     }

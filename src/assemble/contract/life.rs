@@ -1,16 +1,14 @@
 //! Probes and hooks with their variables expanded.
 
-use std::collections::BTreeMap;
-
 use i2kit_contract::{Check, Life, Probe};
 
+use super::env::Variables;
 use super::{Error, Planned};
 
 impl Planned<'_> {
     /// The manifest's, with `$(NAME)` expanded in the probes' commands (the kubelet's
-    /// `ExpandContainerCommandOnlyStatic`); those of hooks stay as they are written.
-    pub(super) fn life(&self, vars: &[(String, String)]) -> Result<Life, Error> {
-        let known: BTreeMap<_, _> = vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    /// `ExpandContainerCommandOnlyStatic`): empty where only the guest knows it; those of hooks stay as they are written.
+    pub(super) fn life(&self, vars: &Variables) -> Result<Life, Error> {
         let mut life = self.container.life.clone();
         for (field, probe) in [
             ("livenessProbe", &mut life.liveness_probe),
@@ -23,7 +21,7 @@ impl Planned<'_> {
             }) = probe
             {
                 let field = format!("{field}.exec.command");
-                exec.command = self.expanded(&field, &exec.command, &known)?;
+                exec.command = self.expanded_static(&field, &exec.command, vars)?;
             }
         }
         Ok(life)

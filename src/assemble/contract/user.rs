@@ -94,15 +94,19 @@ impl Planned<'_> {
     }
 
     /// Groups that list the user as a member, bar the one of the user's own name (containerd's
-    /// `oci.WithAdditionalGIDs`).
+    /// `oci.WithAdditionalGIDs`), and those of the manifest.
     fn additional_gids(&self, user: Option<&str>, gid: u32) -> Result<Vec<u32>, Error> {
-        let Some(user) = user else {
-            return Ok(Vec::new());
-        };
-        let groups = self.read(GROUP)?;
-        let groups = groups.lines().filter_map(Group::parse);
-        let member = groups.filter(|g| g.name != user && g.members.split(',').any(|m| m == user));
-        let mut gids: Vec<u32> = member.map(|g| g.gid).filter(|g| *g != gid).collect();
+        let asked = &self.pod.pod_security;
+        let mut gids = asked.supplemental_groups.clone();
+        gids.extend(asked.fs_group.map(|group| group.gid));
+        if let Some(user) = user.filter(|_| !asked.strict_groups) {
+            let groups = self.read(GROUP)?;
+            let groups = groups.lines().filter_map(Group::parse);
+            let is_member =
+                |g: &Group<'_>| g.name != user && g.members.split(',').any(|m| m == user);
+            gids.extend(groups.filter(is_member).map(|g| g.gid));
+        }
+        gids.retain(|one| *one != gid);
         gids.sort_unstable();
         gids.dedup();
         Ok(gids)

@@ -108,6 +108,10 @@ pub struct Bundle {
         default_value = "linux/amd64"
     )]
     pub platform: Vec<Platform>,
+    /// Put the values of the manifests' Secrets into the bundle, readable to whoever has it;
+    /// without, the bundle has their keys alone
+    #[arg(long)]
+    pub bake_secrets: bool,
     /// Where images come from.
     #[command(flatten)]
     pub images: ImageArgs,

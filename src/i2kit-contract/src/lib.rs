@@ -2,7 +2,8 @@
 //!
 //! The builder writes one [`Contract`] as `pod.json` into the store's root; `i2kit-init` reads it
 //! there. Every name in it is already resolved: variables are expanded, users are numbers, image
-//! defaults are applied. The guest decides nothing that the builder could have decided.
+//! defaults are applied. The guest decides nothing that the builder could have decided; what it
+//! alone knows stands there as a [`Reference`].
 //! Unknown fields are refused, so builder and guest of different versions never half-agree.
 
 use std::collections::BTreeMap;
@@ -12,21 +13,25 @@ use serde::{Deserialize, Serialize};
 mod container;
 pub mod control;
 mod life;
+mod network;
 mod paths;
 mod probe;
 mod resources;
 pub mod runtime;
 mod security;
 mod status;
+mod text;
 mod volume;
 
 pub use container::*;
 pub use life::*;
+pub use network::*;
 pub use paths::*;
 pub use probe::*;
 pub use resources::*;
 pub use security::*;
 pub use status::*;
+pub use text::*;
 pub use volume::*;
 
 /// The contract's version. The guest refuses any other.
@@ -60,8 +65,27 @@ pub struct Contract {
     /// `metadata.annotations`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The VM's host name (`spec.hostname`, else the Pod's name), at most 63 bytes.
+    /// The VM's host name (`spec.hostname`, else the Pod's name), at most 63 bytes; the fully
+    /// qualified one with `setHostnameAsFQDN`, at most 64.
     pub hostname: String,
+    /// Names and name service.
+    #[serde(default, skip_serializing_if = "Names::is_default")]
+    pub names: Names,
+    /// Kernel parameters, set before the containers start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<Sysctl>,
+    /// `spec.resources`: what all containers may take together.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// Huge pages to reserve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub huge_pages: Vec<HugePages>,
+    /// Whose processes containers see.
+    #[serde(default, skip_serializing_if = "ProcessNamespace::is_default")]
+    pub process_namespace: ProcessNamespace,
+    /// The group of the volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<FsGroup>,
     /// When an ended container starts again.
     pub restart_policy: RestartPolicy,
     /// Seconds between the stop signal and SIGKILL.
@@ -74,7 +98,11 @@ pub struct Contract {
     /// The guest answers on the [`control`] channel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
-    /// The Pod's `emptyDir` volumes.
+    /// Secrets that were baked into the disk, by name and key, in hexadecimal. What is not here
+    /// must be delivered at run time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub baked_secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// The Pod's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
     /// The containers that come before the others, in the manifest's order.

@@ -13,6 +13,8 @@ pub const SBOM_CYCLONEDX_JSON: &str = "sbom.cdx.json";
 pub const SYSTEM: &str = "system";
 /// One merged root per container lies below this folder of the store.
 pub const CONTAINERS: &str = "containers";
+/// One merged root per image volume lies below this folder of the store.
+pub const IMAGE_VOLUMES: &str = "volumes";
 
 /// In the initramfs: the modules to load before anything else, one absolute path per line,
 /// dependencies first.

@@ -4,11 +4,13 @@ use std::{
     fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use i2kit_contract::{Contract, MODULES_LIST, POD_JSON, Status, runtime::RuntimeConfig};
+use i2kit_contract::{
+    Contract, MODULES_LIST, POD_JSON, ProcessNamespace, Status, runtime::RuntimeConfig,
+};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -20,13 +22,15 @@ use crate::{
     containerd::{client::Client, daemon, keeper::Keeper},
     control::registry::Registry,
     fault::{Chain, Context, Fault},
-    kmsg, modules, mounts,
+    kernel, kmsg, modules, mounts,
     net::{iface, settings::Settings, setup},
     paths,
     pod::{
         events::Events,
-        folders,
+        folders, namespace,
         supervise::{self, Outcome, Pod},
+        values::{self, Values},
+        volumes,
     },
     power::Fuse,
     report::Report,
@@ -110,6 +114,11 @@ pub const STEPS: &[Step] = &[
         run: start_network,
     },
     Step {
+        name: "kernel",
+        purpose: "set the Pod's kernel parameters, reserve its huge pages",
+        run: set_kernel,
+    },
+    Step {
         name: "cgroup",
         purpose: "mount cgroup v2 and what containers share",
         run: prepare_cgroup,
@@ -138,6 +147,11 @@ pub const STEPS: &[Step] = &[
         name: "metadata",
         purpose: "on EC2, read the run-time configuration from the user data",
         run: read_metadata,
+    },
+    Step {
+        name: "volumes",
+        purpose: "make the Pod's volumes, once its Secrets are there",
+        run: make_volumes,
     },
     Step {
         name: "time",
@@ -183,6 +197,12 @@ pub enum Error {
     /// Scratch cannot be used.
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
+    /// A value that the Pod needs is missing.
+    #[error(transparent)]
+    Value(#[from] values::Error),
+    /// A volume cannot be made.
+    #[error(transparent)]
+    Volume(#[from] volumes::Error),
     /// containerd cannot be used.
     #[error(transparent)]
     Containerd(#[from] crate::containerd::client::Error),
@@ -217,6 +237,7 @@ pub struct Boot {
     client: Option<Client>,
     containerd: u32,
     scratch: String,
+    values: Option<Arc<Values>>,
     outcome: Option<Outcome>,
 }
 
@@ -249,6 +270,7 @@ impl Boot {
             client: None,
             containerd: 0,
             scratch: String::new(),
+            values: None,
             outcome: None,
         }
     }
@@ -505,7 +527,8 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
     let hostname = boot.hostname()?;
     rustix::system::sethostname(hostname.as_bytes()).context("set the host name to", &hostname)?;
     let network = boot.config.as_ref().map(|config| config.network.clone());
-    let network = Settings::new(&hostname, network.unwrap_or_default());
+    let names = boot.contract()?.names.clone();
+    let network = Settings::new(&hostname, names, network.unwrap_or_default());
     network.write()?;
     iface::bring_up("lo")?;
     // What containerd grants every Pod: low ports and ping without privileges.
@@ -521,9 +544,16 @@ fn start_network(boot: &mut Boot) -> Result<(), Error> {
     Ok(())
 }
 
-fn prepare_cgroup(_: &mut Boot) -> Result<(), Error> {
+fn set_kernel(boot: &mut Boot) -> Result<(), Error> {
+    let contract = boot.contract()?;
+    kernel::set(&contract.sysctls)?;
+    Ok(kernel::reserve(&contract.huge_pages)?)
+}
+
+fn prepare_cgroup(boot: &mut Boot) -> Result<(), Error> {
     mounts::mount_late()?;
-    Ok(cgroup::prepare()?)
+    cgroup::prepare()?;
+    Ok(cgroup::limit_pod(&boot.contract()?.resources)?)
 }
 
 fn start_containerd(boot: &mut Boot) -> Result<(), Error> {
@@ -541,7 +571,20 @@ fn mount_scratch(boot: &mut Boot) -> Result<(), Error> {
     let kind = scratch::mount(&boot.disk()?.data.disk, &boot.console)?;
     boot.console.say(format_args!("scratch: {kind}"));
     boot.scratch = kind;
-    Ok(folders::prepare_pod(boot.contract()?)?)
+    Ok(folders::prepare_pod()?)
+}
+
+fn make_volumes(boot: &mut Boot) -> Result<(), Error> {
+    let contract = boot.contract()?;
+    let mut secrets = values::baked(contract);
+    if let Some(config) = &boot.config {
+        values::deliver(&mut secrets, config);
+    }
+    let values = Values::new(secrets, total_memory())?;
+    values.check(contract)?;
+    volumes::prepare(contract, &values, &boot.console)?;
+    boot.values = Some(Arc::new(values));
+    Ok(())
 }
 
 fn connect(boot: &mut Boot) -> Result<(), Error> {
@@ -579,13 +622,11 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     let (console, summary) = (boot.console.clone(), boot.summary());
     let (begun, pod_begun) = (boot.begun, Instant::now());
     let memory = total_memory();
-    let mut contract = boot.contract.take().ok_or(Error::Order("contract"))?;
-    if let Some(config) = &boot.config {
-        let containers = contract.init_containers.iter_mut();
-        for container in containers.chain(&mut contract.containers) {
-            container.env = config.environment(&container.name, &container.env);
-        }
-    }
+    let contract = boot.contract.take().ok_or(Error::Order("contract"))?;
+    let process_namespace = match contract.process_namespace {
+        ProcessNamespace::Pod => Some(namespace::start()?),
+        ProcessNamespace::Container | ProcessNamespace::Guest => None,
+    };
     let pod = Pod {
         registry: Registry::new(&contract),
         contract,
@@ -593,6 +634,9 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
         console: boot.console.clone(),
         report: boot.report.clone(),
         memory,
+        values: boot.values.take().ok_or(Error::Order("values"))?,
+        config: boot.config.take(),
+        process_namespace,
         logs: if boot.scratch == "tmpfs" {
             LOGS_IN_MEMORY
         } else {

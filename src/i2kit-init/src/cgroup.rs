@@ -5,10 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use i2kit_contract::Resources;
+
 use crate::{
     fault::{Context, Fault},
     paths,
 };
+
+/// Period of `cpu.max` in microseconds, and the least quota the kernel takes.
+pub const CPU_PERIOD: u64 = 100_000;
+const LEAST_CPU_QUOTA: u64 = 1_000;
 
 /// Controllers that containers get, where the kernel has them.
 const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"];
@@ -26,6 +32,35 @@ pub fn prepare() -> Result<(), Fault> {
     }
     enable(&root.join("pod"))?;
     limit_processes(&root.join("pod/pids.max"))
+}
+
+/// Limits all containers together (`spec.resources`). No request counts: nobody else wants the
+/// VM's processors.
+///
+/// # Errors
+/// The kernel lacks the controller, or does not take the value.
+pub fn limit_pod(resources: &Resources) -> Result<(), Fault> {
+    let set = |name: &str, value: String| {
+        let file = Path::new(paths::CGROUP).join("pod").join(name);
+        fs::write(&file, value).context("write", file.display())
+    };
+    if let Some(bytes) = resources.memory_bytes {
+        set("memory.max", bytes.to_string())?;
+    }
+    match resources.cpu_millis {
+        Some(millis) => set("cpu.max", cpu_max(millis)),
+        None => Ok(()),
+    }
+}
+
+/// Quota and period in microseconds.
+fn cpu_max(millis: u64) -> String {
+    format!("{} {CPU_PERIOD}", cpu_quota(millis))
+}
+
+/// Microseconds of each period, at least what the kernel takes.
+pub fn cpu_quota(millis: u64) -> u64 {
+    millis.saturating_mul(CPU_PERIOD / 1000).max(LEAST_CPU_QUOTA)
 }
 
 /// Leaves process numbers to PID 1, containerd and its shims, whatever the Pod's containers do.

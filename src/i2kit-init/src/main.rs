@@ -19,6 +19,7 @@ mod containerd;
 mod control;
 mod fault;
 mod http;
+mod kernel;
 mod kmsg;
 mod modules;
 mod mounts;
@@ -36,10 +37,20 @@ mod verity;
 use boot::Boot;
 use console::Console;
 use fault::Chain;
+use pod::namespace;
 use power::Fuse;
 use report::Report;
 
 fn main() -> ExitCode {
+    if env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == namespace::ROLE)
+    {
+        return match namespace::hold() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     if std::process::id() != 1 {
         return not_pid_1();
     }

@@ -19,6 +19,12 @@ pub const VAR: &str = "/var";
 pub const UPPERS: &str = "/var/lib/i2kit/containers";
 /// `emptyDir` volumes.
 pub const VOLUMES: &str = "/var/lib/i2kit/volumes";
+/// Volumes in memory, and where data disks are mounted.
+pub const RUN_VOLUMES: &str = "/run/i2kit/volumes";
+/// Parts of volumes that containers see, one folder per container.
+pub const SUB_PATHS: &str = "/run/i2kit/sub-paths";
+/// The Pod's uid.
+pub const POD_UID: &str = "/var/lib/i2kit/uid";
 /// What is about to be deleted.
 pub const TRASH: &str = "/var/lib/i2kit/trash";
 /// The containers' output.

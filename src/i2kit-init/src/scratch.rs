@@ -23,7 +23,7 @@ use crate::{
 
 /// Share of the memory that scratch may take when it is a tmpfs.
 const TMPFS_PERCENT: u8 = 50;
-const FS_LABEL: &str = "i2kit-scratch";
+pub const FS_LABEL: &str = "i2kit-scratch";
 const MKFS: &str = "/usr/sbin/mkfs.ext4";
 /// How long devtmpfs may take to show a partition that the kernel has accepted.
 const NODE_PATIENCE: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub fn mount(disk: &str, console: &Console) -> Result<String, Error> {
     match find_or_add(disk)? {
         Some((device, fresh)) => {
             if fresh || !mount_ext4(&device, console) {
-                format(&device)?;
+                format(&device, FS_LABEL)?;
                 ext4(&device).context("mount", device.display())?;
             }
             Ok(device.display().to_string())
@@ -271,7 +271,7 @@ fn ext4(device: &Path) -> rustix::io::Result<()> {
 }
 
 /// `s_volume_name`, if there is an ext4 superblock.
-fn ext4_label(device: &Path) -> Option<Vec<u8>> {
+pub fn ext4_label(device: &Path) -> Option<Vec<u8>> {
     let mut superblock = [0u8; 1024];
     File::open(device)
         .ok()?
@@ -284,11 +284,15 @@ fn ext4_label(device: &Path) -> Option<Vec<u8>> {
     Some(name.split(|byte| *byte == 0).next()?.to_vec())
 }
 
-fn format(device: &Path) -> Result<(), Error> {
+/// Makes an ext4 file system with that label.
+///
+/// # Errors
+/// [`Error::Format`], or `mkfs.ext4` cannot be run.
+pub fn format(device: &Path, label: &str) -> Result<(), Error> {
     let output = Command::new(MKFS)
         // No reserved blocks: root is the only user of this file system anyway. Inode tables are
         // zeroed later by the kernel, and discarding a whole cloud disk takes minutes.
-        .args(["-q", "-F", "-m", "0", "-L", FS_LABEL])
+        .args(["-q", "-F", "-m", "0", "-L", label])
         .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
         .arg(device)
         .output()
@@ -320,7 +324,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("i2kit-ext4-{}", std::process::id()));
         File::create(&path).unwrap().set_len(4 << 20).unwrap();
         assert_eq!(ext4_label(&path), None);
-        format(&path).expect("this test needs /usr/sbin/mkfs.ext4 (Debian package e2fsprogs)");
+        format(&path, FS_LABEL)
+            .expect("this test needs /usr/sbin/mkfs.ext4 (Debian package e2fsprogs)");
         assert_eq!(ext4_label(&path).as_deref(), Some(FS_LABEL.as_bytes()));
         fs::remove_file(path).unwrap();
     }

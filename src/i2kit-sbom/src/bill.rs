@@ -22,6 +22,8 @@ pub enum PartKind {
     Base,
     /// A container's image.
     Container,
+    /// An image that is a volume.
+    Volume,
 }
 
 /// An image, and what is in it.

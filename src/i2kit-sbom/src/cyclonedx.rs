@@ -140,6 +140,7 @@ fn image(part: &Part) -> Component {
     let kind = match part.kind {
         PartKind::Base => "base",
         PartKind::Container => "container",
+        PartKind::Volume => "volume",
     };
     let unread = part.unread.iter().map(|one| Property {
         name: "i2kit:not-read",

@@ -158,6 +158,7 @@ fn image(part: &Part) -> Package {
     let kind = match part.kind {
         PartKind::Base => "Base",
         PartKind::Container => "Container",
+        PartKind::Volume => "Volume",
     };
     let name: String = part.name.chars().map(id_char).collect();
     Package {

@@ -1,28 +1,27 @@
 //! `Container`.
 
-use std::collections::BTreeSet;
-
 use super::super::decode::{Field, Fields, Report};
 use super::super::life::{Role, life};
 use super::super::pod::Container;
 use super::super::{fields, names};
 use super::Unique;
-use super::env::env;
+use super::env::{env, env_from};
+use super::known::Known;
+use super::mounts::{devices, mounts};
 use super::ports::ports;
 use super::resources::resources;
 use super::security::security;
-use super::volumes::mounts;
 
 /// Reads a Pod's `initContainers` and `containers`, whose names are unique together.
 pub fn containers(
     report: &mut Report,
     spec: &Fields<'_>,
-    volumes: &BTreeSet<&str>,
+    known: &Known<'_>,
     grace_period: u32,
 ) -> (Vec<Container>, Vec<Container>) {
     let mut list = List {
         unique: Unique::default(),
-        volumes,
+        known,
         grace_period,
     };
     let items = spec.items(report, "initContainers");
@@ -41,7 +40,7 @@ pub fn containers(
 /// What decoding a container needs to know of the Pod.
 struct List<'a> {
     unique: Unique,
-    volumes: &'a BTreeSet<&'a str>,
+    known: &'a Known<'a>,
     grace_period: u32,
 }
 
@@ -67,6 +66,8 @@ impl List<'_> {
     fn container(&self, report: &mut Report, fields: &Fields<'_>, role: Role) -> Container {
         let ports = ports(report, fields);
         let (life, stop_signal) = life(report, fields, role, &ports, self.grace_period);
+        let security = security(report, fields);
+        let mounts = mounts(report, fields, self.known, security.privileged);
         Container {
             name: fields
                 .require(report, "name")
@@ -78,21 +79,27 @@ impl List<'_> {
                 .unwrap_or_default(),
             command: fields.strings(report, "command"),
             args: fields.strings(report, "args"),
-            env: env(report, fields),
+            env_from: env_from(report, fields, self.known),
+            env: env(report, fields, self.known),
             working_dir: fields
                 .get_text("workingDir")
                 .and_then(|f| f.checked(report, absolute)),
             ports,
             resources: resources(report, fields),
-            security: security(report, fields, &fields::SECURITY_CONTEXT),
-            mounts: mounts(report, fields, self.volumes),
+            devices: devices(report, fields, self.known, &mounts),
+            mounts,
+            security,
             life,
             stop_signal,
         }
     }
 }
 
-fn image_name(image: &str) -> Result<(), String> {
+/// A word that names an image.
+///
+/// # Errors
+/// It is none.
+pub fn image_name(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("names no image".to_owned());
     }

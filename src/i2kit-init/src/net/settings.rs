@@ -6,13 +6,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use i2kit_contract::runtime::{Cidr, Destination, Mtu, Network};
+use i2kit_contract::{
+    Names,
+    runtime::{Cidr, Destination, Mtu, Network},
+};
 
 use crate::{
     fault::Fault,
     net::{
         dhcp::{Lease, Route},
-        files::{self, Names},
+        files::{self, Resolved},
     },
 };
 
@@ -23,6 +26,7 @@ pub struct Settings(Arc<Mutex<Known>>);
 #[derive(Default)]
 struct Known {
     hostname: String,
+    names: Names,
     network: Network,
     lease: Option<Lease>,
     router: Ipv6Names,
@@ -39,10 +43,11 @@ pub struct Ipv6Names {
 }
 
 impl Settings {
-    /// With the run-time configuration's network, which wins over all others.
-    pub fn new(hostname: &str, network: Network) -> Self {
+    /// With the Pod's names and the run-time configuration's network, which wins over all others.
+    pub fn new(hostname: &str, names: Names, network: Network) -> Self {
         Self(Arc::new(Mutex::new(Known {
             hostname: hostname.to_owned(),
+            names,
             network,
             ..Known::default()
         })))
@@ -125,42 +130,60 @@ impl Settings {
     fn change(&self, change: impl FnOnce(&mut Known)) -> Result<(), Fault> {
         self.with(|known| {
             change(known);
-            files::write(&known.hostname, &known.names())
+            files::write(&known.hostname, &known.names, &known.resolved())
         })
     }
 }
 
 impl Known {
-    fn names(&self) -> Names {
-        let network = &self.network;
+    fn resolved(&self) -> Resolved {
+        let added = self.names.nameservers.iter();
+        let added = added.filter_map(|server| server.parse().ok());
+        let searches = self.names.searches.iter().cloned();
+        Resolved {
+            address: self.address(),
+            servers: without_repeats(self.servers().into_iter().chain(added)),
+            search: without_repeats(self.search().into_iter().chain(searches)),
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        let fixed = |wanted: fn(&IpAddr) -> bool| {
+            let addresses = self.network.addresses.iter();
+            addresses.map(|cidr| cidr.address).find(wanted)
+        };
+        let lease = self.lease.as_ref();
+        fixed(IpAddr::is_ipv4)
+            .or_else(|| lease.map(|lease| lease.address.into()))
+            .or_else(|| fixed(IpAddr::is_ipv6))
+    }
+
+    /// The configured name servers, else what the network tells, unless the Pod wants none of it
+    /// (`dnsPolicy: None`).
+    fn servers(&self) -> Vec<IpAddr> {
+        if !self.network.nameservers.is_empty() || self.names.ignore_network {
+            return self.network.nameservers.clone();
+        }
         let lease = self.lease.as_ref();
         let v4 = lease.map(|lease| lease.dns.as_slice()).unwrap_or_default();
-        let learnt = v4.iter().copied().map(IpAddr::V4);
-        let ipv6 = [&self.router, &self.dhcp6];
-        let servers = ipv6.iter().flat_map(|names| names.servers.iter().copied());
-        let learnt = learnt.chain(servers.map(IpAddr::V6));
-        let domains = lease.and_then(|lease| lease.domain.clone()).into_iter();
-        let domains = domains.chain(ipv6.iter().flat_map(|names| names.search.iter().cloned()));
-        let fixed = |wanted: fn(&IpAddr) -> bool| {
-            let mut addresses = network.addresses.iter().map(|cidr| cidr.address);
-            addresses.find(wanted)
-        };
-        let address = fixed(IpAddr::is_ipv4)
-            .or_else(|| lease.map(|lease| lease.address.into()))
-            .or_else(|| fixed(IpAddr::is_ipv6));
-        Names {
-            address,
-            servers: if network.nameservers.is_empty() {
-                without_repeats(learnt)
-            } else {
-                network.nameservers.clone()
-            },
-            search: if network.search.is_empty() {
-                without_repeats(domains)
-            } else {
-                network.search.iter().map(ToString::to_string).collect()
-            },
+        let v6 = self.ipv6().into_iter().flat_map(|names| &names.servers);
+        let v4 = v4.iter().copied().map(IpAddr::V4);
+        v4.chain(v6.copied().map(IpAddr::V6)).collect()
+    }
+
+    /// Domains to search, in the same way.
+    fn search(&self) -> Vec<String> {
+        let network = &self.network;
+        if !network.search.is_empty() || self.names.ignore_network {
+            return network.search.iter().map(ToString::to_string).collect();
         }
+        let lease = self.lease.as_ref().and_then(|lease| lease.domain.clone());
+        let v6 = self.ipv6().into_iter().flat_map(|names| &names.search);
+        lease.into_iter().chain(v6.cloned()).collect()
+    }
+
+    fn ipv6(&self) -> [&Ipv6Names; 2] {
+        [&self.router, &self.dhcp6]
     }
 }
 
@@ -282,16 +305,41 @@ mod tests {
             },
             ..Known::default()
         };
-        let learnt = known(Network::default()).names();
+        let learnt = known(Network::default()).resolved();
         assert_eq!(learnt.servers.len(), 2);
         assert_eq!(learnt.search, ["lease.org", "router.org"]);
         assert_eq!(learnt.address, Some("10.0.2.15".parse().unwrap()));
         let fixed = known(network(
             r#"{"nameservers":["1.1.1.1"],"search":["mine.org"]}"#,
         ))
-        .names();
+        .resolved();
         assert_eq!(fixed.servers, ["1.1.1.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(fixed.search, ["mine.org"]);
+    }
+
+    #[test]
+    fn the_pod_adds_to_what_the_network_tells_or_ignores_it() {
+        let mut known = Known {
+            names: Names {
+                nameservers: ["10.0.2.3", "1.1.1.1"].map(str::to_owned).into(),
+                searches: ["lease.org", "a.example"].map(str::to_owned).into(),
+                ..Names::default()
+            },
+            lease: Some(lease()),
+            ..Known::default()
+        };
+        let servers = ["10.0.2.3", "1.1.1.1"].map(|one| one.parse().unwrap());
+        assert_eq!(known.resolved().servers, servers);
+        assert_eq!(known.resolved().search, ["lease.org", "a.example"]);
+        known.names.ignore_network = true;
+        known.names.nameservers.remove(0);
+        known.names.searches.clear();
+        assert_eq!(known.resolved().servers, servers[1..]);
+        assert!(known.resolved().search.is_empty());
+        // What is configured at run time counts all the same.
+        known.network = network(r#"{"nameservers":["9.9.9.9"]}"#);
+        let configured = "9.9.9.9".parse::<IpAddr>().unwrap();
+        assert_eq!(known.resolved().servers, [configured, servers[1]]);
     }
 
     #[test]

@@ -2,28 +2,31 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
 };
 
 use containerd_client::types::Mount;
-use i2kit_contract::{CONTAINERS, Container, Contract};
+use i2kit_contract::{CONTAINERS, Container, Source, Volume};
 
 use crate::{
-    containerd::spec::Bind,
+    containerd::spec::{Bind, BlockDevice, Views},
     fault::{Context, Fault},
     mounts::make_folder,
     paths,
-    pod::{copy, message},
+    pod::{
+        claims, copy, message, sub_path,
+        values::{self, Process, Values},
+        volumes,
+    },
 };
 
-/// Makes the Pod's folders on scratch. Writable layers of an earlier boot go; `emptyDir` volumes
-/// stay, as the kubelet keeps them when a node reboots.
+/// Makes the Pod's folders on scratch. Writable layers of an earlier boot go.
 ///
 /// # Errors
 /// A folder cannot be made.
-pub fn prepare_pod(contract: &Contract) -> Result<(), Fault> {
+pub fn prepare_pod() -> Result<(), Fault> {
     for folder in [paths::UPPERS, paths::VOLUMES, paths::TRASH, paths::LOGS] {
         make_folder(Path::new(folder), 0o755)?;
     }
@@ -33,12 +36,6 @@ pub fn prepare_pod(contract: &Contract) -> Result<(), Fault> {
     }
     discard(Path::new(paths::UPPERS))?;
     make_folder(Path::new(paths::UPPERS), 0o755)?;
-    for volume in &contract.volumes {
-        let path = Path::new(paths::VOLUMES).join(&volume.name);
-        if !path.exists() {
-            make_folder(&path, 0o777)?;
-        }
-    }
     fs::create_dir_all(paths::STDIO).context("create", paths::STDIO)
 }
 
@@ -48,14 +45,35 @@ pub struct Prepared {
     /// The overlay.
     pub rootfs: Mount,
     /// Its volumes.
-    pub binds: Vec<Bind>,
+    pub views: Views,
+    /// What it is started with.
+    pub process: Process,
 }
 
-/// Makes a container's folders anew.
+/// A container that cannot be started yet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system operation failed.
+    #[error(transparent)]
+    System(#[from] Fault),
+    /// A value is missing.
+    #[error(transparent)]
+    Value(#[from] values::Error),
+    /// A data disk is gone.
+    #[error(transparent)]
+    Claim(#[from] claims::Error),
+}
+
+/// Makes a container's folders anew and looks up its values.
 ///
 /// # Errors
-/// A folder cannot be made or an image volume not be seeded.
-pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
+/// A folder cannot be made, an image volume not be seeded, or a value is missing.
+pub fn prepare_container(
+    container: &Container,
+    volumes: &[Volume],
+    values: &Values,
+) -> Result<Prepared, Error> {
+    let process = values.process(container)?;
     let lower = Path::new(paths::STORE)
         .join(CONTAINERS)
         .join(&container.name);
@@ -66,12 +84,7 @@ pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
     make_folder(&work, 0o700)?;
     // overlayfs shows the upper layer's root where both have one.
     copy::attributes(&lower, &upper)?;
-    let volumes = container.mounts.iter().map(|mount| Bind {
-        source: format!("{}/{}", paths::VOLUMES, mount.volume),
-        target: mount.mount_path.clone(),
-        read_only: mount.read_only,
-    });
-    let mut binds: Vec<Bind> = volumes.collect();
+    let mut binds = volume_binds(container, volumes, values)?;
     for (index, target) in container.image_volumes.iter().enumerate() {
         let folder = own.join(format!("volume-{index}"));
         make_folder(&folder, 0o755)?;
@@ -79,7 +92,7 @@ pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
         binds.push(Bind {
             source: folder.display().to_string(),
             target: target.clone(),
-            read_only: false,
+            ..Bind::default()
         });
     }
     let message = message::file(&container.name);
@@ -90,7 +103,7 @@ pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
     binds.push(Bind {
         source: message.display().to_string(),
         target: container.life.termination_message.path.clone(),
-        read_only: false,
+        ..Bind::default()
     });
     let rootfs = Mount {
         r#type: "overlay".into(),
@@ -102,7 +115,59 @@ pub fn prepare_container(container: &Container) -> Result<Prepared, Fault> {
             format!("workdir={}", work.display()),
         ],
     };
-    Ok(Prepared { rootfs, binds })
+    let devices = volume_devices(container, volumes)?;
+    Ok(Prepared {
+        rootfs,
+        views: Views { binds, devices },
+        process,
+    })
+}
+
+fn volume_binds(
+    container: &Container,
+    volumes: &[Volume],
+    values: &Values,
+) -> Result<Vec<Bind>, Error> {
+    sub_path::clear(&container.name);
+    let mut binds = Vec::new();
+    for (index, mount) in container.mounts.iter().enumerate() {
+        let Some(volume) = volumes.iter().find(|one| one.name == mount.volume) else {
+            continue;
+        };
+        let mut source = volumes::path(volume);
+        if let Some(path) = &mount.sub_path {
+            let path = values.text(path, &format!("container {}", container.name))?;
+            source = sub_path::bind(&container.name, index, &source, &path)?;
+        }
+        binds.push(Bind {
+            source: source.display().to_string(),
+            target: mount.mount_path.clone(),
+            read_only: mount.read_only,
+            recursive: mount.recursive_read_only,
+            no_exec: volume.source == Source::Image,
+            propagation: mount.propagation,
+        });
+    }
+    Ok(binds)
+}
+
+/// The disks that the container sees as devices.
+fn volume_devices(container: &Container, volumes: &[Volume]) -> Result<Vec<BlockDevice>, Error> {
+    let mut devices = Vec::new();
+    for device in &container.devices {
+        let volume = volumes.iter().find(|one| one.name == device.volume);
+        let Some(Source::Claim(claim)) = volume.map(|one| &one.source) else {
+            continue;
+        };
+        let node = claims::find(&claim.name)?;
+        let found = fs::metadata(&node).context("look at", node.display())?;
+        devices.push(BlockDevice {
+            path: device.path.clone(),
+            number: found.rdev(),
+            read_only: claim.read_only,
+        });
+    }
+    Ok(devices)
 }
 
 /// Moves a folder aside, and deletes it in a thread: a writable layer may hold a million files.

@@ -6,10 +6,13 @@ use std::{
     fs,
     path::Path,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
-use i2kit_contract::{Container, ContainerExit, Contract, INPUTS_JSON, Level};
+use i2kit_contract::{
+    Container, ContainerExit, Contract, INPUTS_JSON, Level, runtime::RuntimeConfig,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::LocalSet,
@@ -24,11 +27,13 @@ use crate::{
     pod::{
         board::{Board, Place},
         events::Events,
+        evict,
         lifecycle::{self, LEAST_GRACE, Role},
         logs::LogFile,
         serve,
         state::State,
         status::Images,
+        values::Values,
         worker::Worker,
     },
     power::Ending,
@@ -50,6 +55,12 @@ pub struct Pod {
     pub report: Report,
     /// The VM's memory in bytes.
     pub memory: u64,
+    /// What only the guest knows.
+    pub values: Arc<Values>,
+    /// What the VM was told at boot.
+    pub config: Option<RuntimeConfig>,
+    /// Where the Pod's shared process namespace is.
+    pub process_namespace: Option<String>,
     /// Size limit and number of old files of a container's log.
     pub logs: (u64, u8),
     /// Where it is told what runs.
@@ -92,6 +103,11 @@ async fn conduct(pod: Pod, mut requests: mpsc::UnboundedReceiver<Ending>) -> Out
             let message = "the Pod was active longer than its deadline";
             shared.state.failed("DeadlineExceeded", message);
             shared.events.tell_pod(Level::Warning, "DeadlineExceeded", message);
+            Ending::PowerOff
+        }
+        message = evict::over_limit(&shared.pod.contract) => {
+            shared.state.failed("Evicted", &message);
+            shared.events.tell_pod(Level::Warning, "Evicted", &message);
             Ending::PowerOff
         }
         request = requests.recv() => request.unwrap_or(Ending::PowerOff),

@@ -1,9 +1,14 @@
 //! One container from its first start to its last end.
 
-use std::{cell::Cell, rc::Rc, time::SystemTime};
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use i2kit_contract::{Container, Level, Status};
+use i2kit_contract::{Container, Level, ProcessNamespace, Status};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -19,7 +24,8 @@ use crate::{
         backoff::Backoff,
         board::Ended,
         exec::Inside,
-        folders, hooks,
+        folders::{self, Prepared},
+        hooks,
         lifecycle::{self, Role},
         logs::LogFile,
         message,
@@ -168,20 +174,25 @@ impl Worker {
         restart_count: u32,
         started: &Cell<Option<SystemTime>>,
     ) -> Result<Exited, AnyError> {
-        let container = self.container.clone();
-        // Copying a volume's seed may take long; the others go on meanwhile.
-        let prepared =
-            tokio::task::spawn_blocking(move || folders::prepare_container(&container)).await??;
+        let Prepared {
+            rootfs,
+            views,
+            process,
+        } = self.prepare().await?;
         let pod = &self.shared.pod;
         let output = Output::open(&self.container, &pod.console, self.log.as_ref())?;
-        let spec = spec::spec(&self.container, &prepared.binds, pod.memory);
+        let machine = spec::Machine {
+            memory: pod.memory,
+            process_namespace: self.process_namespace(),
+        };
+        let spec = spec::spec(&self.container, &process, &views, &machine);
         let inside = Inside {
             client: pod.client.clone(),
             id: id.to_owned(),
             process: spec.get("process").cloned().unwrap_or_default(),
             count: Cell::new(0),
         };
-        let ended = match self.start(&inside, &spec, prepared.rootfs, &output).await {
+        let ended = match self.start(&inside, &spec, rootfs, &output).await {
             Ok(exit) => {
                 started.set(Some(SystemTime::now()));
                 self.tell_start(restart_count);
@@ -206,6 +217,37 @@ impl Worker {
         });
         self.discard();
         exited
+    }
+
+    /// The container's folders and process, with the run-time configuration's variables.
+    async fn prepare(&self) -> Result<Prepared, AnyError> {
+        let pod = &self.shared.pod;
+        let container = self.container.clone();
+        let volumes = pod.contract.volumes.clone();
+        let values = Arc::clone(&pod.values);
+        // Copying a volume's seed may take long; the others go on meanwhile.
+        let mut prepared = tokio::task::spawn_blocking(move || {
+            folders::prepare_container(&container, &volumes, &values)
+        })
+        .await??;
+        if let Some(config) = &pod.config {
+            let env = &mut prepared.process.env;
+            *env = config.environment(&self.container.name, env);
+        }
+        Ok(prepared)
+    }
+
+    /// Where the container's processes live.
+    fn process_namespace(&self) -> spec::Processes<'_> {
+        let pod = &self.shared.pod;
+        match pod.contract.process_namespace {
+            ProcessNamespace::Container => spec::Processes::Own,
+            ProcessNamespace::Guest => spec::Processes::Guest,
+            ProcessNamespace::Pod => match &pod.process_namespace {
+                Some(path) => spec::Processes::At(path),
+                None => spec::Processes::Own,
+            },
+        }
     }
 
     fn message(&self, exit_code: u32, tail: &str) -> String {

@@ -1,11 +1,12 @@
 //! What a container finds mounted.
 
+use i2kit_contract::Propagation;
 use serde_json::{Value, json};
 
 use crate::paths;
 
 /// A folder or file of the guest that a container sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bind {
     /// Path in the guest.
     pub source: String,
@@ -13,10 +14,18 @@ pub struct Bind {
     pub target: String,
     /// Mounted read-only.
     pub read_only: bool,
+    /// So is what is mounted below it.
+    pub recursive: bool,
+    /// No file of it can be executed.
+    pub no_exec: bool,
+    /// Whose later mounts are seen where.
+    pub propagation: Propagation,
 }
 
 /// The kernel's file systems, the generated files and the volumes, in the order of mounting.
-pub fn mounts(binds: &[Bind]) -> Vec<Value> {
+/// A privileged container may write to sysfs and cgroups.
+pub fn mounts(binds: &[Bind], privileged: bool) -> Vec<Value> {
+    let kernel = if privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
@@ -48,13 +57,13 @@ pub fn mounts(binds: &[Bind]) -> Vec<Value> {
             "/sys",
             "sysfs",
             "sysfs",
-            &["nosuid", "noexec", "nodev", "ro"],
+            &["nosuid", "noexec", "nodev", kernel],
         ),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+            &["nosuid", "noexec", "nodev", "relatime", kernel],
         ),
         mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate", "rw"]),
     ];
@@ -76,15 +85,35 @@ pub fn mounts(binds: &[Bind]) -> Vec<Value> {
             .count()
     });
     for bind in binds {
-        let mode = if bind.read_only { "ro" } else { "rw" };
-        mounts.push(mount(
-            &bind.target,
-            "bind",
-            &bind.source,
-            &["rbind", "rprivate", mode],
-        ));
+        let mode = match (bind.read_only, bind.recursive) {
+            (false, _) => "rw",
+            (true, false) => "ro",
+            (true, true) => "rro",
+        };
+        let mut options = vec!["rbind", propagation(bind.propagation), mode];
+        options.extend(bind.no_exec.then_some("noexec"));
+        mounts.push(mount(&bind.target, "bind", &bind.source, &options));
     }
     mounts
+}
+
+fn propagation(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::None => "rprivate",
+        Propagation::HostToContainer => "rslave",
+        Propagation::Bidirectional => "rshared",
+    }
+}
+
+/// What the container's root must be for its volumes' propagation to work; `None` for runc's
+/// default.
+pub fn root_propagation(binds: &[Bind]) -> Option<&'static str> {
+    let has = |one| binds.iter().any(|bind| bind.propagation == one);
+    if has(Propagation::Bidirectional) {
+        Some("rshared")
+    } else {
+        has(Propagation::HostToContainer).then_some("rslave")
+    }
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
@@ -101,11 +130,20 @@ mod tests {
             source: "/x".into(),
             target: target.into(),
             read_only,
+            ..Bind::default()
         };
-        let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)]);
+        let mounts = mounts(&[bind("/data/deep", true), bind("/data", false)], false);
         let last: Vec<&Value> = mounts.iter().rev().take(2).collect();
         assert_eq!(last[1]["destination"], "/data");
         assert_eq!(last[0]["destination"], "/data/deep");
         assert_eq!(last[0]["options"], json!(["rbind", "rprivate", "ro"]));
+        let image = Bind {
+            recursive: true,
+            no_exec: true,
+            ..bind("/image", true)
+        };
+        let mounts = super::mounts(&[image], false);
+        let options = &mounts.last().unwrap()["options"];
+        assert_eq!(*options, json!(["rbind", "rprivate", "rro", "noexec"]));
     }
 }

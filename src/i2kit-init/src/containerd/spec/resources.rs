@@ -1,16 +1,14 @@
 //! cgroup v2 settings.
 
-use i2kit_contract::Resources;
+use i2kit_contract::{HugePages, Resources};
 use serde_json::{Value, json};
 
-/// Period of `cpu.max` in microseconds, and the least quota the kernel takes.
-const CPU_PERIOD: u64 = 100_000;
-const LEAST_CPU_QUOTA: u64 = 1_000;
+use crate::cgroup::{CPU_PERIOD, cpu_quota};
 
-/// The limits as the OCI runtime specification has them.
-pub fn resources(resources: &Resources) -> Value {
+/// The limits as the OCI runtime specification has them, with rules for devices.
+pub fn resources(resources: &Resources, devices: Vec<Value>) -> Value {
     let mut value = json!({
-        "devices": [{ "allow": false, "access": "rwm" }],
+        "devices": devices,
         "cpu": { "shares": cpu_shares(resources.cpu_request_millis) },
     });
     if let (Some(millis), Some(cpu)) = (
@@ -18,10 +16,7 @@ pub fn resources(resources: &Resources) -> Value {
         value.get_mut("cpu").and_then(Value::as_object_mut),
     ) {
         cpu.insert("period".into(), CPU_PERIOD.into());
-        cpu.insert(
-            "quota".into(),
-            millis.saturating_mul(100).max(LEAST_CPU_QUOTA).into(),
-        );
+        cpu.insert("quota".into(), cpu_quota(millis).into());
     }
     if let (Some(bytes), Some(value)) = (resources.memory_bytes, value.as_object_mut()) {
         // `swap` is memory plus swap: equal values allow none. One process killed for want of
@@ -29,7 +24,24 @@ pub fn resources(resources: &Resources) -> Value {
         value.insert("memory".into(), json!({ "limit": bytes, "swap": bytes }));
         value.insert("unified".into(), json!({ "memory.oom.group": "1" }));
     }
+    let pages = &resources.huge_pages;
+    if let (false, Some(value)) = (pages.is_empty(), value.as_object_mut()) {
+        let limits: Vec<Value> = pages.iter().map(huge_pages).collect();
+        value.insert("hugepageLimits".into(), limits.into());
+    }
     value
+}
+
+fn huge_pages(pages: &HugePages) -> Value {
+    json!({ "pageSize": page_size(pages.page_bytes), "limit": pages.bytes })
+}
+
+/// As the kernel's cgroup files have it: `2MB`, `1GB`.
+fn page_size(bytes: u64) -> String {
+    match bytes >> 30 {
+        0 => format!("{}MB", bytes >> 20),
+        gigabytes => format!("{gigabytes}GB"),
+    }
 }
 
 /// The kubelet's `MilliCPUToShares`; runc turns shares into `cpu.weight`.
@@ -41,13 +53,20 @@ fn cpu_shares(millis: Option<u64>) -> u64 {
 /// The kubelet's `GetContainerOOMScoreAdjust` for the best-effort and burstable classes: who may
 /// use more memory than was asked for goes first.
 pub fn oom_score_adj(resources: &Resources, memory: u64) -> u64 {
-    match resources.memory_bytes {
-        None if resources.is_empty() => 1000,
+    match resources.memory_request_bytes.or(resources.memory_bytes) {
+        None if is_best_effort(resources) => 1000,
         bytes => {
             let thousandths = bytes.unwrap_or(0).saturating_mul(1000) / memory.max(1);
             1000u64.saturating_sub(thousandths).clamp(2, 999)
         }
     }
+}
+
+/// The kubelet's class of those who ask for neither CPU nor memory.
+fn is_best_effort(resources: &Resources) -> bool {
+    let cpu = resources.cpu_millis.or(resources.cpu_request_millis);
+    let memory = resources.memory_bytes.or(resources.memory_request_bytes);
+    cpu.or(memory).is_none()
 }
 
 #[cfg(test)]
@@ -64,7 +83,8 @@ mod tests {
             cpu_millis: Some(1),
             ..Resources::default()
         };
-        assert_eq!(resources(&limits)["cpu"]["quota"], LEAST_CPU_QUOTA);
+        assert_eq!(resources(&limits, Vec::new())["cpu"]["quota"], 1_000);
+        assert_eq!([2 << 20, 1 << 30].map(page_size), ["2MB", "1GB"]);
         assert_eq!(oom_score_adj(&limits, 1 << 30), 999);
         limits.memory_bytes = Some(1 << 40);
         assert_eq!(oom_score_adj(&limits, 1 << 30), 2);
