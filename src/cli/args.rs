@@ -333,6 +333,10 @@ pub struct PodArgs {
     /// they must be delivered at run time
     #[arg(long)]
     pub bake_secrets: bool,
+    /// Take from each container the capabilities and system calls that it was not seen to need
+    /// (i2kit run --learn); what its securityContext says stays
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
@@ -476,6 +480,13 @@ pub struct Run {
     /// --control (default: its Pod's)
     #[arg(long, value_name = "NAME")]
     pub vm: Option<String>,
+    /// Draw when each stage of the boot and each container began and ended, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Write what capabilities and system calls each container uses to this profile, or add it;
+    /// for i2kit build --profile
+    #[arg(long, value_name = "FILE")]
+    pub learn: Option<PathBuf>,
     /// What the Pod is told at run time.
     #[command(flatten)]
     pub config: ConfigArgs,

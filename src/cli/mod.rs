@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod images;
 mod keys;
+mod learn;
 mod lock;
 mod place;
 mod plan;
@@ -25,6 +26,7 @@ mod sign;
 mod sources;
 mod style;
 mod summary;
+mod timeline;
 
 use std::io::Write;
 use std::path::Path;

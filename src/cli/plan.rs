@@ -94,7 +94,8 @@ pub fn plan(
         &arguments.platform,
         arguments.progress.quiet,
     )?;
-    let (pod, manifest_digest) = pod(arguments, origin, &finder)?;
+    let (mut pod, manifest_digest) = pod(arguments, origin, &finder)?;
+    let profile = profile(arguments, &mut pod)?;
     let extensions = extensions(arguments, &finder);
     let (base, images) = resolve(&finder, &pod, &extensions)?;
     if !arguments.progress.quiet {
@@ -106,6 +107,7 @@ pub fn plan(
     };
     let mut record = record(arguments, &pod, &manifest_digest, &base, &images);
     record.extend(added(arguments, &extensions, &images));
+    record.extend(profile.map(|needs| ("profile".to_owned(), needs)));
     let placing = Placing::of(place, diff_ids(&base, &images))?;
     placing.record(&mut record)?;
     let key = key(&record, scratch, on_failure);
@@ -336,6 +338,19 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("i2kit")))
         .or_else(|| set("HOME").map(|path| path.join(".cache/i2kit")))
         .ok_or(Error::NoCache)
+}
+
+/// Applies the profile; answers what the inputs record says of it.
+fn profile(arguments: &PodArgs, pod: &mut Pod) -> Result<Option<Value>, Error> {
+    let Some(path) = &arguments.profile else {
+        return Ok(None);
+    };
+    let profile = super::learn::read(path)?;
+    profile.apply(pod).map_err(|source| Error::Profile {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(serde_json::to_value(&profile.containers).ok())
 }
 
 fn record(

@@ -17,6 +17,7 @@ mod names;
 mod object;
 mod pod;
 mod probe;
+pub mod profile;
 mod quantity;
 mod scalar;
 mod secrets;

@@ -226,13 +226,15 @@ pub struct SecurityContext {
     pub unmasked_proc: bool,
 }
 
-/// `seccompProfile.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `seccompProfile.type`, or what was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeccompType {
     /// No filter.
     Unconfined,
     /// containerd's.
     RuntimeDefault,
+    /// These calls, by name, as [`super::profile`] has them.
+    Calls(Vec<String>),
 }
 
 /// What of a Pod's `securityContext` no container can say.

@@ -2,7 +2,7 @@
 
 use i2kit_contract::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES, Seccomp, Security, User};
 
-use super::{Error, Planned};
+use super::{Error, Planned, learned};
 use crate::manifest::SeccompType;
 
 impl Planned<'_> {
@@ -25,9 +25,10 @@ impl Planned<'_> {
             no_new_privileges: own.allow_privilege_escalation == Some(false),
             read_only_root: own.read_only_root,
             unmasked_proc: own.unmasked_proc,
-            seccomp: match own.seccomp.or(self.pod.security.seccomp) {
+            seccomp: match own.seccomp.as_ref().or(self.pod.security.seccomp.as_ref()) {
                 None | Some(SeccompType::Unconfined) => Seccomp::Unconfined,
                 Some(SeccompType::RuntimeDefault) => Seccomp::RuntimeDefault,
+                Some(SeccompType::Calls(calls)) => Seccomp::Profile(learned::filter(calls)),
             },
         }
     }
