@@ -2,6 +2,7 @@
 
 mod config;
 mod fields;
+mod learn;
 mod life;
 mod secure;
 

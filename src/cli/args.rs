@@ -362,6 +362,10 @@ pub struct PodArgs {
     /// The folder of the manifests' own seccomp profiles (type Localhost), as a kubelet has one
     #[arg(long, value_name = "DIR")]
     pub seccomp_profiles: Option<PathBuf>,
+    /// Take from each container the capabilities and system calls that it was not seen to need
+    /// (i2kit run --learn); what its securityContext says stays
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// What the guest does when it cannot go on
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: OnFailure,
@@ -517,6 +521,13 @@ pub struct Run {
     /// --control (default: its Pod's)
     #[arg(long, value_name = "NAME")]
     pub vm: Option<String>,
+    /// Draw when each stage of the boot and each container began and ended, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Write what capabilities and system calls each container uses to this profile, or add it;
+    /// for i2kit build --profile
+    #[arg(long, value_name = "FILE")]
+    pub learn: Option<PathBuf>,
     /// What the Pod is told at run time.
     #[command(flatten)]
     pub config: ConfigArgs,

@@ -11,8 +11,13 @@ use i2kit_contract::runtime::{
 use super::args::{ConfigArgs, SecretFile, Variable};
 use super::error::Error;
 
-/// The document for a Pod, as JSON; none when no flag asks for one.
-pub fn document(arguments: &ConfigArgs, contract: &Contract) -> Result<Option<SecretBytes>, Error> {
+/// The document for a Pod, as JSON, of a guest that learns or does not; none when no flag asks for
+/// one.
+pub fn document(
+    arguments: &ConfigArgs,
+    contract: &Contract,
+    learns: bool,
+) -> Result<Option<SecretBytes>, Error> {
     let ConfigArgs {
         file,
         variables,
@@ -20,9 +25,10 @@ pub fn document(arguments: &ConfigArgs, contract: &Contract) -> Result<Option<Se
     } = arguments;
     let mut config = match file {
         Some(file) => parse(file)?,
-        None if variables.is_empty() && secrets.is_empty() => return Ok(None),
+        None if variables.is_empty() && secrets.is_empty() && !learns => return Ok(None),
         None => RuntimeConfig::new(&contract.name).map_err(Error::RuntimeConfig)?,
     };
+    config.learn |= learns;
     for variable in variables {
         set(&mut config, variable)?;
     }
@@ -120,7 +126,7 @@ mod tests {
             key: "password".into(),
             file: secret,
         });
-        let json = document(&arguments, &contract()).unwrap().unwrap();
+        let json = document(&arguments, &contract(), false).unwrap().unwrap();
         let config = RuntimeConfig::parse(json.expose()).unwrap();
         assert_eq!(config.environment("c", &[]), ["A=flag", "B=file"]);
         let db = &config.secrets["db"];
@@ -139,13 +145,13 @@ mod tests {
             "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\npod: api\n",
         )
         .unwrap();
-        let error = document(&arguments(Some(&file), &[]), &contract()).unwrap_err();
+        let error = document(&arguments(Some(&file), &[]), &contract(), false).unwrap_err();
         assert!(
             error.to_string().contains("for Pod api, this is Pod web"),
             "{error}"
         );
         std::fs::write(&file, "kind: RuntimeConfig\npasword: hunter2\n").unwrap();
-        let error = document(&arguments(Some(&file), &[]), &contract())
+        let error = document(&arguments(Some(&file), &[]), &contract(), false)
             .unwrap_err()
             .to_string();
         assert!(
@@ -154,7 +160,7 @@ mod tests {
         );
         assert!(!error.contains("hunter2"));
         assert!(
-            document(&arguments(None, &[]), &contract())
+            document(&arguments(None, &[]), &contract(), false)
                 .unwrap()
                 .is_none()
         );

@@ -24,6 +24,13 @@ pub enum Error {
         path: PathBuf,
         source: runtime::Error,
     },
+    #[error("use {path}: {source}")]
+    Profile {
+        path: PathBuf,
+        source: manifest::profile::Error,
+    },
+    #[error("learn what container {container} needs: the guest has told nothing of it")]
+    NotLearned { container: String },
     #[error(transparent)]
     Beside(#[from] output::BesideError),
     #[error(transparent)]
@@ -145,6 +152,13 @@ impl Error {
                 Some("i2kit lock -f MANIFEST writes it; --platform names what it is for".to_owned())
             }
             Self::Lock { .. } => Some("write it again with i2kit lock -f MANIFEST".to_owned()),
+            Self::Profile { .. } => {
+                Some("i2kit run --learn FILE writes a profile, and adds to one".to_owned())
+            }
+            Self::NotLearned { .. } => Some(
+                "a container is told of when it has run for 5 s or has ended; the console says if                  the kernel cannot"
+                    .to_owned(),
+            ),
             Self::Settings(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Bundle(error) => bundle_hint(error),

@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod images;
 mod keys;
+mod learn;
 mod lock;
 mod place;
 mod plan;
@@ -28,6 +29,7 @@ mod sign;
 mod sources;
 mod style;
 mod summary;
+mod timeline;
 mod verify;
 
 use std::io::Write;

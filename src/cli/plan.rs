@@ -17,6 +17,7 @@ use super::shared::Shared;
 use crate::assemble::{KernelArgs, Signature};
 use crate::cache::Cache;
 use crate::layer::ConvertOptions;
+use crate::manifest::profile::Profile;
 use crate::manifest::{self, Input, Pod};
 use crate::oci::Platform;
 
@@ -96,7 +97,15 @@ pub fn plan(
         &arguments.platform,
         arguments.progress.quiet,
     )?;
-    let source = pod(arguments, origin, &finder)?;
+    let mut source = pod(arguments, origin, &finder)?;
+    let profile = profile(arguments, origin, &source.pod.name)?;
+    if let Some((profile, path)) = &profile {
+        let applied = profile.apply(&mut source.pod);
+        applied.map_err(|source| Error::Profile {
+            path: path.clone(),
+            source,
+        })?;
+    }
     let finder = match origin {
         Origin::Record(recorded) => {
             finder.locked_by(recorded.lock(&source.pod, &arguments.platform)?)
@@ -114,6 +123,8 @@ pub fn plan(
         _ => Placing::of(place, diff_ids(&base, &images))?,
     };
     let mut record = recorded::record(arguments, &source, &base, &images, &extensions);
+    let needs = profile.and_then(|(profile, _)| serde_json::to_value(profile.containers).ok());
+    record.extend(needs.map(|needs| (recorded::PROFILE.to_owned(), needs)));
     placing.record(&mut record)?;
     let key = key(&record, scratch);
     let shared = Shared::open(&arguments.cache, &finder)?;
@@ -376,6 +387,22 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, Error> {
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("i2kit")))
         .or_else(|| set("HOME").map(|path| path.join(".cache/i2kit")))
         .ok_or(Error::NoCache)
+}
+
+/// What containers were seen to need, and where that stands.
+fn profile(
+    arguments: &PodArgs,
+    origin: &Origin<'_>,
+    pod: &str,
+) -> Result<Option<(Profile, PathBuf)>, Error> {
+    match (origin, &arguments.profile) {
+        (Origin::Record(recorded), _) => {
+            let profile = recorded.profile(pod);
+            Ok(profile.map(|profile| (profile, PathBuf::from(recorded::PROFILE))))
+        }
+        (_, Some(path)) => Ok(Some((super::learn::read(path)?, path.clone()))),
+        (_, None) => Ok(None),
+    }
 }
 
 fn key(record: &Map<String, Value>, scratch: u64) -> String {

@@ -14,6 +14,7 @@ use super::images::Resolved;
 use super::place::Placing;
 use super::plan;
 use crate::assemble::place::Like;
+use crate::manifest::profile::{Needs, Profile};
 use crate::manifest::{self, Input, Pod};
 use crate::oci::{Digest, Lock, LockedImage, LockedLayer, LockedPlatform, Platform, portable};
 
@@ -21,6 +22,8 @@ use crate::oci::{Digest, Lock, LockedImage, LockedLayer, LockedPlatform, Platfor
 const VERSION: u32 = 2;
 /// In the record: what the UKI calls the image's version.
 pub const IMAGE_VERSION: &str = "image_version";
+/// In the record: what containers were seen to need, where that was asked for.
+pub const PROFILE: &str = "profile";
 
 /// A Pod, and what it was read from.
 pub struct PodSource {
@@ -199,6 +202,8 @@ pub struct Recorded {
     image_volumes: BTreeMap<String, RecordedImage>,
     extensions: Vec<RecordedImage>,
     seccomp_profiles: BTreeMap<String, Value>,
+    #[serde(default)]
+    profile: Option<BTreeMap<String, Needs>>,
     bake_secrets: bool,
     targets: Vec<String>,
     modules: Vec<String>,
@@ -282,6 +287,14 @@ impl Recorded {
         let extensions = self.extensions.iter();
         arguments.extensions.extensions = extensions.map(|one| one.image.clone()).collect();
         Ok(arguments)
+    }
+
+    /// What the Pod's containers were seen to need.
+    pub fn profile(&self, pod: &str) -> Option<Profile> {
+        let containers = self.profile.clone()?;
+        let mut profile = Profile::new(pod);
+        profile.containers = containers;
+        Some(profile)
     }
 
     /// How layers were placed.

@@ -8,8 +8,11 @@ use i2kit_contract::{Contract, Port, Status};
 
 use super::args::{Accel, Bus, PlaceArgs, Run};
 use super::error::Error;
+use super::learn::Learning;
+use super::timeline::Timeline;
 use super::plan::{Origin, cache_folder, plan};
-use crate::run::{self, DiskBus, Ending, Event, Options};
+use crate::output::Beside;
+use crate::run::{self, Accelerator, DiskBus, Ending, Event, Options};
 use crate::{disk::FileDisk, inspect};
 
 /// Exit code when no machine was started.
@@ -19,9 +22,13 @@ pub const EXIT_NOT_RUN: u8 = 125;
 pub fn run(arguments: &Run) -> Result<u8, Error> {
     let disk = disk(arguments)?;
     let contract = inspect::contract(&FileDisk::open(&disk)?)?;
+    let learning = arguments.learn.as_deref();
+    let mut learning = learning
+        .map(|path| Learning::begin(path, &contract))
+        .transpose()?;
     let mut options = Options::new(disk);
     options.control = contract.control.then(|| name(arguments, &contract));
-    options.config = super::config::document(&arguments.config, &contract)?;
+    options.config = super::config::document(&arguments.config, &contract, learning.is_some())?;
     let containers = contract.containers.into_iter();
     let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
     options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
@@ -44,7 +51,23 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     if let Some(vars) = &arguments.uefi_vars {
         options.firmware = Some(run::Firmware::secure(vars)?);
     }
-    let outcome = run::run(&options, &mut |event| show(&event, quiet))?;
+    let mut timeline = Timeline::default();
+    let mut started = Instant::now();
+    let outcome = run::run(&options, &mut |event| {
+        match &event {
+            // A machine under KVM is told of only when it has spoken.
+            Event::Starting {
+                accelerator: Accelerator::Tcg,
+                ..
+            } => started = Instant::now(),
+            Event::Status(status) => timeline.hear(status, started.elapsed()),
+            _ => {}
+        }
+        if let (Some(learning), Event::Status(Status::Learned(learned))) = (&mut learning, &event) {
+            learning.hear(learned);
+        }
+        show(&event, quiet);
+    })?;
     match &outcome.ending {
         Ending::Failed(reason) => super::say(&format!("error: run the Pod: {reason}")),
         Ending::TimedOut => super::say("error: run the Pod: the time is up"),
@@ -57,7 +80,22 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     if outcome.rebooted && !quiet {
         super::say("note: the guest rebooted; a run ends there");
     }
-    Ok(outcome.exit_code())
+    if let Some(path) = &arguments.timeline {
+        write_whole(path, &timeline.svg())?;
+    }
+    let code = outcome.exit_code();
+    match learning.map(Learning::end).transpose() {
+        Ok(None) => Ok(code),
+        Ok(Some(learned)) => {
+            super::say(&learned);
+            Ok(code)
+        }
+        // The Pod has run, and its exit code is still its own.
+        Err(error) => {
+            super::report(&error);
+            Ok(code.max(1))
+        }
+    }
 }
 
 /// The machine's name: its Pod's, unless another one was asked for.
@@ -95,6 +133,17 @@ fn disk(arguments: &Run) -> Result<PathBuf, Error> {
         super::say(&summary.render());
     }
     Ok(path)
+}
+
+/// Writes a text in place of what the file held.
+fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let mut file = Beside::create(path)?;
+    let written = file.write_all(text.as_bytes());
+    written.map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(file.commit()?)
 }
 
 /// Where it is remembered that guests hang under KVM; nowhere, when there is no such folder.

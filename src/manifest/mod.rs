@@ -18,6 +18,7 @@ mod names;
 mod object;
 mod pod;
 mod probe;
+pub mod profile;
 mod quantity;
 mod redact;
 mod scalar;

@@ -262,7 +262,7 @@ pub struct SecurityContext {
     pub unmasked_proc: bool,
 }
 
-/// `seccompProfile`.
+/// `seccompProfile`, or what was learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeccompType {
     /// No filter.
@@ -271,6 +271,8 @@ pub enum SeccompType {
     RuntimeDefault,
     /// The one of this name, a relative path.
     Localhost(String),
+    /// These calls, by name, as [`super::profile`] has them.
+    Calls(Vec<String>),
 }
 
 /// What of a Pod's `securityContext` no container can say.

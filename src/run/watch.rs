@@ -274,6 +274,7 @@ impl Watch {
             | Status::Started { .. }
             | Status::Exited { .. }
             | Status::Ready { .. }
+            | Status::Learned(_)
             | Status::Event { .. } => {}
         }
     }

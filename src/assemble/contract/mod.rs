@@ -5,6 +5,7 @@ mod accounts;
 mod env;
 mod error;
 mod facts;
+mod learned;
 mod life;
 mod secrets;
 mod security;

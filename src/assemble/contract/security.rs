@@ -2,7 +2,7 @@
 
 use i2kit_contract::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES, Seccomp, Security, User};
 
-use super::{Error, Planned};
+use super::{Error, Planned, learned};
 use crate::manifest::SeccompType;
 
 impl Planned<'_> {
@@ -35,6 +35,7 @@ impl Planned<'_> {
         match own.or(pod) {
             None | Some(SeccompType::Unconfined) => Ok(Seccomp::Unconfined),
             Some(SeccompType::RuntimeDefault) => Ok(Seccomp::RuntimeDefault),
+            Some(SeccompType::Calls(calls)) => Ok(Seccomp::Profile(learned::filter(calls))),
             Some(SeccompType::Localhost(profile)) => {
                 let found = self.pod.seccomp_profiles.get(profile).cloned();
                 found.map(Seccomp::Profile).ok_or_else(|| Error::NoProfile {

@@ -55,6 +55,8 @@ pub enum Status {
         /// A line for people.
         message: String,
     },
+    /// What a container has used so far, in a VM that learns.
+    Learned(Learned),
     /// The Pod has ended and the VM powers off. Always the last line.
     Ended {
         /// The last exit code of each container that decides how the Pod ended, in the contract's
@@ -79,6 +81,21 @@ pub enum Level {
     Normal,
     /// Somebody should look.
     Warning,
+}
+
+/// What a container has used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Container name.
+    pub container: String,
+    /// Numbers of the system calls it has made, ascending.
+    pub system_calls: Vec<u32>,
+    /// Capabilities such as `CAP_CHOWN` that the kernel has looked for, whether it had them or not.
+    pub capabilities: Vec<String>,
+    /// A 32-bit program has made system calls, whose numbers are not told.
+    pub has_foreign_calls: bool,
+    /// False when there was no room for all that was seen.
+    pub is_complete: bool,
 }
 
 /// A container's last exit.

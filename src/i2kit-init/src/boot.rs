@@ -22,7 +22,9 @@ use crate::{
     containerd::{client::Client, daemon, keeper::Keeper},
     control::registry::Registry,
     fault::{Chain, Context, Fault},
-    kernel, kmsg, modules, mounts,
+    kernel, kmsg,
+    learn::Learner,
+    modules, mounts,
     net::{iface, settings::Settings, setup},
     paths,
     pod::{
@@ -629,6 +631,7 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     };
     let pod = Pod {
         registry: Registry::new(&contract),
+        learner: learner(boot),
         contract,
         client: boot.client.take().ok_or(Error::Order("client"))?,
         console: boot.console.clone(),
@@ -660,6 +663,19 @@ fn run_pod(boot: &mut Boot) -> Result<(), Error> {
     runtime.shutdown_background();
     boot.outcome = Some(outcome);
     Ok(())
+}
+
+/// A VM that cannot learn still runs its Pod: the host sees that nothing was learned.
+fn learner(boot: &Boot) -> Option<Learner> {
+    boot.config.as_ref().filter(|config| config.learn)?;
+    match Learner::start() {
+        Ok(learner) => Some(learner),
+        Err(error) => {
+            boot.console
+                .say(format_args!("learning: {}", Chain(&error)));
+            None
+        }
+    }
 }
 
 /// The VM's memory in bytes.

@@ -145,7 +145,8 @@ pub fn usage(name: &str) -> Option<Usage> {
     })
 }
 
-fn container_folder(name: &str) -> PathBuf {
+/// The folder of a container's cgroup.
+pub fn container_folder(name: &str) -> PathBuf {
     Path::new(paths::CGROUP).join("pod").join(name)
 }
 

@@ -21,6 +21,7 @@ mod fault;
 mod http;
 mod kernel;
 mod kmsg;
+mod learn;
 mod modules;
 mod mounts;
 mod net;

@@ -18,6 +18,7 @@
 //!   nameservers: [10.0.2.3]
 //! proxy: {https: "http://proxy.example.org:3128", no: [.example.org]}
 //! time: {servers: [time.example.org]}
+//! learn: true
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 mod network;
 mod secret;
-mod yaml;
+pub mod yaml;
 
 pub use network::{Cidr, Destination, HostName, Ipv6, Mtu, Network, Route};
 pub use secret::{Base64, Plain, Secret, SecretBytes};
@@ -107,6 +108,10 @@ pub struct RuntimeConfig {
     /// Where the time comes from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub time: Time,
+    /// The guest learns which system calls and capabilities its containers use, and tells a local
+    /// host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learn: bool,
 }
 
 /// What holds for one container.
@@ -164,6 +169,7 @@ impl RuntimeConfig {
             network: Network::default(),
             proxy: Proxy::default(),
             time: Time::default(),
+            learn: false,
         })
     }
 

@@ -91,6 +91,8 @@ pub struct Start<'a> {
     pub stderr: String,
     /// The process has a terminal.
     pub terminal: bool,
+    /// Called when the runtime has made everything ready and the program has not begun.
+    pub prepared: &'a dyn Fn(),
 }
 
 /// What one more process in a container needs.
@@ -180,6 +182,7 @@ impl Client {
         };
         let result = self.api.tasks().create(namespaced(request)).await;
         result.map_err(refused("create task", id))?;
+        (start.prepared)();
         self.start_process(id, "").await
     }
 
@@ -210,6 +213,7 @@ impl Client {
             stdout: exec.stdout,
             stderr: exec.stderr,
             terminal: false,
+            prepared: &|| (),
             spec: Some(Any {
                 type_url: PROCESS_TYPE.into(),
                 value: exec.process,
@@ -492,6 +496,7 @@ mod tests {
             stdout: String::new(),
             stderr: String::new(),
             terminal: false,
+            prepared: &|| (),
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use i2kit_contract::{
-    Container, ContainerExit, Contract, INPUTS_JSON, Level, runtime::RuntimeConfig,
+    Container, ContainerExit, Contract, INPUTS_JSON, Level, Status, runtime::RuntimeConfig,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -23,6 +23,7 @@ use crate::{
     containerd::client::{Client, SIGKILL},
     control::{self, Control, registry::Registry},
     fault::Chain,
+    learn::Learner,
     paths,
     pod::{
         board::{Board, Place},
@@ -42,6 +43,9 @@ use crate::{
 
 /// How long containerd may take to report an exit after SIGKILL.
 pub const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is told what a container that runs has used.
+const LEARNED_PERIOD: Duration = Duration::from_secs(5);
 
 /// What supervision needs.
 pub struct Pod {
@@ -65,6 +69,8 @@ pub struct Pod {
     pub logs: (u64, u8),
     /// Where it is told what runs.
     pub registry: Registry,
+    /// Sees what the containers use, if that was asked for.
+    pub learner: Option<Learner>,
     /// Called once, when every main container has been started or has failed to.
     pub on_started: Box<dyn Fn()>,
 }
@@ -92,6 +98,9 @@ async fn conduct(pod: Pod, mut requests: mpsc::UnboundedReceiver<Ending>) -> Out
     let shared = Rc::new(Shared::new(pod));
     serve_state(&shared).await;
     start_control(&shared.pod);
+    if shared.pod.learner.is_some() {
+        tokio::task::spawn_local(keep_telling(Rc::clone(&shared)));
+    }
     let crew = Crew {
         shared: Rc::clone(&shared),
         roles: lifecycle::roles(&shared.pod.contract),
@@ -161,6 +170,16 @@ async fn time_is_up(deadline: Option<u32>) {
     match deadline {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(u64::from(seconds))).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A VM that is killed has told what was learned until a moment ago.
+async fn keep_telling(shared: Rc<Shared>) {
+    loop {
+        tokio::time::sleep(LEARNED_PERIOD).await;
+        for container in shared.pod.contract.all_containers() {
+            shared.tell_learned(&container.name);
+        }
     }
 }
 
@@ -239,6 +258,32 @@ impl Shared {
             if left == 0 {
                 (self.pod.on_started)();
             }
+        }
+    }
+
+    /// What the runtime did in a container before its program began is not the program's.
+    pub fn forget_preparation(&self, container: &str) {
+        let forgotten = self.pod.learner.as_ref().map(|one| one.forget(container));
+        if let Some(Err(error)) = forgotten {
+            let chain = Chain(&error);
+            self.events.tell(Level::Warning, "NotLearned", container, chain);
+        }
+    }
+
+    /// Tells the host what a container has used so far.
+    pub fn tell_learned(&self, container: &str) {
+        let Some(learner) = &self.pod.learner else {
+            return;
+        };
+        match learner.learned(container) {
+            Ok(None) => {}
+            Ok(Some(learned)) => self.pod.report.send(&Status::Learned(learned)),
+            Err(error) => self.events.tell(
+                Level::Warning,
+                "NotLearned",
+                container,
+                Chain(&error),
+            ),
         }
     }
 

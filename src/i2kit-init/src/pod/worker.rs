@@ -207,6 +207,7 @@ impl Worker {
             Err(error) => Err(error),
         };
         // The cgroup goes with the task.
+        self.shared.tell_learned(&self.container.name);
         let oom_kills = cgroup::oom_kills(&self.container.name);
         self.remove(&inside, ended.is_ok()).await;
         let tail = output.close().await;
@@ -296,6 +297,7 @@ impl Worker {
                 stdout,
                 stderr,
                 terminal: self.container.life.tty,
+                prepared: &|| self.shared.forget_preparation(&self.container.name),
             };
             starts += 1;
             match inside.client.start(start).await {
