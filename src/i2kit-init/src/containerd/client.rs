@@ -213,7 +213,6 @@ impl Client {
             stdout: exec.stdout,
             stderr: exec.stderr,
             terminal: false,
-            prepared: &|| (),
             spec: Some(Any {
                 type_url: PROCESS_TYPE.into(),
                 value: exec.process,
