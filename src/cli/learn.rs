@@ -77,8 +77,8 @@ impl Learning {
                 container: silent.clone(),
             });
         }
-        let mut file = Beside::create(&self.path)?;
-        write!(file, "{}", self.profile).map_err(|source| Error::Write {
+        let file = Beside::create(&self.path)?;
+        write!(file.file(), "{}", self.profile).map_err(|source| Error::Write {
             path: self.path.clone(),
             source,
         })?;

@@ -137,8 +137,8 @@ fn disk(arguments: &Run) -> Result<PathBuf, Error> {
 
 /// Writes a text in place of what the file held.
 fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
-    let mut file = Beside::create(path)?;
-    let written = file.write_all(text.as_bytes());
+    let file = Beside::create(path)?;
+    let written = file.file().write_all(text.as_bytes());
     written.map_err(|source| Error::Write {
         path: path.to_owned(),
         source,

@@ -128,7 +128,7 @@ pub fn holds_secret(inputs: &[Input]) -> bool {
 }
 
 /// A Secret, or a List with one.
-fn is_secret(node: &yaml::Node) -> bool {
+fn is_secret(node: &Node) -> bool {
     let yaml::Value::Map(entries) = &node.value else {
         return false;
     };
