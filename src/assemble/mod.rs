@@ -187,6 +187,18 @@ pub struct LayerPart {
     pub reused: bool,
 }
 
+impl LayerPart {
+    fn of(placed: &PlacedLayer) -> Self {
+        Self {
+            diff_id: placed.diff_id.clone(),
+            place: placed.place(),
+            dead: placed.dead,
+            dropped: placed.dropped,
+            reused: placed.origin != Origin::Converted,
+        }
+    }
+}
+
 /// Why no disk came of the inputs.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each wraps the error of its part")]
@@ -307,24 +319,11 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
     let fec = inputs.fec.map(|roots| fec::build(&store, roots));
     let fec = fec.transpose()?;
     let cmdline = cmdline(inputs, &store.root_hash, fec.as_ref())?;
-    let os_release = boot::os_release(inputs.image_version);
-    let mut uki = boot.uki(&os_release, &cmdline)?;
-    if let Some(signature) = inputs.signature {
-        signature.put(&mut uki)?;
-    }
-    let signer = inputs.signature.map(Signature::name).unwrap_or_default();
-    let parts = [boot.identity.as_str(), &os_release, &cmdline, &signer];
-    let facts = UkiFacts::kept(&uki, &parts, cache).map_err(boot::Error::Cache)?;
+    let uki = uki(inputs, &boot, &cmdline)?;
+    let facts = facts(inputs, &boot, &cmdline, &uki, cache)?;
     let signature = signature_of(&uki)?;
-    let layers = store.layers.iter();
-    let layers = layers.map(|placed| LayerPart {
-        diff_id: placed.diff_id.clone(),
-        place: placed.place(),
-        dead: placed.dead,
-        dropped: placed.dropped,
-        reused: placed.origin != Origin::Converted,
-    });
-    let (layers, root_hash, metadata_len) = (layers.collect(), store.root_hash, store.metadata_len);
+    let layers = store.layers.iter().map(LayerPart::of).collect();
+    let (root_hash, metadata_len) = (store.root_hash, store.metadata_len);
     let (metadata_at, placed) = (store.metadata_at, store.layers.clone());
     let parity = fec.map(|fec| partitions::Parity {
         guid: fec.guid,
@@ -345,6 +344,29 @@ pub fn assemble(inputs: &Inputs<'_>, cache: &Cache) -> Result<Assembled, Error> 
         uki: facts,
         signature,
     })
+}
+
+/// The UKI, signed where the build is.
+fn uki(inputs: &Inputs<'_>, boot: &boot::Boot, cmdline: &str) -> Result<Vec<u8>, Error> {
+    let mut uki = boot.uki(&boot::os_release(inputs.image_version), cmdline)?;
+    if let Some(signature) = inputs.signature {
+        signature.put(&mut uki)?;
+    }
+    Ok(uki)
+}
+
+/// What is told of the UKI that these made.
+fn facts(
+    inputs: &Inputs<'_>,
+    boot: &boot::Boot,
+    cmdline: &str,
+    uki: &[u8],
+    cache: &Cache,
+) -> Result<UkiFacts, boot::Error> {
+    let os_release = boot::os_release(inputs.image_version);
+    let signer = inputs.signature.map(Signature::name).unwrap_or_default();
+    let parts = [boot.identity.as_str(), &os_release, cmdline, &signer];
+    Ok(UkiFacts::kept(uki, &parts, cache)?)
 }
 
 /// The signature that a UKI carries, a PKCS #7 SignedData (DER): of several, the first.

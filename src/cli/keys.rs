@@ -111,14 +111,14 @@ fn enrol(arguments: &Enrol) -> Result<(), Error> {
             path: template,
             source,
         })?;
-        write(path, &store)?;
+        Beside::write(path, &store)?;
     }
     if let Some(path) = &arguments.ec2 {
         let data = sign::ec2_data(&secure_boot.variables()).map_err(|source| Error::Write {
             path: path.clone(),
             source,
         })?;
-        write(path, data.as_bytes())?;
+        Beside::write(path, data.as_bytes())?;
     }
     Ok(())
 }
@@ -162,14 +162,4 @@ fn forbidden(what: &str) -> Result<Signature, Error> {
         source: source.into(),
     })?;
     Ok(Signature::Sha256(digest))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let beside = Beside::create(path)?;
-    let written = beside.file().write_all(bytes);
-    written.map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(beside.commit()?)
 }

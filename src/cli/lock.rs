@@ -1,7 +1,6 @@
 //! `i2kit lock`: what the images of a Pod are today, written down.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 
 use super::args;
@@ -49,13 +48,7 @@ pub fn lock(arguments: &args::Lock) -> Result<(), Error> {
         }
     }
     let path = &arguments.images.lock;
-    let beside = Beside::create(path)?;
-    let written = beside.file().write_all(lock.render().as_bytes());
-    written.map_err(|source| Error::Write {
-        path: path.clone(),
-        source,
-    })?;
-    beside.commit()?;
+    Beside::write(path, lock.render().as_bytes())?;
     if !arguments.progress.quiet {
         super::say(&format!("wrote {}", path.display()));
     }

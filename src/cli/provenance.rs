@@ -1,7 +1,7 @@
 //! How a disk was built, beside the disk: `i2kit build --provenance`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use i2kit_sbom::dsse::{self, Envelope};
@@ -47,7 +47,7 @@ pub fn write(plan: &Plan, disk: &Path) -> Result<(), Error> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
     let statement = statement.to_json()?;
-    write_file(&path, &statement)?;
+    Beside::write(&path, &statement)?;
     match &plan.signature {
         Some(Signature::By(identity)) => seal(&statement, identity, &envelope_path(&path)),
         _ => Ok(()),
@@ -63,22 +63,12 @@ pub fn seal(statement: &[u8], identity: &Identity, path: &Path) -> Result<(), Er
         path: path.to_owned(),
         source,
     })?;
-    write_file(path, &sealed.to_json()?)
+    Ok(Beside::write(path, &sealed.to_json()?)?)
 }
 
 /// What is signed of a statement.
 pub fn to_be_signed(statement: &[u8]) -> Vec<u8> {
     dsse::pre_authentication_encoding(PAYLOAD_TYPE, statement)
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let beside = Beside::create(path)?;
-    let written = beside.file().write_all(bytes);
-    written.map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(beside.commit()?)
 }
 
 /// Checks that the statement at `path` is about the file `disk`: with a certificate, that it lies in an

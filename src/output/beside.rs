@@ -1,7 +1,7 @@
 //! A file that is written beside its target and takes its place at the end, whole and durable.
 
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,16 @@ impl Beside {
             .map_err(at("create a file beside", path))?;
         let path = path.to_owned();
         Ok(Self { file, path })
+    }
+
+    /// Writes a file of these bytes.
+    ///
+    /// # Errors
+    /// As [`Beside::create`] and [`Beside::commit`].
+    pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BesideError> {
+        let beside = Self::create(path)?;
+        beside.file().write_all(bytes).map_err(at("write", path))?;
+        beside.commit()
     }
 
     /// Where to write.

@@ -186,9 +186,7 @@ impl OutputsRecord {
             source,
         };
         let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let beside = Beside::create(&path)?;
-        io::Write::write_all(&mut beside.file(), &json).map_err(failed)?;
-        Ok(beside.commit()?)
+        Ok(Beside::write(&path, &json)?)
     }
 
     /// Reads a record.

@@ -34,7 +34,7 @@ fn ls_du_and_path_tell_what_is_there() {
     let count = |kind| kinds(&list).iter().filter(|one| **one == kind).count();
     assert_eq!(
         ["layer", "blob", "document", "piece"].map(count),
-        [5, 5, 4, 1]
+        [5, 5, 4, 3]
     );
     let layers = list
         .as_array()
@@ -51,7 +51,7 @@ fn ls_du_and_path_tell_what_is_there() {
     assert_eq!(ids, expected);
 
     let text = succeeded(&small.cache("cache", &["ls"]));
-    assert_eq!(text.lines().count(), 1 + 15, "{text}");
+    assert_eq!(text.lines().count(), 1 + 17, "{text}");
     assert!(expected.iter().all(|id| text.contains(id)), "{text}");
 
     let du = json(&small, &["du", "--json", "--cache-max-size", "1GiB"]);
