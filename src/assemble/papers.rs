@@ -35,9 +35,9 @@ pub fn bill(
     let mut known: BTreeMap<Vec<&str>, Found> = BTreeMap::new();
     let containers = inputs.containers.iter();
     let containers = containers.map(|one| (PartKind::Container, one, roots));
-    let volumes = inputs.image_volumes.iter();
-    let volumes = volumes.map(|one| (PartKind::Volume, one, volumes));
-    for (kind, input, roots) in containers.chain(volumes) {
+    let others = inputs.image_volumes.iter();
+    let others = others.map(|one| (PartKind::Volume, one, volumes));
+    for (kind, input, roots) in containers.chain(others) {
         let Some(root) = roots.get(&input.name) else {
             continue;
         };

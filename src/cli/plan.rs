@@ -411,7 +411,7 @@ fn record(
 fn seccomp_digests(pod: &Pod) -> Map<String, Value> {
     let digest = |(name, profile): (&String, &Value)| {
         let digest = hex::encode(Sha256::digest(profile.to_string()));
-        (name.clone(), format!("sha256:{digest}").into())
+        (name.clone(), Value::from(format!("sha256:{digest}")))
     };
     pod.seccomp_profiles.iter().map(digest).collect()
 }

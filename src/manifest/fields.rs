@@ -67,7 +67,7 @@ const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux polic
 const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
 const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");
 const ALPHA: Fate = Refused("is alpha in Kubernetes, and may still come to mean something else");
-const CLAIM: Fate = Refused("needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name");
+const DISK: Fate = Refused("needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name");
 /// Why a device that a cluster's plugin hands out is refused.
 pub const NO_DEVICE: &str = "needs a device plugin of a cluster, which a VM does not have";
 
@@ -343,17 +343,17 @@ pub const VOLUME: Schema = Schema {
         "name",
     ],
     special: &[
-        ("awsElasticBlockStore", CLAIM),
+        ("awsElasticBlockStore", DISK),
         ("azureDisk", DRIVER),
         ("azureFile", DRIVER),
         ("cephfs", DRIVER),
         ("cinder", DRIVER),
-        ("csi", CLAIM),
-        ("ephemeral", CLAIM),
+        ("csi", DISK),
+        ("ephemeral", DISK),
         ("fc", DRIVER),
         ("flexVolume", DRIVER),
         ("flocker", DRIVER),
-        ("gcePersistentDisk", CLAIM),
+        ("gcePersistentDisk", DISK),
         ("gitRepo", DRIVER),
         ("glusterfs", DRIVER),
         ("iscsi", DRIVER),

@@ -151,6 +151,7 @@ pub fn assemble(meta: Metadata, spec: Spec, objects: &Objects) -> Pod {
         volumes: spec.volumes,
         init_containers: spec.init_containers,
         containers: spec.containers,
+        seccomp_profiles: Default::default(),
         secrets: objects.secrets.clone(),
     }
 }

@@ -590,7 +590,8 @@ fn make_volumes(boot: &mut Boot) -> Result<(), Error> {
 fn connect(boot: &mut Boot) -> Result<(), Error> {
     let runtime = boot.runtime()?;
     let _entered = runtime.enter();
-    // From here on children are reaped here alone: no step after this one waits for its own.
+    // Whenever the runtime runs, it reaps all children: a step that waits for its own (a volume's
+    // mkfs) must not let it run meanwhile.
     let events = Events::new(boot.console.clone(), boot.report.clone());
     let keeper = Keeper::new(
         boot.containerd,
