@@ -1,6 +1,8 @@
 //! `$(NAME)` in commands, arguments and variables, as the kubelet expands it
 //! (`k8s.io/kubernetes/third_party/forked/golang/expansion`).
 
+use std::borrow::Cow;
+
 use i2kit_contract::Text;
 
 /// Most parts of a text, since values that only the guest knows have no length here.
@@ -12,7 +14,7 @@ const MAX_PARTS: usize = 1000;
 pub fn expand<'a>(
     input: &str,
     limit: usize,
-    value_of: impl Fn(&str) -> Option<&'a Text>,
+    value_of: impl Fn(&str) -> Option<Cow<'a, Text>>,
 ) -> Option<Text> {
     let mut out = Text::default();
     let mut rest = input;
@@ -24,7 +26,7 @@ pub fn expand<'a>(
             rest = after;
         } else if let Some((name, after)) = reference(rest) {
             match value_of(name) {
-                Some(value) => out.push(value),
+                Some(value) => out.push(&value),
                 None => ["$(", name, ")"].iter().for_each(|part| out.push_str(part)),
             }
             rest = after;
@@ -52,9 +54,9 @@ mod tests {
     fn expands_as_the_kubelet_does() {
         let values: [Text; 3] = ["1", "$(A)", ""].map(Text::from);
         let value_of = |name: &str| match name {
-            "A" => Some(&values[0]),
-            "B" => Some(&values[1]),
-            "EMPTY" => Some(&values[2]),
+            "A" => Some(Cow::Borrowed(&values[0])),
+            "B" => Some(Cow::Borrowed(&values[1])),
+            "EMPTY" => Some(Cow::Borrowed(&values[2])),
             _ => None,
         };
         for (input, want) in [
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn ends_at_the_limit() {
         let ten = Text::from("0123456789");
-        let value_of = |_: &str| Some(&ten);
+        let value_of = |_: &str| Some(Cow::Borrowed(&ten));
         assert_eq!(
             expand("$(A)$(A)", 20, value_of),
             Some("01234567890123456789".into())
@@ -96,7 +98,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let counting = |_: &str| {
             asked.set(asked.get() + 1);
-            Some(&ten)
+            Some(Cow::Borrowed(&ten))
         };
         assert_eq!(expand(&"$(A)".repeat(1000), 20, counting), None);
         assert_eq!(asked.get(), 3);

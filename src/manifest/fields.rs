@@ -25,7 +25,7 @@ pub struct Schema {
 pub enum Fate {
     /// A decoder reads it.
     Honoured,
-    /// Accepted with these values, which say what i2kit does anyway; others are alpha in Kubernetes,
+    /// Accepted with these values, which say what i2kit does anyway; others are behind feature gates,
     /// and refused.
     Only(&'static [&'static str]),
     /// As [`Fate::Only`], for a boolean, and why.
@@ -66,7 +66,7 @@ const ROLLOUT: Fate = Noted("one VM is built; how many run is for who runs them"
 const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux policy");
 const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
 const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");
-const ALPHA: Fate = Refused("is alpha in Kubernetes, and may still come to mean something else");
+const GATED: Fate = Refused("is behind a feature gate in Kubernetes, and may still change");
 const DISK: Fate = Refused("needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name");
 /// Why a device that a cluster's plugin hands out is refused.
 pub const NO_DEVICE: &str = "needs a device plugin of a cluster, which a VM does not have";
@@ -325,7 +325,7 @@ pub const VOLUME_MOUNT: Schema = Schema {
         "readOnly",
         "recursiveReadOnly",
     ],
-    special: &[("bindMountOptions", ALPHA)],
+    special: &[("bindMountOptions", GATED)],
 };
 
 /// `Volume`.
@@ -372,7 +372,7 @@ pub const VOLUME: Schema = Schema {
 pub const EMPTY_DIR: Schema = Schema {
     name: "EmptyDirVolumeSource",
     honoured: &["medium", "sizeLimit"],
-    special: &[("mode", ALPHA)],
+    special: &[("mode", GATED)],
 };
 
 /// Where fields are looked for that stand in another of these places.

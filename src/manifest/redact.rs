@@ -27,7 +27,7 @@ const KEPT_METADATA: [&str; 3] = ["name", "namespace", "labels"];
 pub fn without_secret_values(inputs: &[Input]) -> Result<Vec<Vec<u8>>, Errors> {
     let one = |input: &Input| {
         let documents = yaml::parse(&input.name, &input.bytes).map_err(Errors::from)?;
-        let redacted: Vec<_> = documents.iter().map(|one| object(one)).collect();
+        let redacted: Vec<_> = documents.iter().map(object).collect();
         if redacted.iter().all(Option::is_none) {
             return Ok(input.bytes.clone());
         }

@@ -248,7 +248,7 @@ fn a_device_is_written_and_too_large_a_volume_evicts() {
     let more = "volumeDevices: [{name: raw, devicePath: /dev/raw}]
 volumeMounts: [{name: small, mountPath: /small}]";
     let write = "test ! -e /dev/vda && echo written | dd of=/dev/raw bs=512 conv=sync,fsync && \
-                 dd if=/dev/zero of=/small/big bs=1M count=3 && echo filled && exec sleep 300";
+                 dd if=/dev/zero of=/small/big bs=1M count=3 && echo filled; trap 'exit 0' TERM; while true; do sleep 0.2; done";
     let disk = bench.build(&pod(spec, &[("a", more, write)]), "raw.raw", &[]);
     let data = bench.path("data.img");
     std::fs::File::create(&data)

@@ -174,7 +174,7 @@ fn probes_that_cannot_be() {
             ),
             (
                 "livenessProbe: {httpGet: {port: 1, host: example.com, scheme: http, protocol: HTTP2}}",
-                "m.yaml:8:46: spec.containers[0].livenessProbe.httpGet.host: \"example.com\" must be an IP address or localhost\nm.yaml:8:67: spec.containers[0].livenessProbe.httpGet.scheme: \"http\" must be one of HTTP, HTTPS\nm.yaml:8:83: spec.containers[0].livenessProbe.httpGet.protocol: \"HTTP2\" must be HTTP1, the rest is alpha in Kubernetes",
+                "m.yaml:8:46: spec.containers[0].livenessProbe.httpGet.host: \"example.com\" must be an IP address or localhost\nm.yaml:8:67: spec.containers[0].livenessProbe.httpGet.scheme: \"http\" must be one of HTTP, HTTPS\nm.yaml:8:83: spec.containers[0].livenessProbe.httpGet.protocol: \"HTTP2\" must be HTTP1, the rest is behind a feature gate in Kubernetes",
             ),
             (
                 "livenessProbe: {httpGet: {port: 1, httpHeaders: [{name: \"a b\", value: \"x\\ny\"}]}}",
@@ -182,7 +182,7 @@ fn probes_that_cannot_be() {
             ),
             (
                 "readinessProbe: {grpc: {port: 1, mode: TLS}}",
-                "m.yaml:8:44: spec.containers[0].readinessProbe.grpc.mode: \"TLS\" must be Plaintext, the rest is alpha in Kubernetes",
+                "m.yaml:8:44: spec.containers[0].readinessProbe.grpc.mode: \"TLS\" must be Plaintext, the rest is behind a feature gate in Kubernetes",
             ),
         ],
         in_container,
@@ -215,7 +215,7 @@ fn hooks_and_rules_that_cannot_be() {
             ),
             (
                 "restartPolicy: Never\nrestartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: Is, values: [256]}}]",
-                "m.yaml:9:35: spec.containers[0].restartPolicyRules[0].action: \"RestartAllContainers\" must be Restart, the rest is alpha in Kubernetes\nm.yaml:9:79: spec.containers[0].restartPolicyRules[0].exitCodes.operator: \"Is\" must be one of In, NotIn\nm.yaml:9:92: spec.containers[0].restartPolicyRules[0].exitCodes.values[0]: \"256\" must be between 0 and 255",
+                "m.yaml:9:35: spec.containers[0].restartPolicyRules[0].action: \"RestartAllContainers\" must be Restart, the rest is behind a feature gate in Kubernetes\nm.yaml:9:79: spec.containers[0].restartPolicyRules[0].exitCodes.operator: \"Is\" must be one of In, NotIn\nm.yaml:9:92: spec.containers[0].restartPolicyRules[0].exitCodes.values[0]: \"256\" must be between 0 and 255",
             ),
             (
                 "restartPolicy: Never\nrestartPolicyRules: [{action: Restart, exitCodes: {operator: In}}]",

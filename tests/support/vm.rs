@@ -181,6 +181,7 @@ fn lines_are_whole(text: &str) {
         "warning: ",
         "note: ",
         "error: ",
+        "learned so far: ",
         "[",
     ];
     for line in text[booted..].lines() {

@@ -1,8 +1,9 @@
 //! Arguments and variables, expanded.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use i2kit_contract::{EnvValue, EnvVar, Lookup, Part, Text};
+use i2kit_contract::{EnvValue, EnvVar, Lookup, Part, Reference, SecretEnv, Text};
 
 use super::{Error, Planned};
 use crate::manifest::{self, EnvFrom, expand};
@@ -22,11 +23,34 @@ pub(super) struct Variables {
     entries: Vec<Entry>,
     /// What `$(NAME)` stands for.
     known: BTreeMap<String, Text>,
+    /// Who else may know.
+    secrets: Vec<SecretEnv>,
+}
+
+impl Variables {
+    /// What `$(NAME)` stands for. When whole Secrets are variables, the guest looks there for a
+    /// name that nobody else knows, and leaves it as it is when it finds none.
+    fn value_of(&self, name: &str) -> Option<Cow<'_, Text>> {
+        if let Some(value) = self.known.get(name) {
+            return Some(Cow::Borrowed(value));
+        }
+        if self.secrets.is_empty() || name.is_empty() {
+            return None;
+        }
+        let lookup = Lookup {
+            value: Reference::Variable {
+                name: name.to_owned(),
+                of: self.secrets.clone(),
+            },
+            otherwise: Some(format!("$({name})")),
+        };
+        Some(Cow::Owned(Text::Parts(vec![Part::Value(lookup)])))
+    }
 }
 
 enum Entry {
     Var(EnvValue),
-    Secret(i2kit_contract::SecretEnv),
+    Secret(SecretEnv),
 }
 
 impl Planned<'_> {
@@ -38,7 +62,10 @@ impl Planned<'_> {
         for from in &self.container.env_from {
             match from {
                 EnvFrom::Var(var) => self.variable(var, &mut vars, &mut room)?,
-                EnvFrom::Secret(secret) => vars.entries.push(Entry::Secret(secret.clone())),
+                EnvFrom::Secret(secret) => {
+                    vars.secrets.push(secret.clone());
+                    vars.entries.push(Entry::Secret(secret.clone()));
+                }
             }
         }
         for var in &self.container.env {
@@ -54,7 +81,7 @@ impl Planned<'_> {
         room: &mut Room<'_>,
     ) -> Result<(), Error> {
         let limit = MAX_STRING.saturating_sub(var.name.len().saturating_add(1));
-        let (value, optional) = self.value(&var.value, limit, &vars.known);
+        let (value, optional) = self.value(&var.value, limit, vars);
         let value = value.filter(|text| text.len() <= limit);
         let value = value.ok_or_else(|| self.too_long(format!("variable {}", var.name)))?;
         room.take(var.name.len().saturating_add(value.len()))?;
@@ -76,11 +103,11 @@ impl Planned<'_> {
         &self,
         value: &manifest::EnvValue,
         limit: usize,
-        known: &BTreeMap<String, Text>,
+        vars: &Variables,
     ) -> (Option<Text>, bool) {
         match value {
             manifest::EnvValue::Template(text) => {
-                (expand(text, limit, |name| known.get(name)), false)
+                (expand(text, limit, |name| vars.value_of(name)), false)
             }
             manifest::EnvValue::Literal(text) => (Some(text.clone().into()), false),
             manifest::EnvValue::Field(field) => (Some(self.facts().field(field)), false),
@@ -89,7 +116,7 @@ impl Planned<'_> {
                 false,
             ),
             manifest::EnvValue::Secret { from, optional } => {
-                let reference = i2kit_contract::Reference::Secret(from.clone());
+                let reference = Reference::Secret(from.clone());
                 (Some(reference.into()), *optional)
             }
         }
@@ -114,7 +141,7 @@ impl Planned<'_> {
         template: &str,
         vars: &Variables,
     ) -> Result<Text, Error> {
-        let text = expand(template, MAX_STRING, |name| vars.known.get(name));
+        let text = expand(template, MAX_STRING, |name| vars.value_of(name));
         text.ok_or_else(|| self.too_long(what()))
     }
 
@@ -137,10 +164,12 @@ impl Planned<'_> {
         list: &[String],
         vars: &Variables,
     ) -> Result<Vec<String>, Error> {
-        let unknown = Text::default();
         let value_of = |name: &str| {
             let value = vars.known.get(name)?;
-            Some(value.as_plain().map_or(&unknown, |_| value))
+            Some(match value {
+                Text::Plain(_) => Cow::Borrowed(value),
+                Text::Parts(_) => Cow::default(),
+            })
         };
         let mut out = Vec::new();
         for (i, arg) in list.iter().enumerate() {

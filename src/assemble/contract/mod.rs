@@ -264,12 +264,13 @@ impl Planned<'_> {
 fn resources(resources: &manifest::Resources) -> Resources {
     let positive = |value: u64| (value > 0).then_some(value);
     let millis = |q: manifest::Quantity| positive(q.milli_value());
+    let bytes = |q: Option<manifest::Quantity>| q.and_then(|q| positive(q.value()));
     Resources {
-        memory_bytes: resources.limits.memory.and_then(|q| positive(q.value())),
+        memory_bytes: bytes(resources.limits.memory),
         cpu_millis: resources.limits.cpu.and_then(millis),
         cpu_request_millis: resources.requests.cpu.and_then(millis),
-        memory_request_bytes: resources.requests.memory.and_then(|q| positive(q.value())),
-        ephemeral_bytes: (resources.limits.ephemeral_storage).and_then(|q| positive(q.value())),
+        memory_request_bytes: bytes(resources.requests.memory),
+        ephemeral_bytes: bytes(resources.limits.ephemeral_storage),
         huge_pages: pages(&resources.limits.huge_pages),
     }
 }

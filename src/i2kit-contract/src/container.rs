@@ -113,7 +113,7 @@ pub struct EnvValue {
 }
 
 /// An `envFrom` entry for a Secret whose keys the builder does not know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretEnv {
     /// The Secret's name.

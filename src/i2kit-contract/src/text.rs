@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::SecretEnv;
+
 /// An argument, a variable or a file's content: as it is, or made of parts. Expansion of
 /// `$(NAME)` was the builder's; the guest puts values in the places of references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,13 @@ pub enum Reference {
     },
     /// A key of a Secret.
     Secret(SecretKey),
+    /// `$(NAME)` that only a Secret can explain whose keys the builder does not know.
+    Variable {
+        /// The name.
+        name: String,
+        /// The Secrets, of which the last that has it counts.
+        of: Vec<SecretEnv>,
+    },
 }
 
 /// What a VM has so much of.
@@ -236,6 +245,7 @@ impl fmt::Display for Reference {
             Self::PodUid => f.write_str("pod uid"),
             Self::Capacity { resource, .. } => write!(f, "capacity {resource:?}"),
             Self::Secret(key) => write!(f, "secret {}/{}", key.name, key.key),
+            Self::Variable { name, .. } => write!(f, "variable {name}"),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Tables of what variables and volumes take their content from.
 
 use super::Fate::{Noted, Refused};
-use super::{ALPHA, BUILD_TIME, Fate, Schema};
+use super::{GATED, BUILD_TIME, Fate, Schema};
 
 /// Owners of single files, and of all files of a volume.
-const USER: &[(&str, Fate)] = &[("user", ALPHA)];
-const DEFAULT_USER: &[(&str, Fate)] = &[("defaultUser", ALPHA)];
+const USER: &[(&str, Fate)] = &[("user", GATED)];
+const DEFAULT_USER: &[(&str, Fate)] = &[("defaultUser", GATED)];
 const NO_ISSUER: Fate = Refused("has no meaning in a VM, there is no API server to ask");
 const FILLED: Fate = Refused("is for a cluster's driver, here a disk comes with its data or blank");
 
@@ -18,7 +18,7 @@ pub const ENV_VAR_SOURCE: Schema = Schema {
         "resourceFieldRef",
         "secretKeyRef",
     ],
-    special: &[("fileKeyRef", ALPHA)],
+    special: &[("fileKeyRef", GATED)],
 };
 
 /// `ObjectFieldSelector`.

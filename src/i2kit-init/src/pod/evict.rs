@@ -80,7 +80,8 @@ fn pod(contract: &Contract) -> Option<Limit> {
     let is_short = |one: &&Container| !one.is_sidecar();
     let (short, sidecars): (Vec<_>, Vec<_>) = contract.init_containers.iter().partition(is_short);
     let lasting = contract.containers.iter().chain(sidecars);
-    let together = lasting.map(|one| one.resources.ephemeral_bytes).sum::<Option<u64>>()?;
+    let mut limits = lasting.map(|one| one.resources.ephemeral_bytes);
+    let together = limits.try_fold(0u64, |sum, one| Some(sum.saturating_add(one?)))?;
     let alone = short.into_iter().map(|one| one.resources.ephemeral_bytes);
     let alone = alone.collect::<Option<Vec<u64>>>()?.into_iter().max();
     let bytes = together.max(alone.unwrap_or(0));

@@ -119,12 +119,18 @@ impl Values {
                 let amount = self.capacity(*resource).div_ceil((*divisor).max(1));
                 Some(amount.to_string())
             }
-            Reference::Secret(key) => {
-                let bytes = self.secret(key)?;
-                let text = String::from_utf8(bytes.to_vec()).ok()?;
-                (!text.contains('\0')).then_some(text)
-            }
+            Reference::Secret(key) => self.secret_text(key),
+            Reference::Variable { name, of } => of.iter().rev().find_map(|from| {
+                let key = name.strip_prefix(from.prefix.as_str())?.to_owned();
+                let name = from.secret.clone();
+                self.secret_text(&SecretKey { name, key })
+            }),
         }
+    }
+
+    fn secret_text(&self, key: &SecretKey) -> Option<String> {
+        let text = String::from_utf8(self.secret(key)?.to_vec()).ok()?;
+        (!text.contains('\0')).then_some(text)
     }
 
     fn capacity(&self, resource: Capacity) -> u64 {
@@ -475,6 +481,22 @@ mod tests {
             part(Reference::PodUid),
         ]);
         assert_eq!(values().text(&text, "x").unwrap(), "a n1025u");
+        let variable = |name: &str| {
+            let from = |secret: &str, prefix: &str| SecretEnv {
+                secret: secret.into(),
+                prefix: prefix.into(),
+                optional: true,
+            };
+            let text = Text::Parts(vec![Part::Value(Lookup {
+                value: Reference::Variable {
+                    name: name.into(),
+                    of: vec![from("s", "P_"), from("none", "")],
+                },
+                otherwise: Some("$(x)".into()),
+            })]);
+            values().text(&text, "x").unwrap()
+        };
+        assert_eq!(["P_k", "k", "P_raw"].map(variable), ["v", "$(x)", "$(x)"]);
     }
 
     #[test]
