@@ -181,11 +181,10 @@ fn a_base_whose_kernel_lacks_the_compression_is_refused() {
         error.contains("no level \"99\" of zstd, from 1 to 22"),
         "{error}"
     );
-    // The kernel reads clusters of up to 1 MiB.
-    let (code, error) = build("zstd,cluster=2M");
+    let (code, error) = build("zstd,cluster=8M");
     assert_eq!(code, Some(2), "{error}");
     assert!(
-        error.contains("cluster \"2M\" is no power of 2 from 4K to 1M"),
+        error.contains("cluster \"8M\" is no power of 2 from 4K to 4M"),
         "{error}"
     );
 }

@@ -193,7 +193,8 @@ fn ticks(whole: u64) -> Vec<(u64, String)> {
     let steps = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
     let step = steps.into_iter().find(|step| whole / step <= 12);
     let step = step.unwrap_or(whole / 10).max(1);
-    let at = (0..).map(|count| count * step).take_while(|at| *at <= whole);
+    let at = (0..=12u64).map(|count| count.saturating_mul(step));
+    let at = at.take_while(|at| *at <= whole);
     at.map(|at| (at, format!("{} s", at as f64 / 1000.0)))
         .collect()
 }
