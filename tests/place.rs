@@ -147,7 +147,7 @@ fn partitions_keep_their_starts_and_signing_afterwards_changes_nothing() {
     let old = shop.build("old.raw", &[]);
     let record = shop.small.path("old.raw.i2kit.json");
     let mut json: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    let partitions = json["summary"]["partitions"].as_array_mut().unwrap();
+    let partitions = json["partitions"].as_array_mut().unwrap();
     let moved: Vec<u64> = partitions
         .iter_mut()
         .map(|one| {

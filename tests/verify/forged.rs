@@ -179,7 +179,7 @@ fn structures_that_do_not_fit_the_disk_are_named() {
             "store, file /containers/image/large2: ",
         ),
         (
-            &|store| store[names + 4] = 0xf0,
+            &|store| store[names + 5] = 0xf0,
             "store, file /containers/image/names: ",
         ),
         (
