@@ -67,8 +67,8 @@ fn created(containers: &[ContainerInput]) -> u64 {
 fn image_part(kind: PartKind, input: &ContainerInput, found: Found) -> Part {
     let image = &input.image;
     let purl = oci_purl(&image.repository, &image.digest);
-    let mut part = Part::new(kind, &input.name, &image.digest, purl)
-        .with(found.packages, found.unread);
+    let mut part =
+        Part::new(kind, &input.name, &image.digest, purl).with(found.packages, found.unread);
     part.distribution = found.distribution.name;
     part
 }

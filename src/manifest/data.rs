@@ -135,7 +135,9 @@ fn claim_spec(report: &mut Report, claim: &Fields<'_>) -> Option<bool> {
     let modes = ["ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"];
     for mode in spec.items(report, "accessModes") {
         match mode.string(report).as_deref() {
-            Some("ReadWriteMany") => mode.refuse(report, "is not possible, a disk belongs to one VM"),
+            Some("ReadWriteMany") => {
+                mode.refuse(report, "is not possible, a disk belongs to one VM")
+            }
             Some(text) if !modes.contains(&text) => {
                 mode.refuse(report, format!("must be one of {}", modes.join(", ")));
             }

@@ -390,7 +390,12 @@ impl<'a> Fields<'a> {
                 let is_known = |text: &String| values.contains(&text.as_str());
                 if field.string(report).is_some_and(|text| !is_known(&text)) {
                     let values = values.join(" or ");
-                    field.refuse(report, format!("must be {values}, the rest is behind a feature gate in Kubernetes"));
+                    field.refuse(
+                        report,
+                        format!(
+                            "must be {values}, the rest is behind a feature gate in Kubernetes"
+                        ),
+                    );
                 }
             }
             Fate::Bool(only, why) => {

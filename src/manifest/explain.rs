@@ -236,7 +236,12 @@ fn told(fate: Fate) -> (&'static str, Option<String>) {
         Fate::Honoured => ("honoured", None),
         Fate::Only(values) => {
             let values = values.join(", ");
-            ("accepted", Some(format!("only {values}, the rest is behind a feature gate in Kubernetes")))
+            (
+                "accepted",
+                Some(format!(
+                    "only {values}, the rest is behind a feature gate in Kubernetes"
+                )),
+            )
         }
         Fate::Bool(value, why) => ("accepted", Some(format!("only {value}, {why}"))),
         Fate::Noted(why) => ("noted", Some(why.to_owned())),

@@ -67,7 +67,9 @@ const SELINUX: Fate = Noted("no meaning in a VM, its kernel has no SELinux polic
 const DRIVER: Fate = Refused("needs a driver of a cluster, which a VM does not have");
 const WINDOWS: Fate = Refused("is for Windows, and the VM runs Linux");
 const GATED: Fate = Refused("is behind a feature gate in Kubernetes, and may still change");
-const DISK: Fate = Refused("needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name");
+const DISK: Fate = Refused(
+    "needs a driver of a cluster; use a persistentVolumeClaim, whose disk the guest finds by its name",
+);
 /// Why a device that a cluster's plugin hands out is refused.
 pub const NO_DEVICE: &str = "needs a device plugin of a cluster, which a VM does not have";
 
@@ -206,7 +208,10 @@ pub const POD_SPEC: Schema = Schema {
             "hostIPC",
             Noted("always true here, the Pod has the VM's IPC namespace"),
         ),
-        ("hostUsers", Bool(true, "since containers have the VM's users")),
+        (
+            "hostUsers",
+            Bool(true, "since containers have the VM's users"),
+        ),
     ],
 };
 
@@ -406,9 +411,15 @@ pub const ANY: Schema = Schema {
 
 /// Kinds that hold a Pod, but not for a VM, and why.
 pub const OTHER_KINDS: &[(&str, &str)] = &[
-    ("CronJob", "starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job"),
+    (
+        "CronJob",
+        "starts Pods by a schedule, which is for who runs VMs; make its jobTemplate a Job",
+    ),
     ("PodTemplate", "is run by nobody; make it a Pod"),
-    ("ReplicationController", "came before Deployments; make it one"),
+    (
+        "ReplicationController",
+        "came before Deployments; make it one",
+    ),
 ];
 
 /// The kinds that hold a Pod, how they may come, and what stands beside them.

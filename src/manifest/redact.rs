@@ -3,11 +3,11 @@
 
 use std::rc::Rc;
 
+use super::Input;
 use super::emit;
 use super::error::{Errors, Position};
 use super::scalar::Scalar;
 use super::yaml::{self, Entry, Node, Value};
-use super::Input;
 
 /// The annotation of a Secret whose values were left out, and what it says then.
 pub const MARK: (&str, &str) = ("i2kit.io/values", "omitted");
@@ -100,7 +100,15 @@ fn is_redacted(entries: &[Entry]) -> bool {
         entry.map(|entry| &entry.value)
     };
     let values = ["data", "stringData"].into_iter().filter_map(node);
-    let is_null = |entry: &Entry| matches!(entry.value.value, Value::Scalar { scalar: Scalar::Null, .. });
+    let is_null = |entry: &Entry| {
+        matches!(
+            entry.value.value,
+            Value::Scalar {
+                scalar: Scalar::Null,
+                ..
+            }
+        )
+    };
     let mut maps = values.map(|node| match &node.value {
         Value::Map(values) => values.iter().all(is_null),
         _ => false,

@@ -136,7 +136,11 @@ fn template(
     let deadline = owner.get("activeDeadlineSeconds");
     let deadline = deadline.and_then(|f| f.ranged(report, 1, i32::MAX.unsigned_abs()));
     // The Job's one Pod ends when either time is up.
-    spec.active_deadline_seconds = spec.active_deadline_seconds.into_iter().chain(deadline).min();
+    spec.active_deadline_seconds = spec
+        .active_deadline_seconds
+        .into_iter()
+        .chain(deadline)
+        .min();
     let fields = field.fields(&mut Report::default(), &fields::POD_SPEC)?;
     if !workload.policies.contains(&spec.restart_policy) {
         match fields.get("restartPolicy") {

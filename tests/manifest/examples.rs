@@ -83,7 +83,10 @@ fn each_example_is_what_it_says() {
         // What is refused says so, and nothing is noted or refused unsaid.
         let verbs = ["want ", "note ", "refused "];
         for claim in &claims[1..] {
-            assert!(verbs.iter().any(|verb| claim.starts_with(verb)), "{name}: {claim}");
+            assert!(
+                verbs.iter().any(|verb| claim.starts_with(verb)),
+                "{name}: {claim}"
+            );
         }
         if outcome.is_err() && !claims.iter().any(|one| one.starts_with("refused ")) {
             wrong += &format!("{name}: is refused\n");

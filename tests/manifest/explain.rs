@@ -38,7 +38,11 @@ const EXPECTED: &[(&str, &str, &str)] = &[
          terminationMessagePolicy tty volumeDevices volumeMounts workingDir",
     ),
     ("spec.containers[]", "noted", "imagePullPolicy"),
-    ("spec.containers[].env[]", "honoured", "name value valueFrom"),
+    (
+        "spec.containers[].env[]",
+        "honoured",
+        "name value valueFrom",
+    ),
     (
         "spec.containers[].env[].valueFrom",
         "honoured",
@@ -66,7 +70,11 @@ const EXPECTED: &[(&str, &str, &str)] = &[
         "allowPrivilegeEscalation capabilities privileged procMount readOnlyRootFilesystem \
          runAsGroup runAsNonRoot runAsUser seccompProfile",
     ),
-    ("spec.containers[].securityContext", "noted", "seLinuxOptions"),
+    (
+        "spec.containers[].securityContext",
+        "noted",
+        "seLinuxOptions",
+    ),
     (
         "spec.volumes[]",
         "honoured",

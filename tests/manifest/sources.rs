@@ -162,7 +162,10 @@ fn what_variables_cannot_be_made_of() {
             of("secretKeyRef: {name: a, key: b}, fieldRef: {fieldPath: metadata.name}"),
             "must have exactly one of",
         ),
-        (of("fileKeyRef: {}"), "fileKeyRef is behind a feature gate in Kubernetes"),
+        (
+            of("fileKeyRef: {}"),
+            "fileKeyRef is behind a feature gate in Kubernetes",
+        ),
         (
             "env: [{name: A, value: b, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]"
                 .to_owned(),

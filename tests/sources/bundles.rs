@@ -171,7 +171,10 @@ fn secrets_stay_with_whoever_has_the_manifest() {
     };
     succeeded(&from_bundle("bundled.raw").output().unwrap());
     assert!(fs::read(shop.small.path("bundled.raw")).unwrap() == fs::read(&disk).unwrap());
-    let output = from_bundle("none.raw").arg("--bake-secrets").output().unwrap();
+    let output = from_bundle("none.raw")
+        .arg("--bake-secrets")
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("values of Secret db were left out"), "{told}");
 

@@ -114,7 +114,10 @@ fn hostname(pod: &Pod) -> String {
 /// is the usual one.
 fn names(pod: &Pod, hostname: &str) -> Names {
     // An override is the whole name.
-    let subdomain = pod.subdomain.as_ref().filter(|_| pod.hostname_override.is_none());
+    let subdomain = pod
+        .subdomain
+        .as_ref()
+        .filter(|_| pod.hostname_override.is_none());
     Names {
         fqdn: subdomain
             .map(|subdomain| format!("{hostname}.{subdomain}.{}.svc.cluster.local", pod.namespace)),

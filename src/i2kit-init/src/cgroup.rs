@@ -60,7 +60,9 @@ fn cpu_max(millis: u64) -> String {
 
 /// Microseconds of each period, at least what the kernel takes.
 pub fn cpu_quota(millis: u64) -> u64 {
-    millis.saturating_mul(CPU_PERIOD / 1000).max(LEAST_CPU_QUOTA)
+    millis
+        .saturating_mul(CPU_PERIOD / 1000)
+        .max(LEAST_CPU_QUOTA)
 }
 
 /// Leaves process numbers to PID 1, containerd and its shims, whatever the Pod's containers do.

@@ -1,7 +1,7 @@
 //! Tables of what variables and volumes take their content from.
 
 use super::Fate::{Noted, Refused};
-use super::{GATED, BUILD_TIME, Fate, Schema};
+use super::{BUILD_TIME, Fate, GATED, Schema};
 
 /// Owners of single files, and of all files of a volume.
 const USER: &[(&str, Fate)] = &[("user", GATED)];

@@ -24,8 +24,8 @@ use super::{fields, names};
 pub use container::absolute;
 use container::containers;
 use known::Known;
-use security::pod_security;
 use resources::pod_resources;
+use security::pod_security;
 use volumes::{container_names, settle, volumes};
 
 /// What a `PodSpec` says.
@@ -151,7 +151,9 @@ fn claim_volume(name: &str) -> Volume {
 }
 
 fn os(report: &mut Report, spec: &Fields<'_>) {
-    let os = spec.get("os").and_then(|f| f.fields(report, &fields::POD_OS));
+    let os = spec
+        .get("os")
+        .and_then(|f| f.fields(report, &fields::POD_OS));
     let name = os.and_then(|os| os.require(report, "name"));
     if let Some(name) = name
         && name.string(report).is_some_and(|text| text != "linux")

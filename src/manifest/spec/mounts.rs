@@ -75,7 +75,8 @@ pub fn devices(
             let name = f.string(report)?;
             if !known.claims.contains(name.as_str()) {
                 let there = listed(known.claims.iter().copied());
-                let reason = format!("is no volume with a persistentVolumeClaim; there are {there}");
+                let reason =
+                    format!("is no volume with a persistentVolumeClaim; there are {there}");
                 f.refuse(report, reason);
             }
             Some(name)

@@ -173,7 +173,9 @@ pub fn hostname_override(report: &mut Report, spec: &Fields<'_>) -> Option<Strin
     let field = spec.get_text("hostnameOverride")?;
     let name = field.checked(report, |text| match text.len() {
         ..=MAX_HOSTNAME => names::dns_subdomain(text),
-        len => Err(format!("is {len} characters long, at most {MAX_HOSTNAME} are allowed")),
+        len => Err(format!(
+            "is {len} characters long, at most {MAX_HOSTNAME} are allowed"
+        )),
     });
     let as_fqdn = spec.get("setHostnameAsFQDN");
     if as_fqdn.and_then(|f| f.boolean(&mut Report::default())) == Some(true) {

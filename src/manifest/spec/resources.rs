@@ -81,13 +81,15 @@ fn is_extended(name: &str) -> bool {
 /// Reads a Pod's `resources`.
 pub fn pod_resources(report: &mut Report, spec: &Fields<'_>) -> Resources {
     let all = resources(report, spec);
-    let is_other = |list: &ResourceList| {
-        list.ephemeral_storage.is_some() || !list.huge_pages.is_empty()
-    };
+    let is_other =
+        |list: &ResourceList| list.ephemeral_storage.is_some() || !list.huge_pages.is_empty();
     if (is_other(&all.limits) || is_other(&all.requests))
         && let Some(field) = spec.get("resources")
     {
-        field.refuse(report, "can have cpu and memory, the rest belongs in the containers");
+        field.refuse(
+            report,
+            "can have cpu and memory, the rest belongs in the containers",
+        );
     }
     all
 }

@@ -3,8 +3,8 @@
 use i2kit_contract::{ALL_CAPABILITIES, FsGroup, Sysctl};
 
 use super::super::decode::{Field, Fields, Report, closest};
-use super::super::{fields, names};
 use super::super::pod::{PodSecurity, SeccompType, SecurityContext};
+use super::super::{fields, names};
 use super::one_of;
 
 /// Highest user or group id that Kubernetes takes.

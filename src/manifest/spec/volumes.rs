@@ -103,7 +103,10 @@ fn empty_dir(report: &mut Report, field: &Field<'_>) -> Option<VolumeSource> {
         text => {
             let page = text.strip_prefix("HugePages-").and_then(page_size);
             if page.is_none() {
-                medium.refuse(report, "must be Memory, HugePages, HugePages-2Mi or HugePages-1Gi");
+                medium.refuse(
+                    report,
+                    "must be Memory, HugePages, HugePages-2Mi or HugePages-1Gi",
+                );
             }
             Some(VolumeSource::HugePages(Some(page?)))
         }
@@ -130,7 +133,9 @@ pub fn settle(
     let fields = spec.fields(&mut Report::default(), &fields::ANY);
     let items = fields.map_or_else(Vec::new, |f| f.items(&mut Report::default(), "volumes"));
     for volume in volumes {
-        let item = items.iter().find(|item| name_of(item).as_ref() == Some(&volume.name));
+        let item = items
+            .iter()
+            .find(|item| name_of(item).as_ref() == Some(&volume.name));
         let item = item.unwrap_or(spec);
         match &mut volume.source {
             VolumeSource::Claim { name, block, .. } => {
@@ -151,7 +156,9 @@ fn page_of(
     containers: &[&Container],
 ) -> Option<u64> {
     let limits = containers.iter().map(|one| &one.resources.limits);
-    let sizes: BTreeSet<u64> = limits.flat_map(|all| all.huge_pages.keys().copied()).collect();
+    let sizes: BTreeSet<u64> = limits
+        .flat_map(|all| all.huge_pages.keys().copied())
+        .collect();
     let reason = match (wanted, sizes.len()) {
         (Some(wanted), _) if sizes.contains(&wanted) => return Some(wanted),
         (None, 1) => return sizes.first().copied(),

@@ -116,7 +116,10 @@ pub fn find(name: &str) -> Result<PathBuf, Error> {
             [] => {}
             [one] => return Ok(one.clone()),
             several => {
-                let disks: Vec<_> = several.iter().map(|one| one.display().to_string()).collect();
+                let disks: Vec<_> = several
+                    .iter()
+                    .map(|one| one.display().to_string())
+                    .collect();
                 return Err(Error::Ambiguous {
                     name: name.to_owned(),
                     disks: disks.join(" "),
@@ -149,9 +152,8 @@ fn find_now(class: &Path, dev: &Path, name: &str) -> Vec<PathBuf> {
     if !by_serial.is_empty() || label == scratch::FS_LABEL {
         return nodes(by_serial);
     }
-    let has_label = |one: &&String| {
-        scratch::ext4_label(&dev.join(one)).as_deref() == Some(label.as_bytes())
-    };
+    let has_label =
+        |one: &&String| scratch::ext4_label(&dev.join(one)).as_deref() == Some(label.as_bytes());
     nodes(names.iter().filter(has_label).collect())
 }
 

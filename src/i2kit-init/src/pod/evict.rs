@@ -118,7 +118,9 @@ fn usage(path: &Path) -> u64 {
             let Ok(found) = entry.metadata() else {
                 continue;
             };
-            if found.dev() != root.dev() || (found.nlink() > 1 && !found.is_dir() && !seen.insert(found.ino())) {
+            if found.dev() != root.dev()
+                || (found.nlink() > 1 && !found.is_dir() && !seen.insert(found.ino()))
+            {
                 continue;
             }
             bytes = bytes.saturating_add(found.blocks().saturating_mul(BLOCK));
@@ -166,10 +168,15 @@ mod tests {
         contract.containers[0].resources.ephemeral_bytes = Some(5);
         let names = |contract: &Contract| -> Vec<String> {
             let limits = limits(contract).into_iter();
-            limits.map(|limit| format!("{} {}", limit.what, limit.bytes)).collect()
+            limits
+                .map(|limit| format!("{} {}", limit.what, limit.bytes))
+                .collect()
         };
         assert_eq!(names(&contract), ["container web 5"]);
-        let others = contract.init_containers.iter_mut().chain(&mut contract.containers);
+        let others = contract
+            .init_containers
+            .iter_mut()
+            .chain(&mut contract.containers);
         others.for_each(|one| one.resources.ephemeral_bytes = Some(5));
         assert_eq!(names(&contract)[0], "the Pod 15");
         assert_eq!(names(&contract).len(), 5);

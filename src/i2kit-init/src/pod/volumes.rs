@@ -67,7 +67,9 @@ pub fn path(volume: &Volume) -> PathBuf {
     match &volume.source {
         Source::EmptyDir => Path::new(paths::VOLUMES).join(&volume.name),
         Source::HostPath { path, .. } => PathBuf::from(path),
-        Source::Image => Path::new(paths::STORE).join(IMAGE_VOLUMES).join(&volume.name),
+        Source::Image => Path::new(paths::STORE)
+            .join(IMAGE_VOLUMES)
+            .join(&volume.name),
         Source::Memory { .. } | Source::HugePages { .. } | Source::Files(_) | Source::Claim(_) => {
             Path::new(paths::RUN_VOLUMES).join(&volume.name)
         }
@@ -126,8 +128,14 @@ fn huge_pages(target: &Path, page_bytes: u64) -> Result<(), Fault> {
     let options = CString::new(format!("mode=0777,pagesize={page_bytes}"));
     let options = options.context("mount", target.display())?;
     let flags = MountFlags::empty();
-    rustix::mount::mount(c"hugetlbfs", target, c"hugetlbfs", flags, options.as_c_str())
-        .context("mount", target.display())
+    rustix::mount::mount(
+        c"hugetlbfs",
+        target,
+        c"hugetlbfs",
+        flags,
+        options.as_c_str(),
+    )
+    .context("mount", target.display())
 }
 
 fn tmpfs(target: &Path, size: Option<u64>) -> Result<(), Fault> {
@@ -217,10 +225,9 @@ fn host_path(volume: &Volume, path: &str, kind: HostPathType) -> Result<(), Erro
 /// Volumes that the kubelet manages, the guest's own paths not among them.
 fn takes_group(source: &Source) -> bool {
     match source {
-        Source::EmptyDir
-        | Source::Memory { .. }
-        | Source::HugePages { .. }
-        | Source::Files(_) => true,
+        Source::EmptyDir | Source::Memory { .. } | Source::HugePages { .. } | Source::Files(_) => {
+            true
+        }
         Source::Claim(claim) => !claim.read_only && !claim.block,
         Source::HostPath { .. } | Source::Image => false,
     }

@@ -52,7 +52,10 @@ impl BlockDevice {
 /// Which devices may be used: all, or what runc allows everybody and these disks.
 pub fn rules(privileged: bool, disks: &[BlockDevice]) -> Vec<Value> {
     let general = json!({ "allow": privileged, "access": "rwm" });
-    [general].into_iter().chain(disks.iter().map(BlockDevice::rule)).collect()
+    [general]
+        .into_iter()
+        .chain(disks.iter().map(BlockDevice::rule))
+        .collect()
 }
 
 /// Every device below `dev`, as the OCI runtime specification lists them. runc makes the usual
