@@ -212,7 +212,7 @@ fn the_machine_stands_what_its_containers_do() {
     let bench = Bench::new();
     let both = until("test -e /s/flood && test -e /s/zombies", 50);
     let full = until("test -e /s/full", 51);
-    let flood = "seq 1 200000; touch /s/flood; exit 7";
+    let flood = "seq 1 60000; touch /s/flood; exit 7";
     let zombies = "n=0; while test $n -lt 2000; do (true &); n=$((n+1)); done; touch /s/zombies; \
                    sleep 2; exit 4";
     let disk = format!(

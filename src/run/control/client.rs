@@ -13,6 +13,8 @@ use super::{ControlError, socket, socket_error};
 #[derive(Debug)]
 pub struct Session {
     stream: UnixStream,
+    /// Two threads write: a frame must not begin within another.
+    writer: Arc<Mutex<UnixStream>>,
 }
 
 /// What may still be sent.
@@ -44,7 +46,12 @@ impl Session {
         let open = Frame::new(0, Kind::Open, json).encode();
         let sent = stream.write_all(&open);
         sent.map_err(socket_error("ask the machine"))?;
-        Ok(Self { stream })
+        let clone = stream.try_clone();
+        let writer = clone.map_err(socket_error("ask the machine"))?;
+        Ok(Self {
+            stream,
+            writer: Arc::new(Mutex::new(writer)),
+        })
     }
 
     /// Hands on standard input, and writes what comes until the session's end; answers the exit
@@ -63,11 +70,9 @@ impl Session {
             more: Condvar::new(),
         });
         if let Some(input) = input {
-            let clone = self.stream.try_clone();
-            let stream = clone.map_err(socket_error("send standard input"))?;
-            let credit = Arc::clone(&credit);
+            let (writer, credit) = (Arc::clone(&self.writer), Arc::clone(&credit));
             // It may wait for a terminal for ever: nobody waits for it.
-            thread::spawn(move || send_input(input, stream, &credit));
+            thread::spawn(move || send_input(input, &writer, &credit));
         }
         let mut decoder = Decoder::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -86,7 +91,7 @@ impl Session {
     }
 
     fn handle(
-        &mut self,
+        &self,
         frame: &Frame,
         credit: &Credit,
         out: &mut dyn Write,
@@ -106,9 +111,8 @@ impl Session {
                 let written = to.write_all(&frame.data).and_then(|()| to.flush());
                 written.map_err(socket_error("print the answer"))?;
                 let taken = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
-                let credit = Frame::number(0, Kind::Credit, taken).encode();
                 // A machine that has gone shows at the next read.
-                let _ = self.stream.write_all(&credit);
+                let _ = send(&self.writer, &Frame::number(0, Kind::Credit, taken));
             }
             Kind::Open | Kind::End | Kind::Close => {}
         }
@@ -123,7 +127,12 @@ fn is_nobody(error: &io::Error) -> bool {
     )
 }
 
-fn send_input(mut input: impl Read, mut stream: UnixStream, credit: &Credit) {
+fn send(writer: &Mutex<UnixStream>, frame: &Frame) -> io::Result<()> {
+    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    writer.write_all(&frame.encode())
+}
+
+fn send_input(mut input: impl Read, writer: &Mutex<UnixStream>, credit: &Credit) {
     let mut buffer = vec![0; MAX_DATA];
     loop {
         let room = credit.take();
@@ -143,11 +152,7 @@ fn send_input(mut input: impl Read, mut stream: UnixStream, credit: &Credit) {
             Kind::Data
         };
         credit.give_back(room - length);
-        if stream
-            .write_all(&Frame::new(0, kind, data).encode())
-            .is_err()
-            || kind == Kind::End
-        {
+        if send(writer, &Frame::new(0, kind, data)).is_err() || kind == Kind::End {
             return;
         }
     }

@@ -121,14 +121,15 @@ pub(super) struct Control {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    /// To the guest's port. A lock of its own: who waits for the guest to read must not keep what
+    /// the guest says from its clients.
+    vm: Mutex<Option<UnixStream>>,
+    clients: Mutex<Clients>,
 }
 
 #[derive(Default)]
-struct State {
-    /// To the guest's port.
-    vm: Option<UnixStream>,
-    clients: HashMap<u32, Client>,
+struct Clients {
+    by_session: HashMap<u32, Client>,
     last: u32,
 }
 
@@ -161,7 +162,7 @@ impl Control {
     /// From now on the guest is at the other end of this.
     pub(super) fn attach(&self, vm: UnixStream) -> io::Result<()> {
         let reader = vm.try_clone()?;
-        self.shared.lock().vm = Some(vm);
+        *lock(&self.shared.vm) = Some(vm);
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || shared.read_vm(reader));
         Ok(())
@@ -174,12 +175,12 @@ impl Drop for Control {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is whole even when another thread has panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Each change is whole even when another thread has panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Shared {
     fn take(self: &Arc<Self>, client: UnixStream) {
         let Ok(writer) = client.try_clone() else {
             return;
@@ -187,21 +188,21 @@ impl Shared {
         let (frames, received) = mpsc::channel::<Frame>();
         let waiting = Arc::new(AtomicUsize::new(0));
         let session = {
-            let mut state = self.lock();
-            state.last = state.last.wrapping_add(1);
+            let mut clients = lock(&self.clients);
+            clients.last = clients.last.wrapping_add(1);
             let kept = Client {
                 frames,
                 waiting: Arc::clone(&waiting),
             };
-            let session = state.last;
-            state.clients.insert(session, kept);
+            let session = clients.last;
+            clients.by_session.insert(session, kept);
             session
         };
         thread::spawn(move || write_client(writer, received, &waiting));
         let shared = Arc::clone(self);
         thread::spawn(move || {
             shared.read_client(client, session);
-            shared.lock().clients.remove(&session);
+            lock(&shared.clients).by_session.remove(&session);
             shared.to_vm(&Frame::new(session, Kind::Close, Vec::new()));
         });
     }
@@ -228,9 +229,8 @@ impl Shared {
     }
 
     fn to_vm(&self, frame: &Frame) -> bool {
-        let state = self.lock();
-        let vm = state.vm.as_ref();
-        vm.is_some_and(|mut vm| vm.write_all(&frame.encode()).is_ok())
+        let vm = lock(&self.vm);
+        vm.as_ref().is_some_and(|mut vm| vm.write_all(&frame.encode()).is_ok())
     }
 
     fn read_vm(&self, mut vm: UnixStream) {
@@ -242,22 +242,23 @@ impl Shared {
             };
             frames.into_iter().for_each(|frame| self.to_client(frame));
         }
-        let mut state = self.lock();
-        state.vm = None;
+        // Whoever still waits for it to read need not.
+        let _ = vm.shutdown(std::net::Shutdown::Both);
+        *lock(&self.vm) = None;
         // Their writers end, and with them their connections.
-        state.clients.clear();
+        lock(&self.clients).by_session.clear();
     }
 
     /// A client that does not keep up has broken its window, or the guest has: it goes.
     fn to_client(&self, frame: Frame) {
-        let mut state = self.lock();
-        let Some(client) = state.clients.get(&frame.session) else {
+        let mut clients = lock(&self.clients);
+        let Some(client) = clients.by_session.get(&frame.session) else {
             return;
         };
         let waiting = client.waiting.fetch_add(frame.data.len(), Ordering::SeqCst);
         let session = frame.session;
         if waiting > 2 * WINDOW || client.frames.send(frame).is_err() {
-            state.clients.remove(&session);
+            clients.by_session.remove(&session);
         }
     }
 }
@@ -348,10 +349,7 @@ mod tests {
             .into();
         both.into_iter().for_each(|client| client.join().unwrap());
         let waiting = Session::open(&name, &Request::State).unwrap();
-        control
-            .shared
-            .lock()
-            .vm
+        lock(&control.shared.vm)
             .as_ref()
             .unwrap()
             .shutdown(std::net::Shutdown::Both)

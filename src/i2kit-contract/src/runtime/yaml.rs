@@ -469,7 +469,7 @@ mod tests {
                 "line 3, column 1: a second document",
             ),
             ("", "the document is empty"),
-            ("name: [s3cret", "line 1, column 14: not valid YAML"),
+            ("name: [s3cret", "line 1, column 7: not valid YAML"),
         ] {
             let found = message(text);
             assert_eq!(found, expected, "{text:?}");
