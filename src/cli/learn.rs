@@ -71,7 +71,10 @@ impl Learning {
         if let Some(error) = self.failure {
             return Err(failed(&self.path)(error));
         }
-        let silent = self.granted.keys().find(|name| !self.heard_of.contains(name));
+        let silent = self
+            .granted
+            .keys()
+            .find(|name| !self.heard_of.contains(name));
         if let Some(silent) = silent {
             return Err(Error::NotLearned {
                 container: silent.clone(),

@@ -361,13 +361,18 @@ impl Recorded {
         let containers = pod.all_containers().map(|container| -> Result<_, Error> {
             let image = self.containers.get(&container.name);
             let missing = || format!("it names no image for container {}", container.name);
-            Ok((container.image.as_str(), image.ok_or_else(|| wrong(missing()))?))
+            Ok((
+                container.image.as_str(),
+                image.ok_or_else(|| wrong(missing()))?,
+            ))
         });
-        let volumes = pod.image_volumes().map(|(volume, name)| -> Result<_, Error> {
-            let image = self.image_volumes.get(volume);
-            let missing = || format!("it names no image for volume {volume}");
-            Ok((name, image.ok_or_else(|| wrong(missing()))?))
-        });
+        let volumes = pod
+            .image_volumes()
+            .map(|(volume, name)| -> Result<_, Error> {
+                let image = self.image_volumes.get(volume);
+                let missing = || format!("it names no image for volume {volume}");
+                Ok((name, image.ok_or_else(|| wrong(missing()))?))
+            });
         let extensions = self
             .extensions
             .iter()

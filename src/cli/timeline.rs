@@ -155,7 +155,11 @@ impl Timeline {
         let kernel_end = self.rows.first().map_or(self.end, |row| row.from);
         let before = [
             ("firmware and loader", 0, self.kernel),
-            ("kernel", self.kernel, self.kernel.saturating_add(kernel_end)),
+            (
+                "kernel",
+                self.kernel,
+                self.kernel.saturating_add(kernel_end),
+            ),
         ];
         let before = before.map(|(name, from, to)| (name.to_owned(), "#a0a0a0", from, to));
         let rows = self.rows.iter().map(|row| {
@@ -164,7 +168,12 @@ impl Timeline {
                 _ => row.to.unwrap_or(self.end).max(row.from),
             };
             let shown = |at: u64| self.kernel.saturating_add(at);
-            (row.name.clone(), row.kind.colour(), shown(row.from), shown(to))
+            (
+                row.name.clone(),
+                row.kind.colour(),
+                shown(row.from),
+                shown(to),
+            )
         });
         for (name, colour, from, to) in before.into_iter().chain(rows) {
             let length = x(to).saturating_sub(x(from)).max(2);
@@ -265,7 +274,10 @@ mod tests {
             assert!(svg.contains(words), "no {words} in {svg}");
         }
         // The bar of `mounts`: 900 pixels are 3000 ms.
-        assert!(svg.contains("<rect x=\"436\" y=\"71\" width=\"150\""), "{svg}");
+        assert!(
+            svg.contains("<rect x=\"436\" y=\"71\" width=\"150\""),
+            "{svg}"
+        );
         assert_eq!(svg.matches("<rect").count(), 1 + 6);
     }
 

@@ -160,11 +160,7 @@ impl Layout {
 }
 
 /// Puts clusters in the place of items' numbers.
-pub(super) fn resolve(
-    entries: &mut [Entry],
-    packed: &mut Vec<Cluster>,
-    placements: &[Placement],
-) {
+pub(super) fn resolve(entries: &mut [Entry], packed: &mut Vec<Cluster>, placements: &[Placement]) {
     let find = |number: u64| -> &[Cluster] {
         let found = usize::try_from(number).ok();
         found

@@ -129,7 +129,9 @@ impl FromStr for Compression {
                 Algorithm::Lz4 => (MAX_PHYSICAL_CLUSTER, "1M"),
             };
             out.cluster_size = cluster_size(size, most).ok_or_else(|| {
-                error(format!("cluster {size:?} is no power of 2 from 4K to {name}"))
+                error(format!(
+                    "cluster {size:?} is no power of 2 from 4K to {name}"
+                ))
             })?;
         }
         Ok(out)

@@ -126,8 +126,14 @@ impl Profile {
         };
         let calls: Option<Vec<String>> = learned.system_calls.iter().map(name).collect();
         let calls = calls.ok_or_else(|| fail("it makes system calls that have no name yet"))?;
-        let capabilities = learned.capabilities.iter().filter(|one| granted.contains(one));
-        let needs = self.containers.entry(learned.container.clone()).or_default();
+        let capabilities = learned
+            .capabilities
+            .iter()
+            .filter(|one| granted.contains(one));
+        let needs = self
+            .containers
+            .entry(learned.container.clone())
+            .or_default();
         needs.system_calls.extend(calls);
         needs
             .capabilities
@@ -148,7 +154,11 @@ impl Profile {
             });
         }
         let names: Vec<&str> = pod.all_containers().map(|one| one.name.as_str()).collect();
-        if let Some(stranger) = self.containers.keys().find(|name| !names.contains(&&***name)) {
+        if let Some(stranger) = self
+            .containers
+            .keys()
+            .find(|name| !names.contains(&&***name))
+        {
             return Err(Error::Stranger(stranger.clone()));
         }
         let pod_decides_calls = pod.security.seccomp.is_some();
@@ -246,16 +256,14 @@ impl std::fmt::Display for Profile {
 }
 
 /// One name a line: what a later run adds shows in a diff.
-fn list(
-    f: &mut std::fmt::Formatter<'_>,
-    key: &str,
-    names: &BTreeSet<String>,
-) -> std::fmt::Result {
+fn list(f: &mut std::fmt::Formatter<'_>, key: &str, names: &BTreeSet<String>) -> std::fmt::Result {
     if names.is_empty() {
         return writeln!(f, "    {key}: []");
     }
     writeln!(f, "    {key}:")?;
-    names.iter().try_for_each(|name| writeln!(f, "    - {name}"))
+    names
+        .iter()
+        .try_for_each(|name| writeln!(f, "    - {name}"))
 }
 
 #[cfg(test)]
@@ -384,7 +392,10 @@ mod tests {
         for (mut pod, expected) in [
             (other, "it is for Pod shop, this is Pod api"),
             (more, "it knows nothing of container db"),
-            (fewer, "it knows a container web, which the Pod does not have"),
+            (
+                fewer,
+                "it knows a container web, which the Pod does not have",
+            ),
         ] {
             let error = profile().apply(&mut pod).unwrap_err();
             assert_eq!(error.to_string(), expected);

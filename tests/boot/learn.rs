@@ -14,7 +14,8 @@ const SCRIPT: &str = "touch /f; chown 7:7 /f || exit 20; \
 #[test]
 fn what_was_not_learned_is_refused_afterwards() {
     let bench = Bench::new();
-    let spec = "restartPolicy: Never\n  initContainers: [{name: first, image: tiny, command: [\"true\"]}]";
+    let spec =
+        "restartPolicy: Never\n  initContainers: [{name: first, image: tiny, command: [\"true\"]}]";
     let manifest = pod(spec, &[("main", "", SCRIPT)]);
     let profile = bench.path("caps.yaml").display().to_string();
     let disk = bench.build(&manifest, "open.raw", &["--scratch", "none"]);
@@ -22,8 +23,14 @@ fn what_was_not_learned_is_refused_afterwards() {
     assert_eq!(code, 0, "{console}");
     let text = std::fs::read_to_string(&profile).unwrap();
     // runc's own preparation is no part of it.
-    contains(&text, &["pod: test", "  first:", "    - CHOWN\n", "    - execve\n"]);
-    assert!(!text.contains("MKNOD") && !text.contains("mknod") && !text.contains("mount"), "{text}");
+    contains(
+        &text,
+        &["pod: test", "  first:", "    - CHOWN\n", "    - execve\n"],
+    );
+    assert!(
+        !text.contains("MKNOD") && !text.contains("mknod") && !text.contains("mount"),
+        "{text}"
+    );
 
     let disk = bench.build(
         &manifest,

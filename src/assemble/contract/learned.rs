@@ -87,7 +87,12 @@ mod tests {
     #[test]
     fn learned_calls_and_the_runtimes_are_allowed_and_no_other() {
         let filter = filter(&["statx".into(), "mount".into()]);
-        let names = |index: usize| filter["syscalls"][index]["names"].as_array().unwrap().clone();
+        let names = |index: usize| {
+            filter["syscalls"][index]["names"]
+                .as_array()
+                .unwrap()
+                .clone()
+        };
         assert_eq!(names(0).len(), RUNTIME.len() + 2);
         assert!(names(0).contains(&json!("mount")) && !names(0).contains(&json!("umount2")));
         assert!(!names(1).contains(&json!("statx")) && names(1).contains(&json!("clone3")));

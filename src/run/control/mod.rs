@@ -230,7 +230,8 @@ impl Shared {
 
     fn to_vm(&self, frame: &Frame) -> bool {
         let vm = lock(&self.vm);
-        vm.as_ref().is_some_and(|mut vm| vm.write_all(&frame.encode()).is_ok())
+        vm.as_ref()
+            .is_some_and(|mut vm| vm.write_all(&frame.encode()).is_ok())
     }
 
     fn read_vm(&self, mut vm: UnixStream) {

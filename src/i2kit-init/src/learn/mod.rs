@@ -94,7 +94,9 @@ fn cgroup_of(container: &str) -> Result<Option<u64>, Fault> {
     let folder = cgroup::container_folder(container);
     match fs::metadata(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => Ok(Some(found.context("find the cgroup", folder.display())?.ino())),
+        found => Ok(Some(
+            found.context("find the cgroup", folder.display())?.ino(),
+        )),
     }
 }
 

@@ -266,7 +266,8 @@ impl Shared {
         let forgotten = self.pod.learner.as_ref().map(|one| one.forget(container));
         if let Some(Err(error)) = forgotten {
             let chain = Chain(&error);
-            self.events.tell(Level::Warning, "NotLearned", container, chain);
+            self.events
+                .tell(Level::Warning, "NotLearned", container, chain);
         }
     }
 
@@ -278,12 +279,9 @@ impl Shared {
         match learner.learned(container) {
             Ok(None) => {}
             Ok(Some(learned)) => self.pod.report.send(&Status::Learned(learned)),
-            Err(error) => self.events.tell(
-                Level::Warning,
-                "NotLearned",
-                container,
-                Chain(&error),
-            ),
+            Err(error) => self
+                .events
+                .tell(Level::Warning, "NotLearned", container, Chain(&error)),
         }
     }
 
