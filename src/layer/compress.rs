@@ -14,7 +14,7 @@ use super::compression::Compression;
 use super::run::{Gone, Slabs};
 use super::{Entry, EntryKind};
 
-const BLOCK_LEN: usize = BLOCK as usize;
+const BLOCK_LEN: usize = 4096;
 
 /// Clusters for each thread that are compressed before any of them is laid out.
 const BATCH_PER_THREAD: usize = 4;
@@ -112,7 +112,7 @@ pub(super) fn run(
         let compressed: io::Result<Vec<_>> =
             batch.par_iter().map(|item| pool.compress(item)).collect();
         for (item, compressed) in batch.into_iter().zip(compressed?) {
-            let Ok(placement) = layout.place(&item, compressed) else {
+            let Ok(placement) = layout.place(&item, &compressed) else {
                 return Ok(placements);
             };
             placements.push(placement);
@@ -131,7 +131,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn place(&mut self, item: &Item, squeezed: Squeezed) -> Result<Placement, Gone> {
+    fn place(&mut self, item: &Item, squeezed: &Squeezed) -> Result<Placement, Gone> {
         if item.may_cut {
             self.slabs.cut()?;
         }

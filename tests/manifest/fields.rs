@@ -463,7 +463,7 @@ fn fields_that_come_later_unless_they_say_what_is_so_anyway() {
         &[
             (
                 "envFrom: [{configMapRef: {name: c}}]",
-                "m.yaml:8:36: spec.containers[0].envFrom[0].configMapRef.name: \"c\" is no ConfigMap in the manifests, which have none",
+                "m.yaml:8:37: spec.containers[0].envFrom[0].configMapRef.name: \"c\" is no ConfigMap in the manifests, which have none",
             ),
             (
                 "env: [{name: A, valueFrom: {}}]",

@@ -581,7 +581,7 @@ fn quantities() {
             ("resources: {limits: {ephemeral-storage: 1Gi}}", "ok p"),
             (
                 "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 2Gi}}",
-                "m.yaml:8:82: spec.containers[0].resources.requests.ephemeral-storage: \"2Gi\" is more than the ephemeral-storage limit",
+                "m.yaml:8:81: spec.containers[0].resources.requests.ephemeral-storage: \"2Gi\" is more than the ephemeral-storage limit",
             ),
             ("resources: {limits: {hugepages-2Mi: 2Mi}}", "ok p"),
             (

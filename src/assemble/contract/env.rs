@@ -86,7 +86,7 @@ impl Planned<'_> {
         let value = value.ok_or_else(|| self.too_long(format!("variable {}", var.name)))?;
         room.take(var.name.len().saturating_add(value.len()))?;
         let known = match optional {
-            true => or_else(&value, format!("$({})", var.name)),
+            true => or_else(&value, &format!("$({})", var.name)),
             false => value.clone(),
         };
         vars.known.insert(var.name.clone(), known);
@@ -241,14 +241,14 @@ impl Planned<'_> {
 }
 
 /// The text with `otherwise` in the place of a value that does not exist.
-fn or_else(text: &Text, otherwise: String) -> Text {
+fn or_else(text: &Text, otherwise: &str) -> Text {
     let parts = text
         .clone()
         .into_parts()
         .into_iter()
         .map(|part| match part {
             Part::Value(lookup) => Part::Value(Lookup {
-                otherwise: Some(otherwise.clone()),
+                otherwise: Some(otherwise.to_owned()),
                 ..lookup
             }),
             plain => plain,

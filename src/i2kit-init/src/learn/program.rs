@@ -44,6 +44,7 @@ const KEY: i32 = -16;
 const KEY_CGROUP: i16 = -16;
 const KEY_WHAT: i16 = -8;
 const VALUE: i32 = -24;
+const VALUE_WORD: i16 = -24;
 const SCRATCH: i32 = -32;
 const SCRATCH_WORD: i16 = -32;
 
@@ -96,10 +97,10 @@ const fn exit() -> Instruction {
 
 /// `to = constant`, 64 bits, in two instructions.
 const fn wide(to: u8, source: u8, constant: u64) -> [Instruction; 2] {
-    let (low, high) = (constant as u32, (constant >> 32) as u32);
+    let [a, b, c, d, e, f, g, h] = constant.to_le_bytes();
     [
-        op(0x18, to, source, 0, low.cast_signed()),
-        op(0, 0, 0, 0, high.cast_signed()),
+        op(0x18, to, source, 0, i32::from_le_bytes([a, b, c, d])),
+        op(0, 0, 0, 0, i32::from_le_bytes([e, f, g, h])),
     ]
 }
 
@@ -170,7 +171,7 @@ fn remember(set_descriptor: i32) -> Vec<Instruction> {
     const MAP: u8 = 1;
     let map = |to| wide(to, MAP, u64::from(set_descriptor.unsigned_abs()));
     let update = [
-        store_constant(FP, VALUE as i16, 0),
+        store_constant(FP, VALUE_WORD, 0),
         copy(R2, FP),
         add(R2, KEY),
         copy(R3, FP),

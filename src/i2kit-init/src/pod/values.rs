@@ -332,9 +332,9 @@ fn interface_addresses() -> Vec<IpAddr> {
     }
     let mut found = Vec::new();
     let mut next = list;
-    // SAFETY: the list is the C library's, ends with a null pointer and lives until it is freed;
-    // an address has the size that its family says.
+    // SAFETY: the list is the C library's, ends with a null pointer and lives until it is freed.
     while let Some(entry) = unsafe { next.as_ref() } {
+        // SAFETY: an address of the list has the size that its family says.
         found.extend(unsafe { address_of(entry.ifa_addr) });
         next = entry.ifa_next;
     }

@@ -87,7 +87,7 @@ pub fn spec(
     };
     let mut linux = json!({
         "cgroupsPath": cgroup::container_path(&container.name),
-        "resources": resources::resources(&container.resources, devices::rules(security.privileged, &views.devices)),
+        "resources": resources::resources(&container.resources, &devices::rules(security.privileged, &views.devices)),
         "namespaces": namespaces(machine.process_namespace),
         "maskedPaths": masked,
         "readonlyPaths": read_only,

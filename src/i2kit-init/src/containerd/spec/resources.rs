@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cgroup::{CPU_PERIOD, cpu_quota};
 
 /// The limits as the OCI runtime specification has them, with rules for devices.
-pub fn resources(resources: &Resources, devices: Vec<Value>) -> Value {
+pub fn resources(resources: &Resources, devices: &[Value]) -> Value {
     let mut value = json!({
         "devices": devices,
         "cpu": { "shares": cpu_shares(resources.cpu_request_millis) },
@@ -83,7 +83,7 @@ mod tests {
             cpu_millis: Some(1),
             ..Resources::default()
         };
-        assert_eq!(resources(&limits, Vec::new())["cpu"]["quota"], 1_000);
+        assert_eq!(resources(&limits, &[])["cpu"]["quota"], 1_000);
         assert_eq!([2 << 20, 1 << 30].map(page_size), ["2MB", "1GB"]);
         assert_eq!(oom_score_adj(&limits, 1 << 30), 999);
         limits.memory_bytes = Some(1 << 40);
