@@ -6,7 +6,7 @@ use std::process::Command;
 
 use i2kit_format::efi::{self, Variable, store};
 
-use super::{contains, flip, idle, open, partition, pod};
+use super::{ROOM, contains, flip, idle, open, partition, pod};
 use crate::support::vm::{Bench, Vm};
 use crate::support::{i2kit, output_of};
 
@@ -25,7 +25,7 @@ impl Secure {
         let disk = bench.build(
             &pod("restartPolicy: Never", &[("a", "", TELLS)]),
             "test.raw",
-            &[],
+            &ROOM,
         );
         Self::of(bench, disk)
     }
