@@ -242,7 +242,7 @@ pub struct CacheArgs {
     ///
     /// Levels: lz4 1 to 12, zstd 1 to 22. Clusters: 4K to 1M. Larger ones make smaller disks and
     /// slower reads of a few bytes; a level costs time when a layer is converted, which happens once.
-    /// With ,dedupe equal clusters of a layer are stored once. best is zstd:12,cluster=2M,dedupe.
+    /// With ,dedupe equal clusters of a layer are stored once. best is zstd:10,cluster=4M,dedupe.
     #[arg(long, value_name = "HOW", default_value_t)]
     pub compression: CompressionArg,
 }

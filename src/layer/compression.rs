@@ -31,8 +31,8 @@ impl Compression {
 
     /// What makes the smallest disk in a time that one still waits for.
     pub const BEST: Self = Self {
-        level: 12,
-        cluster_size: 2 << 20,
+        level: 10,
+        cluster_size: 4 << 20,
         dedupe: true,
         ..Self::DEFAULT
     };
@@ -162,7 +162,7 @@ mod tests {
             ("zstd:19", "zstd:19,cluster=1M"),
             ("zstd,cluster=128K", "zstd:3,cluster=128K"),
             ("lz4:12,cluster=4096", "lz4:12,cluster=4K"),
-            ("best", "zstd:12,cluster=2M,dedupe"),
+            ("best", "zstd:10,cluster=4M,dedupe"),
             ("lz4,dedupe,cluster=64K", "lz4:9,cluster=64K,dedupe"),
         ] {
             let parsed: Compression = text.parse().unwrap();
