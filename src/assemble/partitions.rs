@@ -13,7 +13,7 @@ use crate::disk::{Blob, Builder, Disk, OverlapError};
 const SECTOR: u64 = 512;
 /// Partitions start and end at multiples of this. No specification asks for the ends, but
 /// `sgdisk -v` warns of others, and it costs nothing: the next one starts there anyway.
-pub const ALIGN: u64 = 1 << 20;
+pub(super) const ALIGN: u64 = 1 << 20;
 /// GPT attribute bit 60: mount read-only (Discoverable Partitions Specification).
 const READ_ONLY: u64 = 1 << 60;
 
@@ -44,6 +44,14 @@ pub struct Partitioned {
 #[must_use]
 pub fn partition_len(len: u64) -> u64 {
     len.next_multiple_of(ALIGN)
+}
+
+/// Bytes behind the last partition of a disk of `len` that no table takes: room for the scratch
+/// partition.
+#[must_use]
+pub fn free_len(table: &gpt::Table, len: u64) -> u64 {
+    let ends = table.partitions.iter().map(|one| one.offset() + one.size());
+    len.saturating_sub(ends.max().unwrap_or(0) + ALIGN)
 }
 
 /// The error correction's partition.

@@ -240,7 +240,7 @@ pub struct CacheArgs {
     /// How the store's files are compressed: none, lz4 or zstd, with a level and the bytes that are
     /// compressed together, as in zstd:9,cluster=1M; or best
     ///
-    /// Levels: lz4 1 to 12, zstd 1 to 22. Clusters: 4K to 1M. Larger ones make smaller disks and
+    /// Levels: lz4 1 to 12, zstd 1 to 22. Clusters: 4K to 1M, of zstd to 4M. Larger ones make smaller disks and
     /// slower reads of a few bytes; a level costs time when a layer is converted, which happens once.
     /// With ,dedupe equal clusters of a layer are stored once. best is zstd:10,cluster=4M,dedupe.
     #[arg(long, value_name = "HOW", default_value_t)]

@@ -122,7 +122,7 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
     };
     let table = gpt::read(one).map_err(inspect::Error::from)?;
     for name in [LABEL_STORE, LABEL_STORE_VERITY, LABEL_STORE_FEC, LABEL_ESP] {
-        let partition = table.partitions.iter().find(|found| found.name == name);
+        let partition = table.named(name);
         let Some((start, size)) = partition.map(|found| (found.offset(), found.size())) else {
             continue;
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::args::Explain;
 use super::error::Error;
-use super::{plan, print};
+use super::{plan, print, print_json};
 use crate::manifest::{self, Row};
 
 /// `i2kit explain`.
@@ -21,9 +21,7 @@ pub fn explain(arguments: &Explain) -> Result<(), Error> {
         });
     }
     if arguments.json {
-        let mut json = serde_json::to_vec_pretty(&rows).map_err(|e| Error::Print(e.into()))?;
-        json.push(b'\n');
-        return print(&json);
+        return print_json(&rows);
     }
     print(table(&rows).as_bytes())
 }

@@ -1,10 +1,10 @@
 //! `run --learn` and `build --profile`: what containers were seen to need.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use i2kit_contract::{Contract, DEFAULT_CAPABILITIES, Learned};
+use i2kit_contract::{Contract, Learned};
 
 use super::error::Error;
 use crate::manifest::profile::{self, MAX_BYTES, Profile};
@@ -37,17 +37,14 @@ impl Learning {
             }
             Err(error) => return Err(error),
         };
-        let granted = |capabilities: &Option<Vec<String>>| match capabilities {
-            Some(own) => own.clone(),
-            None => DEFAULT_CAPABILITIES.map(str::to_owned).into(),
-        };
-        let containers = contract.all_containers();
+        let granted = contract.all_containers().map(|one| {
+            let names = one.security.granted().into_iter();
+            (one.name.clone(), names.map(str::to_owned).collect())
+        });
         Ok(Self {
             path: path.to_owned(),
             profile,
-            granted: containers
-                .map(|one| (one.name.clone(), granted(&one.security.capabilities)))
-                .collect(),
+            granted: granted.collect(),
             heard_of: Vec::new(),
             failure: None,
         })
@@ -80,12 +77,7 @@ impl Learning {
                 container: silent.clone(),
             });
         }
-        let file = Beside::create(&self.path)?;
-        write!(file.file(), "{}", self.profile).map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })?;
-        file.commit()?;
+        Beside::write(&self.path, self.profile.to_string().as_bytes())?;
         let containers = self.profile.containers.iter();
         let containers = containers.map(|(name, needs)| {
             let (calls, capabilities) = (needs.system_calls.len(), needs.capabilities.len());

@@ -113,11 +113,9 @@ impl Target {
         }
         let known = OnDisk::of(&disk)?;
         let table = gpt::read(&disk).map_err(inspect::Error::from)?;
-        let used = table.partitions.iter().map(|one| one.offset() + one.size());
-        let used = used.max().unwrap_or(0) + partitions::ALIGN;
         Ok(Self {
             known,
-            scratch: disk.len().saturating_sub(used),
+            scratch: partitions::free_len(&table, disk.len()),
             disk: Some(disk),
         })
     }

@@ -23,49 +23,13 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     let disk = disk(arguments)?;
     let contract = inspect::contract(&FileDisk::open(&disk)?)?;
     let learning = arguments.learn.as_deref();
-    let mut learning = learning
-        .map(|path| Learning::begin(path, &contract))
-        .transpose()?;
-    let mut options = Options::new(disk);
-    options.control = contract.control.then(|| name(arguments, &contract));
-    options.config = super::config::document(&arguments.config, &contract, learning.is_some())?;
-    let containers = contract.containers.into_iter();
-    let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
-    options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
-    options.memory_mib = u32::try_from(arguments.memory >> 20).unwrap_or(u32::MAX);
-    options.cpus = arguments.cpus;
-    options.timeout = arguments.timeout;
-    options.disk_bus = match arguments.disk_bus {
-        Bus::Virtio => DiskBus::Virtio,
-        Bus::Nvme => DiskBus::Nvme,
-        Bus::Scsi => DiskBus::Scsi,
-    };
-    options.data_disks.clone_from(&arguments.data_disks);
+    let learning = learning.map(|path| Learning::begin(path, &contract));
+    let learning = learning.transpose()?;
+    let options = options(arguments, disk, contract)?;
+    let mut told = Told::new(learning);
     let quiet = arguments.pod.progress.quiet;
-    options.accel = match arguments.accel {
-        Accel::Auto => run::Accel::Auto,
-        Accel::Kvm => run::Accel::Kvm,
-        Accel::Tcg => run::Accel::Tcg,
-    };
-    options.kvm_hangs = kvm_hangs(arguments);
-    if let Some(vars) = &arguments.uefi_vars {
-        options.firmware = Some(run::Firmware::secure(vars)?);
-    }
-    let mut timeline = Timeline::default();
-    let mut started = Instant::now();
     let outcome = run::run(&options, &mut |event| {
-        match &event {
-            // A machine under KVM is told of only when it has spoken.
-            Event::Starting {
-                accelerator: Accelerator::Tcg,
-                ..
-            } => started = Instant::now(),
-            Event::Status(status) => timeline.hear(status, started.elapsed()),
-            _ => {}
-        }
-        if let (Some(learning), Event::Status(Status::Learned(learned))) = (&mut learning, &event) {
-            learning.hear(learned);
-        }
+        told.hear(&event);
         show(&event, quiet);
     })?;
     match &outcome.ending {
@@ -80,22 +44,91 @@ pub fn run(arguments: &Run) -> Result<u8, Error> {
     if outcome.rebooted && !quiet {
         super::say("note: the guest rebooted; a run ends there");
     }
-    if let Some(path) = &arguments.timeline {
-        write_whole(path, &timeline.svg())?;
-    }
-    let code = outcome.exit_code();
-    match learning.map(Learning::end).transpose() {
-        Ok(None) => Ok(code),
-        Ok(Some(learned)) => {
-            super::say(&learned);
-            Ok(code)
+    told.end(arguments.timeline.as_deref(), outcome.exit_code())
+}
+
+/// What is made of the guest's words behind the run.
+struct Told {
+    started: Instant,
+    timeline: Timeline,
+    learning: Option<Learning>,
+}
+
+impl Told {
+    fn new(learning: Option<Learning>) -> Self {
+        Self {
+            started: Instant::now(),
+            timeline: Timeline::default(),
+            learning,
         }
-        // The Pod has run, and its exit code is still its own.
-        Err(error) => {
-            super::report(&error);
-            Ok(code.max(1))
+    }
+
+    fn hear(&mut self, event: &Event<'_>) {
+        match event {
+            // A machine under KVM is told of only when it has spoken.
+            Event::Starting {
+                accelerator: Accelerator::Tcg,
+                ..
+            } => self.started = Instant::now(),
+            Event::Status(status) => {
+                self.timeline.hear(status, self.started.elapsed());
+                if let (Some(learning), Status::Learned(learned)) = (&mut self.learning, status) {
+                    learning.hear(learned);
+                }
+            }
+            _ => {}
         }
     }
+
+    /// Writes the files that were asked for; answers the exit code, `code` unless nothing was
+    /// learned.
+    fn end(self, timeline: Option<&Path>, code: u8) -> Result<u8, Error> {
+        if let Some(path) = timeline {
+            Beside::write(path, self.timeline.svg().as_bytes())?;
+        }
+        match self.learning.map(Learning::end).transpose() {
+            Ok(None) => Ok(code),
+            Ok(Some(learned)) => {
+                super::say(&learned);
+                Ok(code)
+            }
+            // The Pod has run, and its exit code is still its own.
+            Err(error) => {
+                super::report(&error);
+                Ok(code.max(1))
+            }
+        }
+    }
+}
+
+/// The machine that the flags ask for.
+fn options(arguments: &Run, disk: PathBuf, contract: Contract) -> Result<Options, Error> {
+    let learns = arguments.learn.is_some();
+    let mut options = Options::new(disk);
+    options.control = contract.control.then(|| name(arguments, &contract));
+    options.config = super::config::document(&arguments.config, &contract, learns)?;
+    let containers = contract.containers.into_iter();
+    let ports: Vec<Port> = containers.flat_map(|container| container.ports).collect();
+    options.forwards = run::settle(&run::with_defaults(&arguments.publish, &ports))?;
+    options.memory_mib = u32::try_from(arguments.memory >> 20).unwrap_or(u32::MAX);
+    options.cpus = arguments.cpus;
+    options.timeout = arguments.timeout;
+    options.disk_bus = match arguments.disk_bus {
+        Bus::Virtio => DiskBus::Virtio,
+        Bus::Nvme => DiskBus::Nvme,
+        Bus::Scsi => DiskBus::Scsi,
+    };
+    options.data_disks.clone_from(&arguments.data_disks);
+    options.accel = match arguments.accel {
+        Accel::Auto => run::Accel::Auto,
+        Accel::Kvm => run::Accel::Kvm,
+        Accel::Tcg => run::Accel::Tcg,
+    };
+    options.kvm_hangs = kvm_hangs(arguments);
+    if let Some(vars) = &arguments.uefi_vars {
+        options.firmware = Some(run::Firmware::secure(vars)?);
+    }
+    Ok(options)
 }
 
 /// The machine's name: its Pod's, unless another one was asked for.
@@ -133,17 +166,6 @@ fn disk(arguments: &Run) -> Result<PathBuf, Error> {
         super::say(&summary.render());
     }
     Ok(path)
-}
-
-/// Writes a text in place of what the file held.
-fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
-    let file = Beside::create(path)?;
-    let written = file.file().write_all(text.as_bytes());
-    written.map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(file.commit()?)
 }
 
 /// Where it is remembered that guests hang under KVM; nowhere, when there is no such folder.

@@ -1,6 +1,5 @@
 //! `run --timeline`: a boot drawn as bars over time, as `systemd-analyze plot` does.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use i2kit_contract::Status;
@@ -12,6 +11,8 @@ const MARGIN: u64 = 16;
 const WIDTH: u64 = 900;
 /// Room for the words right of a bar.
 const WORDS: u64 = 240;
+/// The colour of what comes before the guest's first stage.
+const BEFORE: &str = "#a0a0a0";
 /// Most rows: a Pod with many containers that restart for hours is still a picture.
 const MOST_ROWS: usize = 200;
 
@@ -129,83 +130,105 @@ impl Timeline {
 
     /// The picture.
     pub fn svg(&self) -> String {
-        let whole = self.kernel.saturating_add(self.end).max(1);
-        let x = |at: u64| MARGIN + at.saturating_mul(WIDTH) / whole;
-        let lines = self.rows.len() as u64 + 3;
-        let (width, height) = (WIDTH + WORDS + 2 * MARGIN, lines * ROW + 2 * MARGIN);
-        let mut out = String::new();
-        let mut write = |text: std::fmt::Arguments<'_>| {
-            // Writing to a string does not fail.
-            let _ = out.write_fmt(text);
-        };
-        write(format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+        let scale = Scale(self.kernel.saturating_add(self.end).max(1));
+        let height = (self.rows.len() as u64 + 3) * ROW + 2 * MARGIN;
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" \
              font-family=\"sans-serif\" font-size=\"13\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-        ));
-        for (at, word) in ticks(whole) {
-            write(format_args!(
-                "<line x1=\"{0}\" x2=\"{0}\" y1=\"{MARGIN}\" y2=\"{1}\" stroke=\"#dddddd\"/>\n\
-                 <text x=\"{0}\" y=\"{MARGIN}\" fill=\"#777777\">{word}</text>\n",
-                x(at),
-                height - MARGIN,
-            ));
-        }
-        let mut y = MARGIN + ROW / 2;
-        let kernel_end = self.rows.first().map_or(self.end, |row| row.from);
+             <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
+            WIDTH + WORDS + 2 * MARGIN,
+        );
+        out.extend(scale.ticks().map(|at| scale.line(at, height)));
+        let bars = self.bars().into_iter().zip(0u64..);
+        out.extend(bars.map(|(bar, row)| scale.bar(&bar, MARGIN + ROW / 2 + row * ROW)));
+        out.push_str("</svg>\n");
+        out
+    }
+
+    /// What comes before the first stage, then the rows, in milliseconds after the machine's start.
+    fn bars(&self) -> Vec<Bar> {
+        let shown = |at: u64| self.kernel.saturating_add(at);
+        let first = self.rows.first().map_or(self.end, |row| row.from);
+        let bar = |name: &str, colour, from, to| Bar {
+            name: name.to_owned(),
+            colour,
+            from,
+            to,
+        };
         let before = [
-            ("firmware and loader", 0, self.kernel),
-            (
-                "kernel",
-                self.kernel,
-                self.kernel.saturating_add(kernel_end),
-            ),
+            bar("firmware and loader", BEFORE, 0, self.kernel),
+            bar("kernel", BEFORE, self.kernel, shown(first)),
         ];
-        let before = before.map(|(name, from, to)| (name.to_owned(), "#a0a0a0", from, to));
         let rows = self.rows.iter().map(|row| {
             let to = match row.kind {
                 Kind::Mark => row.from,
                 _ => row.to.unwrap_or(self.end).max(row.from),
             };
-            let shown = |at: u64| self.kernel.saturating_add(at);
-            (
-                row.name.clone(),
-                row.kind.colour(),
-                shown(row.from),
-                shown(to),
-            )
+            bar(&row.name, row.kind.colour(), shown(row.from), shown(to))
         });
-        for (name, colour, from, to) in before.into_iter().chain(rows) {
-            let length = x(to).saturating_sub(x(from)).max(2);
-            let words = match to.saturating_sub(from) {
-                0 => format!("{name}, at {from} ms"),
-                took => format!("{name}, {took} ms"),
-            };
-            write(format_args!(
-                "<rect x=\"{}\" y=\"{y}\" width=\"{length}\" height=\"{}\" fill=\"{colour}\"/>\n\
-                 <text x=\"{}\" y=\"{}\">{}</text>\n",
-                x(from),
-                ROW - 6,
-                x(from) + length + 6,
-                y + ROW - 9,
-                escaped(&words),
-            ));
-            y += ROW;
-        }
-        out.push_str("</svg>\n");
-        out
+        before.into_iter().chain(rows).collect()
     }
 }
 
-/// Some ten lines at round distances, and their words.
-fn ticks(whole: u64) -> Vec<(u64, String)> {
-    let steps = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
-    let step = steps.into_iter().find(|step| whole / step <= 12);
-    let step = step.unwrap_or(whole / 10).max(1);
-    let at = (0..=12u64).map(|count| count.saturating_mul(step));
-    let at = at.take_while(|at| *at <= whole);
-    at.map(|at| (at, format!("{} s", at as f64 / 1000.0)))
-        .collect()
+/// A bar of the picture.
+struct Bar {
+    name: String,
+    colour: &'static str,
+    from: u64,
+    to: u64,
+}
+
+/// So many milliseconds are the picture's width.
+#[derive(Clone, Copy)]
+struct Scale(u64);
+
+impl Scale {
+    fn x(self, at: u64) -> u64 {
+        MARGIN + at.saturating_mul(WIDTH) / self.0
+    }
+
+    /// Some ten moments at round distances.
+    fn ticks(self) -> impl Iterator<Item = u64> {
+        let steps = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
+        let step = steps.into_iter().find(|step| self.0 / step <= 12);
+        let step = step.unwrap_or(self.0 / 10).max(1);
+        let at = (0..=12u64).map(move |count| count.saturating_mul(step));
+        at.take_while(move |at| *at <= self.0)
+    }
+
+    fn line(self, at: u64, height: u64) -> String {
+        let (x, end) = (self.x(at), height - MARGIN);
+        format!(
+            "<line x1=\"{x}\" x2=\"{x}\" y1=\"{MARGIN}\" y2=\"{end}\" stroke=\"#dddddd\"/>\n\
+             <text x=\"{x}\" y=\"{MARGIN}\" fill=\"#777777\">{} s</text>\n",
+            at as f64 / 1000.0,
+        )
+    }
+
+    fn bar(self, bar: &Bar, y: u64) -> String {
+        let Bar {
+            name,
+            colour,
+            from,
+            to,
+        } = bar;
+        let (x, width) = (
+            self.x(*from),
+            self.x(*to).saturating_sub(self.x(*from)).max(2),
+        );
+        let words = match to.saturating_sub(*from) {
+            0 => format!("{name}, at {from} ms"),
+            took => format!("{name}, {took} ms"),
+        };
+        format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{}\" fill=\"{colour}\"/>\n\
+             <text x=\"{}\" y=\"{}\">{}</text>\n",
+            ROW - 6,
+            x + width + 6,
+            y + ROW - 9,
+            escaped(&words),
+        )
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -187,8 +187,7 @@ fn slab_fault(disk: &Blob, record: &OutputsRecord, slab: u64) -> Result<Fault, E
     const REASON: &str = "its slab's SHA-256 is not the record's";
     let offset = slab * SLAB;
     let table = gpt::read(disk).map_err(inspect::Error::from)?;
-    let has = |one: &&gpt::Partition| (one.offset()..one.offset() + one.size()).contains(&offset);
-    let Some(partition) = table.partitions.iter().find(has) else {
+    let Some(partition) = table.partitions.iter().find(|one| one.has(offset)) else {
         return Ok(Fault::new("partition table", REASON).offset(offset));
     };
     let fault = Fault::new(&partition.name, REASON).offset(offset);

@@ -19,12 +19,12 @@ impl Disk {
     /// What reading the others answers.
     pub fn slabs(&self) -> io::Result<Slabs> {
         let numbers: Vec<u64> = self.written_slabs().collect();
-        let digests = numbers
-            .par_iter()
-            .map(|number| match self.known_digests(*number) {
+        let digests = numbers.par_iter().map_init(empty_slab, |slab, number| {
+            match self.known_digests(*number) {
                 Some(known) => Ok((*number, known.sha256)),
-                None => hashed(self, *number),
-            });
+                None => hashed(self, *number, slab),
+            }
+        });
         Ok(without_zeros(digests.collect::<io::Result<_>>()?))
     }
 }
@@ -35,25 +35,32 @@ impl Disk {
 /// What reading answers.
 pub fn slabs<R: ReadAt + Sync>(disk: &R) -> io::Result<Slabs> {
     let numbers = 0..disk.len().div_ceil(SLAB);
-    let digests = numbers.into_par_iter().map(|number| hashed(disk, number));
+    let digests = numbers
+        .into_par_iter()
+        .map_init(empty_slab, |slab, number| hashed(disk, number, slab));
     Ok(without_zeros(digests.collect::<io::Result<_>>()?))
 }
 
 fn without_zeros(mut slabs: Slabs) -> Slabs {
-    let zero = zero_slab();
+    let zero: SlabDigest = Sha256::digest(empty_slab()).into();
     slabs.retain(|_, digest| *digest != zero);
     slabs
 }
 
-fn hashed<R: ReadAt + ?Sized>(disk: &R, number: u64) -> io::Result<(u64, SlabDigest)> {
+/// The digest of a slab, which is read into `slab`.
+fn hashed<R: ReadAt + ?Sized>(
+    disk: &R,
+    number: u64,
+    slab: &mut [u8],
+) -> io::Result<(u64, SlabDigest)> {
     let offset = number * SLAB;
-    let mut bytes = vec![0; usize::try_from(SLAB).unwrap_or(0)];
     let len = usize::try_from(disk.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-    let len = len.min(bytes.len());
-    disk.read_exact_at(bytes.get_mut(..len).unwrap_or_default(), offset)?;
-    Ok((number, Sha256::digest(&bytes).into()))
+    let (read, rest) = slab.split_at_mut(len.min(slab.len()));
+    disk.read_exact_at(read, offset)?;
+    rest.fill(0);
+    Ok((number, Sha256::digest(&*slab).into()))
 }
 
-fn zero_slab() -> SlabDigest {
-    Sha256::digest(vec![0; usize::try_from(SLAB).unwrap_or(0)]).into()
+fn empty_slab() -> Vec<u8> {
+    vec![0; usize::try_from(SLAB).unwrap_or(0)]
 }

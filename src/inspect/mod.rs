@@ -246,7 +246,7 @@ fn window<'a>(
     table: &gpt::Table,
     name: &str,
 ) -> Result<Window<'a, dyn ReadAt + 'a>, Error> {
-    let found = table.partitions.iter().find(|one| one.name == name);
+    let found = table.named(name);
     let found = found.ok_or_else(|| Error::NoPartition(name.to_owned()))?;
     Window::new(disk, found.offset(), found.size()).ok_or_else(|| Error::Short(name.to_owned()))
 }

@@ -117,25 +117,13 @@ pub fn load(inputs: &[Input], name: Option<&str>) -> Result<(Pod, Vec<Note>), Er
     }
 }
 
-/// Whether one of the inputs holds a Secret, whose values no record may repeat. True for what is no
+/// Whether one of the inputs holds a Secret's values, which no record may repeat. True for what is no
 /// YAML: nobody knows.
 #[must_use]
 pub fn holds_secret(inputs: &[Input]) -> bool {
-    inputs.iter().any(|input| {
-        let documents = yaml::parse(&input.name, &input.bytes);
-        documents.map_or(true, |all| all.iter().any(|one| is_secret(one)))
-    })
-}
-
-/// A Secret, or a List with one.
-fn is_secret(node: &Node) -> bool {
-    let yaml::Value::Map(entries) = &node.value else {
-        return false;
-    };
-    entries.iter().any(|entry| match &entry.value.value {
-        yaml::Value::Scalar { text, .. } => entry.key == "kind" && text == "Secret",
-        yaml::Value::Seq(items) => entry.key == "items" && items.iter().any(|one| is_secret(one)),
-        yaml::Value::Map(_) => false,
+    without_secret_values(inputs).map_or(true, |kept| {
+        let mut both = kept.iter().zip(inputs);
+        both.any(|(kept, input)| *kept != input.bytes)
     })
 }
 

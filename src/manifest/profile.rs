@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use i2kit_contract::runtime::{API_VERSION, yaml};
-use i2kit_contract::{ALL_CAPABILITIES, Learned};
+use i2kit_contract::{ALL_CAPABILITIES, Learned, short_capability};
 use serde::{Deserialize, Serialize};
 use syscalls::x86_64::Sysno;
 
@@ -137,7 +137,7 @@ impl Profile {
         needs.system_calls.extend(calls);
         needs
             .capabilities
-            .extend(capabilities.map(|one| one.trim_start_matches("CAP_").to_owned()));
+            .extend(capabilities.map(|one| short_capability(one).to_owned()));
         Ok(())
     }
 
@@ -191,8 +191,7 @@ impl Needs {
             security.add = self.capabilities.iter().cloned().collect();
             // Of those that are added, none is dropped.
             let is_dropped = |name: &&str| !self.capabilities.contains(*name);
-            let all = ALL_CAPABILITIES.iter();
-            let all = all.map(|name| name.trim_start_matches("CAP_"));
+            let all = ALL_CAPABILITIES.iter().map(|name| short_capability(name));
             security.drop = all.filter(is_dropped).map(str::to_owned).collect();
         }
         if security.seccomp.is_none() && !pod_decides_calls {
@@ -209,7 +208,7 @@ impl Needs {
         };
         let is_capability = |name: &&String| {
             let mut all = ALL_CAPABILITIES.iter();
-            all.any(|full| full.trim_start_matches("CAP_") == name.as_str())
+            all.any(|full| short_capability(full) == name.as_str())
         };
         if let Some(name) = self.capabilities.iter().find(|name| !is_capability(name)) {
             return Err(unknown(name, "capability"));

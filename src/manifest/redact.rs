@@ -77,7 +77,7 @@ fn list(at: Position, entries: &[Entry]) -> Option<Rc<Node>> {
             "items" => with_value(entry, Rc::clone(&seq)),
             _ => entry.clone(),
         });
-        map(at, entries.collect())
+        Node::map(at, entries.collect())
     })
 }
 
@@ -90,7 +90,7 @@ fn secret(at: Position, entries: &[Entry]) -> Option<Rc<Node>> {
         "metadata" => Some(with_value(entry, metadata(&entry.value))),
         key => KEPT.contains(&key).then(|| entry.clone()),
     });
-    Some(map(at, entries.collect()))
+    Some(Node::map(at, entries.collect()))
 }
 
 /// Without values, and with the mark that says so.
@@ -134,7 +134,7 @@ fn is_marked(metadata: &Value) -> bool {
 fn keys(values: &Rc<Node>) -> Rc<Node> {
     let at = values.position;
     let Value::Map(entries) = &values.value else {
-        return map(at, Vec::new());
+        return Node::map(at, Vec::new());
     };
     let null = |at| {
         let scalar = Scalar::Null;
@@ -144,28 +144,21 @@ fn keys(values: &Rc<Node>) -> Rc<Node> {
     let entries = entries
         .iter()
         .map(|entry| with_value(entry, null(entry.value.position)));
-    map(at, entries.collect())
+    Node::map(at, entries.collect())
 }
 
 fn metadata(node: &Rc<Node>) -> Rc<Node> {
     let at = node.position;
     let Value::Map(entries) = &node.value else {
-        return map(at, Vec::new());
+        return Node::map(at, Vec::new());
     };
     let kept = entries
         .iter()
         .filter(|entry| KEPT_METADATA.contains(&entry.key.as_str()));
     let (key, value) = MARK;
-    let scalar = Scalar::Str(value.to_owned());
-    let text = value.to_owned();
-    let value = Rc::new(Node::new(at, Value::Scalar { scalar, text }));
-    let entry = |key: &str, value| Entry {
-        key: key.to_owned(),
-        position: at,
-        value,
-    };
-    let marked = entry("annotations", map(at, vec![entry(key, value)]));
-    map(at, kept.cloned().chain([marked]).collect())
+    let mark = Entry::new(at, key, Node::text(at, value));
+    let marked = Entry::new(at, "annotations", Node::map(at, vec![mark]));
+    Node::map(at, kept.cloned().chain([marked]).collect())
 }
 
 fn with_value(entry: &Entry, value: Rc<Node>) -> Entry {
@@ -173,10 +166,6 @@ fn with_value(entry: &Entry, value: Rc<Node>) -> Entry {
         value,
         ..entry.clone()
     }
-}
-
-fn map(at: Position, entries: Vec<Entry>) -> Rc<Node> {
-    Rc::new(Node::new(at, Value::Map(entries)))
 }
 
 #[cfg(test)]

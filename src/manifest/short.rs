@@ -5,7 +5,6 @@
 use std::rc::Rc;
 
 use super::error::Position;
-use super::scalar::Scalar;
 use super::yaml::{Entry, Node, Value};
 
 /// What `i2kit explain --short` prints.
@@ -56,13 +55,13 @@ pub fn long(document: &Rc<Node>) -> Option<Rc<Node>> {
 }
 
 fn pod(at: Position, metadata: Vec<Entry>, spec: Vec<Entry>) -> Rc<Node> {
-    map(
+    Node::map(
         at,
         vec![
-            entry(at, "apiVersion", text(at, "v1")),
-            entry(at, "kind", text(at, "Pod")),
-            entry(at, "metadata", map(at, metadata)),
-            entry(at, "spec", map(at, spec)),
+            Entry::new(at, "apiVersion", Node::text(at, "v1")),
+            Entry::new(at, "kind", Node::text(at, "Pod")),
+            Entry::new(at, "metadata", Node::map(at, metadata)),
+            Entry::new(at, "spec", Node::map(at, spec)),
         ],
     )
 }
@@ -73,43 +72,43 @@ fn deployment(at: Position, metadata: Vec<Entry>, spec: Vec<Entry>, replicas: En
         let found = metadata.iter().find(|entry| entry.key == name);
         found.map(|entry| Rc::clone(&entry.value))
     };
-    let name = value("name").unwrap_or_else(|| text(at, ""));
+    let name = value("name").unwrap_or_else(|| Node::text(at, ""));
     let mut labels = match value("labels").as_deref().map(|node| &node.value) {
         Some(Value::Map(entries)) => entries.clone(),
         _ => Vec::new(),
     };
     if !labels.iter().any(|label| label.key == "app") {
-        labels.push(entry(at, "app", name));
+        labels.push(Entry::new(at, "app", name));
     }
     let chosen = labels.iter().filter(|label| label.key == "app").cloned();
-    let chosen = map(at, chosen.collect());
-    let template = map(
+    let chosen = Node::map(at, chosen.collect());
+    let template = Node::map(
         at,
         vec![
-            entry(
+            Entry::new(
                 at,
                 "metadata",
-                map(at, vec![entry(at, "labels", map(at, labels))]),
+                Node::map(at, vec![Entry::new(at, "labels", Node::map(at, labels))]),
             ),
-            entry(at, "spec", map(at, spec)),
+            Entry::new(at, "spec", Node::map(at, spec)),
         ],
     );
-    let selector = map(at, vec![entry(at, "matchLabels", chosen)]);
-    map(
+    let selector = Node::map(at, vec![Entry::new(at, "matchLabels", chosen)]);
+    Node::map(
         at,
         vec![
-            entry(at, "apiVersion", text(at, "apps/v1")),
-            entry(at, "kind", text(at, "Deployment")),
-            entry(at, "metadata", map(at, metadata)),
-            entry(
+            Entry::new(at, "apiVersion", Node::text(at, "apps/v1")),
+            Entry::new(at, "kind", Node::text(at, "Deployment")),
+            Entry::new(at, "metadata", Node::map(at, metadata)),
+            Entry::new(
                 at,
                 "spec",
-                map(
+                Node::map(
                     at,
                     vec![
                         replicas,
-                        entry(at, "selector", selector),
-                        entry(at, "template", template),
+                        Entry::new(at, "selector", selector),
+                        Entry::new(at, "template", template),
                     ],
                 ),
             ),
@@ -123,37 +122,19 @@ fn containers(node: &Rc<Node>) -> Rc<Node> {
         return Rc::clone(node);
     };
     let items = entries.iter().map(|one| {
-        let name = entry(one.position, "name", text(one.position, &one.key));
+        let name = Entry::new(one.position, "name", Node::text(one.position, &one.key));
         let at = one.value.position;
         match &one.value.value {
             Value::Map(fields) => {
                 let fields = [name].into_iter().chain(fields.iter().cloned());
-                map(at, fields.collect())
+                Node::map(at, fields.collect())
             }
             Value::Scalar { .. } => {
-                let image = entry(at, "image", Rc::clone(&one.value));
-                map(at, vec![name, image])
+                let image = Entry::new(at, "image", Rc::clone(&one.value));
+                Node::map(at, vec![name, image])
             }
             Value::Seq(_) => Rc::clone(&one.value),
         }
     });
     Rc::new(Node::new(node.position, Value::Seq(items.collect())))
-}
-
-fn map(at: Position, entries: Vec<Entry>) -> Rc<Node> {
-    Rc::new(Node::new(at, Value::Map(entries)))
-}
-
-fn text(at: Position, text: &str) -> Rc<Node> {
-    let scalar = Scalar::Str(text.to_owned());
-    let text = text.to_owned();
-    Rc::new(Node::new(at, Value::Scalar { scalar, text }))
-}
-
-fn entry(position: Position, key: &str, value: Rc<Node>) -> Entry {
-    Entry {
-        key: key.to_owned(),
-        position,
-        value,
-    }
 }

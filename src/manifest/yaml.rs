@@ -72,7 +72,30 @@ pub struct Entry {
     pub value: Rc<Node>,
 }
 
+impl Entry {
+    /// An entry whose key stands at `position`.
+    pub(super) fn new(position: Position, key: &str, value: Rc<Node>) -> Self {
+        Self {
+            key: key.to_owned(),
+            position,
+            value,
+        }
+    }
+}
+
 impl Node {
+    /// A mapping at `position`.
+    pub(super) fn map(position: Position, entries: Vec<Entry>) -> Rc<Self> {
+        Rc::new(Self::new(position, Value::Map(entries)))
+    }
+
+    /// A string at `position`.
+    pub(super) fn text(position: Position, text: &str) -> Rc<Self> {
+        let scalar = Scalar::Str(text.to_owned());
+        let text = text.to_owned();
+        Rc::new(Self::new(position, Value::Scalar { scalar, text }))
+    }
+
     /// A node of these parts.
     pub(super) fn new(position: Position, value: Value) -> Self {
         let mut size = Size::default();

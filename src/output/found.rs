@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::disk_digest;
 use super::record::{OutputsRecord, Partition, written};
-use crate::assemble::partitions::{ALIGN, partition_len};
+use crate::assemble::partitions::{free_len, partition_len};
 use crate::assemble::place::Place;
 use crate::assemble::{LAYERS, LayerPart, UkiFacts, signature_of};
 use crate::disk::{self, Blob};
@@ -34,8 +34,7 @@ impl OutputsRecord {
         let slabs = disk::slabs(disk).map_err(unread)?;
         let contract = Contract::from_json(&inspect::file(disk, POD_JSON)?)?;
         let ports = contract.all_containers().flat_map(|one| one.ports.clone());
-        let used = table.partitions.iter().map(|one| one.offset() + one.size());
-        let free = disk.len().saturating_sub(used.max().unwrap_or(0) + ALIGN);
+        let free = free_len(&table, disk.len());
         let is_asked = partition_len(self.scratch) == free;
         let inputs = inspect::inputs(disk)?;
         let layers = self.placed(&inputs)?;
@@ -83,7 +82,7 @@ fn holes(layers: &[LayerPart]) -> u64 {
 }
 
 fn metadata_len(disk: &Blob, table: &gpt::Table) -> Result<u64, Error> {
-    let store = table.partitions.iter().find(|one| one.name == LABEL_STORE);
+    let store = table.named(LABEL_STORE);
     let store = store.and_then(|one| disk.part(one.offset(), one.size()));
     let store = store.ok_or_else(|| Error::NoPartition(LABEL_STORE.to_owned()))?;
     let summary = Reader::open(&store)?.summary();

@@ -53,14 +53,7 @@ const RUNTIME: [&str; 44] = [
 /// `ENOSYS`, upon which C libraries fall back to an older call.
 const ENOSYS: u32 = 38;
 /// Calls that C libraries try first.
-const NEWER: [&str; 6] = [
-    "clone3",
-    "faccessat2",
-    "fchmodat2",
-    "openat2",
-    "rseq",
-    "statx",
-];
+const NEWER: [&str; 5] = ["clone3", "fchmodat2", "openat2", "rseq", "statx"];
 
 /// `linux.seccomp` of the OCI runtime specification: the calls of this list and no other. 32-bit
 /// programs cannot make any.

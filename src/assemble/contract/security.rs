@@ -1,6 +1,8 @@
 //! What a container may do.
 
-use i2kit_contract::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES, Seccomp, Security, User};
+use i2kit_contract::{
+    ALL_CAPABILITIES, DEFAULT_CAPABILITIES, Seccomp, Security, User, short_capability,
+};
 
 use super::{Error, Planned, learned};
 use crate::manifest::SeccompType;
@@ -55,7 +57,7 @@ impl Planned<'_> {
         }
         let has = |list: &[String], name: &str| list.iter().any(|one| one == name);
         let granted = |full: &&&str| {
-            let name = full.trim_start_matches("CAP_");
+            let name = short_capability(full);
             let base = DEFAULT_CAPABILITIES.contains(full) || has(&own.add, "ALL");
             let base = base && !has(&own.drop, "ALL");
             (base || has(&own.add, name)) && !has(&own.drop, name)

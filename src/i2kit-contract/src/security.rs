@@ -46,6 +46,21 @@ impl Security {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The capabilities that it has.
+    #[must_use]
+    pub fn granted(&self) -> Vec<&str> {
+        match &self.capabilities {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => DEFAULT_CAPABILITIES.to_vec(),
+        }
+    }
+}
+
+/// A capability's name as Kubernetes has it, without `CAP_`.
+#[must_use]
+pub fn short_capability(name: &str) -> &str {
+    name.strip_prefix("CAP_").unwrap_or(name)
 }
 
 /// `seccompProfile`.

@@ -13,8 +13,7 @@ use crate::disk::Blob;
 /// Answers the word by which it does.
 pub(super) fn check(parts: &Parts<'_>, store: &Checked) -> Result<Option<String>, Error> {
     let prefix = format!("{CMDLINE_FEC}=");
-    let has_partition = |one: &&i2kit_format::gpt::Partition| one.name == LABEL_STORE_FEC;
-    let partition = parts.table.partitions.iter().find(has_partition);
+    let partition = parts.table.named(LABEL_STORE_FEC);
     let mut words = parts.cmdline.split_whitespace();
     let Some(word) = words.find_map(|word| word.strip_prefix(&prefix)) else {
         return match partition {

@@ -101,8 +101,7 @@ pub fn unlike(
 /// Names what lies at a byte that is not as it was built.
 fn fault(made: &Partitioned, offset: u64) -> Fault {
     const REASON: &str = "not as it was built";
-    let has = |one: &&gpt::Partition| (one.offset()..one.offset() + one.size()).contains(&offset);
-    let Some(partition) = made.partitions.iter().find(has) else {
+    let Some(partition) = made.partitions.iter().find(|one| one.has(offset)) else {
         let fault = Fault::new("partition table", REASON).offset(offset);
         return fault.structure(table_structure(made, offset));
     };

@@ -68,7 +68,7 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// A partition, whole.
     fn part(&self, name: &str) -> Result<Blob, Error> {
-        let found = self.table.partitions.iter().find(|one| one.name == name);
+        let found = self.table.named(name);
         let found = found.ok_or_else(|| Error::NoPartition(name.to_owned()))?;
         let part = self.disk.part(found.offset(), found.size());
         part.ok_or_else(|| Error::Short(name.to_owned()))
@@ -76,8 +76,7 @@ impl Parts<'_> {
 
     /// Where a partition begins.
     fn start(&self, name: &str) -> u64 {
-        let found = self.table.partitions.iter().find(|one| one.name == name);
-        found.map_or(0, gpt::Partition::offset)
+        self.table.named(name).map_or(0, gpt::Partition::offset)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `PodSecurityContext` and `SecurityContext`.
 
-use i2kit_contract::{ALL_CAPABILITIES, FsGroup, Sysctl};
+use i2kit_contract::{ALL_CAPABILITIES, FsGroup, Sysctl, short_capability};
 
 use super::super::decode::{Field, Fields, Report, closest};
 use super::super::pod::{PodSecurity, SeccompType, SecurityContext};
@@ -146,17 +146,13 @@ fn capability_names(report: &mut Report, items: Vec<Field<'_>>) -> Vec<String> {
             continue;
         };
         let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        let mut all = ALL_CAPABILITIES
-            .iter()
-            .map(|one| one.trim_start_matches("CAP_"));
+        let name = short_capability(&upper);
+        let mut all = ALL_CAPABILITIES.iter().map(|one| short_capability(one));
         if name == "ALL" || all.any(|one| one == name) {
             names.push(name.to_owned());
             continue;
         }
-        let known = ALL_CAPABILITIES
-            .iter()
-            .map(|one| one.trim_start_matches("CAP_"));
+        let known = ALL_CAPABILITIES.iter().map(|one| short_capability(one));
         let meant = closest(name, known).map(|name| format!(", did you mean {name}?"));
         item.refuse(
             report,

@@ -96,6 +96,22 @@ impl Partition {
             .saturating_add(1)
             .saturating_mul(SECTOR)
     }
+
+    /// Whether the disk's byte at `offset` is its.
+    #[must_use]
+    pub fn has(&self, offset: u64) -> bool {
+        offset
+            .checked_sub(self.offset())
+            .is_some_and(|within| within < self.size())
+    }
+}
+
+impl Table {
+    /// The first partition of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|one| one.name == name)
+    }
 }
 
 /// A table's two copies, ready to be placed.

@@ -1,5 +1,6 @@
 //! The network: loopback, and the first Ethernet interface by configuration, DHCP and routers.
 
+pub mod addresses;
 pub mod client;
 pub mod dhcp;
 mod dhcp6;

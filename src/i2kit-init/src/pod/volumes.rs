@@ -1,7 +1,7 @@
 //! The Pod's volumes: made once a boot, before anything runs.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::{self, Permissions},
     io::Write as _,
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -124,27 +124,20 @@ pub fn prepare(contract: &Contract, values: &Values, console: &Console) -> Resul
 
 /// Which containers may use how much of it is their cgroups' matter.
 fn huge_pages(target: &Path, page_bytes: u64) -> Result<(), Fault> {
-    make_folder(target, 0o777)?;
-    let options = CString::new(format!("mode=0777,pagesize={page_bytes}"));
-    let options = options.context("mount", target.display())?;
-    let flags = MountFlags::empty();
-    rustix::mount::mount(
-        c"hugetlbfs",
-        target,
-        c"hugetlbfs",
-        flags,
-        options.as_c_str(),
-    )
-    .context("mount", target.display())
+    in_memory(target, c"hugetlbfs", &format!("pagesize={page_bytes}"))
 }
 
 fn tmpfs(target: &Path, size: Option<u64>) -> Result<(), Fault> {
-    make_folder(target, 0o777)?;
     let size = size.map_or_else(|| DEFAULT_TMPFS.to_owned(), |bytes| bytes.to_string());
-    let options = CString::new(format!("mode=0777,size={size}"));
+    in_memory(target, c"tmpfs", &format!("size={size}"))
+}
+
+/// Mounts a file system of this kind that anybody may write to.
+fn in_memory(target: &Path, kind: &CStr, option: &str) -> Result<(), Fault> {
+    make_folder(target, 0o777)?;
+    let options = CString::new(format!("mode=0777,{option}"));
     let options = options.context("mount", target.display())?;
-    let flags = MountFlags::empty();
-    rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, options.as_c_str())
+    rustix::mount::mount(kind, target, kind, MountFlags::empty(), options.as_c_str())
         .context("mount", target.display())
 }
 

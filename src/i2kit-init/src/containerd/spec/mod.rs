@@ -11,7 +11,7 @@ mod seccomp;
 
 use std::path::Path;
 
-use i2kit_contract::{Container, DEFAULT_CAPABILITIES};
+use i2kit_contract::Container;
 use serde_json::{Value, json};
 
 use crate::{cgroup, pod::values::Process};
@@ -98,7 +98,7 @@ pub fn spec(
             devices.extend(devices::all(Path::new("/dev")));
         }
         linux.insert("devices".into(), devices.into());
-        let filter = seccomp::filter(&security.seccomp, &capabilities(container));
+        let filter = seccomp::filter(&security.seccomp, &security.granted());
         linux.extend(filter.map(|filter| ("seccomp".to_owned(), filter)));
         let propagation = mounts::root_propagation(&views.binds);
         linux.extend(propagation.map(|one| ("rootfsPropagation".to_owned(), one.into())));
@@ -118,7 +118,7 @@ fn process(container: &Container, process: &Process, memory: u64) -> Value {
         .into_iter()
         .chain(user.additional_gids.iter().copied())
         .collect();
-    let capabilities = capabilities(container);
+    let capabilities = container.security.granted();
     json!({
         "user": { "uid": user.uid, "gid": user.gid, "additionalGids": gids },
         "args": process.args,
@@ -134,13 +134,6 @@ fn process(container: &Container, process: &Process, memory: u64) -> Value {
         "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": OPEN_FILES, "hard": OPEN_FILES }],
         "oomScoreAdj": resources::oom_score_adj(&container.resources, memory),
     })
-}
-
-fn capabilities(container: &Container) -> Vec<&str> {
-    match &container.security.capabilities {
-        Some(names) => names.iter().map(String::as_str).collect(),
-        None => DEFAULT_CAPABILITIES.to_vec(),
-    }
 }
 
 fn masked() -> Vec<&'static str> {
