@@ -205,6 +205,17 @@ mod tests {
         State::new(&contract(RestartPolicy::Always), events)
     }
 
+    fn ended(id: &str) -> Ended {
+        Ended {
+            exit_code: 0,
+            reason: "Completed",
+            message: String::new(),
+            started: None,
+            finished: std::time::SystemTime::now(),
+            id: id.into(),
+        }
+    }
+
     /// What the server says to these bytes.
     async fn say(address: SocketAddr, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -248,17 +259,10 @@ mod tests {
             let answer = get(address, "/readyz").await;
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
             assert!(answer.contains("[proxy web db]"), "{answer}");
-            let done = Ended {
-                exit_code: 0,
-                reason: "Completed",
-                message: String::new(),
-                started: None,
-                finished: std::time::SystemTime::now(),
-                id: "setup.0".into(),
-            };
-            state.ended(0, done, None);
+            state.ended(0, ended("setup.0"), None);
             for index in 1..4 {
-                state.running(index, "x", 0);
+                state.begun(index, "x", 0);
+                state.running(index);
                 state.started(index);
                 state.ready(index, true);
             }
@@ -269,6 +273,19 @@ mod tests {
             );
             state.ending();
             assert!(get(address, "/readyz").await.contains("the Pod is ending"));
+        };
+        with_server(&state, client).await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_run_counts_however_soon_it_ends() {
+        let state = state();
+        let client = async |address| {
+            state.begun(0, "setup.1", 1);
+            state.ended(0, ended("setup.1"), None);
+            let metrics = get(address, "/metrics").await;
+            let line = "kube_pod_container_status_restarts_total{container=\"setup\"} 1\n";
+            assert!(metrics.contains(line), "{metrics}");
         };
         with_server(&state, client).await;
     }

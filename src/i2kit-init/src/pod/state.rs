@@ -95,13 +95,19 @@ impl State {
         });
     }
 
-    /// A container's process was started.
-    pub fn running(&self, index: usize, id: &str, restart_count: u32) {
+    /// A container's process was started, which counts however soon it ends.
+    pub fn begun(&self, index: usize, id: &str, restart_count: u32) {
+        self.change_member(index, |member| {
+            member.restart_count = restart_count;
+            id.clone_into(&mut member.id);
+        });
+    }
+
+    /// A container that has begun is past its `postStart` hook.
+    pub fn running(&self, index: usize) {
         self.change_member(index, |member| {
             let since = SystemTime::now();
             member.place = Place::Running { since };
-            member.restart_count = restart_count;
-            id.clone_into(&mut member.id);
         });
     }
 

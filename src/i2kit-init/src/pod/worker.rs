@@ -202,7 +202,9 @@ impl Worker {
                 };
                 let name = &self.container.name;
                 pod.registry.started(name, restart_count, running);
-                self.live(&inside, exit, restart_count).await
+                // Not left to `live`, which may see the exit first.
+                self.shared.state.begun(self.index, id, restart_count);
+                self.live(&inside, exit).await
             }
             Err(error) => Err(error),
         };
@@ -331,17 +333,12 @@ impl Worker {
     }
 
     /// The exit code of a container that was started, whatever ends it.
-    async fn live(
-        &mut self,
-        inside: &Inside,
-        mut exit: Exit,
-        restart_count: u32,
-    ) -> Result<u32, AnyError> {
+    async fn live(&mut self, inside: &Inside, mut exit: Exit) -> Result<u32, AnyError> {
         let mut stopped = self.stopped.clone();
         let grace = tokio::select! {
             code = &mut exit => return Ok(code??),
             _ = stopped.wait_for(|stopped| *stopped) => self.grace(None),
-            grace = self.until_unfit(inside, restart_count) => grace,
+            grace = self.until_unfit(inside) => grace,
         };
         self.end(inside, exit, grace).await
     }
@@ -353,7 +350,7 @@ impl Worker {
 
     /// Calls the hook and watches the probes until the container has to end; answers its grace
     /// period.
-    async fn until_unfit(&self, inside: &Inside, restart_count: u32) -> Duration {
+    async fn until_unfit(&self, inside: &Inside) -> Duration {
         let (life, name) = (&self.container.life, &self.container.name);
         let begun = Instant::now();
         if let Some(hook) = &life.post_start
@@ -363,7 +360,7 @@ impl Worker {
             return self.grace(None);
         }
         let Shared { state, events, .. } = &*self.shared;
-        state.running(self.index, &inside.id, restart_count);
+        state.running(self.index);
         if self.role == Role::Init {
             return std::future::pending().await;
         }
