@@ -16,10 +16,12 @@ Prints, as medians of N rounds (default 3) whose commands take turns:
              fetching nothing and converting everything beside the other's
   best       the same with --compression best
   default    a cold build with default compression, beside one without
+  verity     checking every block of the store against its hash tree, beside the time that
+             openssl speed takes for SHA-256 of as many blocks of 4 KiB on all cores
   reading    for each compression: seconds to read all of nginx's files through the kernel's mount,
              by folder and in random order, and 2,000 times 4 KiB; each from a cold cache
 
-Each line of the first two ends with the bound it must hold; one that does not hold makes the exit
+Each line but those of reading ends with the bound it must hold; one that does not hold makes the exit
 code 1. Needs root, for the mounts.
 
   --runs N  rounds
@@ -69,6 +71,23 @@ for round in $(seq "$runs"); do
     timed "$compression" build "$compression" "$work/disk.raw"
   done
 done
+# All processors hash blocks of 4 KiB for a second; how long they would take for BYTES.
+openssl_seconds() { # BYTES
+  local speed
+  speed=$(openssl speed -mr -multi "$(nproc)" -seconds 1 -bytes 4096 -evp sha256 2>/dev/null |
+    awk -F: '$1 == "+F" { print $4 }')
+  awk -v bytes="$1" -v speed="${speed:?openssl speed tells no speed}" 'BEGIN { printf "%.4f\n", bytes / speed }'
+}
+verify() { "$i2kit" inspect --verify "$work/plain.raw" >/dev/null; }
+build none "$work/plain.raw"
+data=$(jq '.partitions[] | select(.name == "store") | .size' "$work/summary.json")
+verify
+for round in $(seq 5); do
+  timed verity verify
+  openssl_seconds "$data" >>"$work/times/openssl"
+done
+rm -f "$work/plain.raw"*
+
 # The store's file system, as its superblock has it (`blocks`), but for the base's layer.
 nginx_bytes() {
   local offset blocks
@@ -90,6 +109,8 @@ against 'time, mksquashfs -comp zstd' convert squashfs 0.1
 against 'time, mkfs.erofs zstd,3 fragments' convert erofs 0.1
 against 'time of best, mksquashfs' best squashfs 0.5
 against 'cold build, one without' zstd none 1.6
+# At least 0.8 of its speed.
+against 'verity, openssl speed sha256' verity openssl 1.25
 
 printf '\n%-20s %10s %10s %10s %10s\n' compression 'store MB' 'by folder' random '2000x4K'
 for compression in none lz4 zstd,cluster={64K,128K,256K,512K,1M}; do
