@@ -3,6 +3,7 @@
 mod config;
 mod fields;
 mod learn;
+mod lease;
 mod life;
 mod secure;
 

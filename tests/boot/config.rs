@@ -25,11 +25,16 @@ fn build(bench: &Bench, script: &str) -> PathBuf {
 
 /// A QEMU, first in `PATH`, that is given more arguments, and more in the network's.
 fn qemu(bench: &Bench, arguments: &str, network: &str) -> String {
+    qemu_with_netdev(bench, arguments, &format!("$a{network}"))
+}
+
+/// A QEMU, first in `PATH`, that is given more arguments, and another network: `$a` is its own.
+pub fn qemu_with_netdev(bench: &Bench, arguments: &str, netdev: &str) -> String {
     let folder = bench.path("bin");
     std::fs::create_dir_all(&folder).unwrap();
     let script = format!(
         "#!/bin/bash\nprintf '%s\\n' \"$@\" > '{}'\nall=()\n\
-         for a; do case \"$a\" in user,id=net*) a=\"$a{network}\" ;; esac; all+=(\"$a\"); done\n\
+         for a; do case \"$a\" in user,id=net*) a=\"{netdev}\" ;; esac; all+=(\"$a\"); done\n\
          exec /usr/bin/qemu-system-x86_64 \"${{all[@]}}\" {arguments}\n",
         bench.path("arguments").display()
     );
