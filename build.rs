@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in [
         "src/i2kit-init",
         "src/i2kit-contract",
+        "src/i2kit-sigv4",
         "Cargo.lock",
         "Cargo.toml",
     ] {

@@ -2,6 +2,7 @@
 
 mod config;
 mod fields;
+mod kept;
 mod learn;
 mod lease;
 mod life;
