@@ -2,7 +2,9 @@
 
 mod config;
 mod fields;
+mod kept;
 mod learn;
+mod lease;
 mod life;
 mod secure;
 

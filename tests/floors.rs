@@ -72,7 +72,13 @@ fn no_module_imports_one_above_it() {
 
 #[test]
 fn the_packages_below_know_nothing_of_i2kit() {
-    for package in ["i2kit-format", "i2kit-sbom", "i2kit-contract", "i2kit-init"] {
+    for package in [
+        "i2kit-format",
+        "i2kit-sbom",
+        "i2kit-contract",
+        "i2kit-sigv4",
+        "i2kit-init",
+    ] {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("src")
             .join(package)

@@ -68,6 +68,7 @@ const RECORD: &str = r#"{"version":3,"inputs_key":"k","size":1048576,"data_bytes
 const RUNTIME: [&str; 2] = [
     "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\npod: a\nhostname: b\n\
      secrets:\n  db: {data: {k: aGk=}, stringData: {p: text}}\n\
+     secretsFrom: {e: 'ssm:/a/b#c', f: 'secretsmanager:d'}\n\
      env: {A: \"1\"}\ncontainers: {c: {env: {B: x}}}\n\
      network: {dhcp4: true, ipv6: auto, addresses: [10.0.0.5/24, 'fd00::5/64'],\n\
      \x20 routes: [{to: default, via: 10.0.0.1}], nameservers: ['::1'], search: [a.b], mtu: 1400}\n\

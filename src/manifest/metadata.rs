@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use i2kit_contract::{SECRET_ANNOTATION, SecretPlace};
+
 use super::decode::{Field, Fields, Report};
 use super::error::quoted;
 use super::{fields, names};
@@ -94,8 +96,14 @@ fn annotations(report: &mut Report, field: &Field<'_>) -> BTreeMap<String, Strin
         if let Err(reason) = names::qualified_name(&key.to_lowercase()) {
             report.error(position, bad_key(field, key, &reason));
         }
-        if let Some(value) = optional_string(report, &value) {
-            annotations.insert(key.to_owned(), value);
+        if let Some(text) = optional_string(report, &value) {
+            // The guest reads it there; what it could not read is found here.
+            if key.starts_with(SECRET_ANNOTATION)
+                && let Err(error) = text.parse::<SecretPlace>()
+            {
+                value.refuse(report, format!("is {error}"));
+            }
+            annotations.insert(key.to_owned(), text);
         }
     }
     let size = |(k, v): (&String, &String)| k.len().saturating_add(v.len());

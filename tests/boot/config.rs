@@ -10,7 +10,7 @@ use super::{contains, pod};
 use crate::support::vm::{Bench, Vm, printed};
 use crate::support::{i2kit, output_of};
 
-const HEAD: &str = "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\n";
+pub const HEAD: &str = "apiVersion: i2kit.io/v1\nkind: RuntimeConfig\n";
 
 /// A disk with one container that runs a script.
 fn build(bench: &Bench, script: &str) -> PathBuf {
@@ -25,11 +25,16 @@ fn build(bench: &Bench, script: &str) -> PathBuf {
 
 /// A QEMU, first in `PATH`, that is given more arguments, and more in the network's.
 fn qemu(bench: &Bench, arguments: &str, network: &str) -> String {
+    qemu_with_netdev(bench, arguments, &format!("$a{network}"))
+}
+
+/// A QEMU, first in `PATH`, that is given more arguments, and another network: `$a` is its own.
+pub fn qemu_with_netdev(bench: &Bench, arguments: &str, netdev: &str) -> String {
     let folder = bench.path("bin");
     std::fs::create_dir_all(&folder).unwrap();
     let script = format!(
         "#!/bin/bash\nprintf '%s\\n' \"$@\" > '{}'\nall=()\n\
-         for a; do case \"$a\" in user,id=net*) a=\"$a{network}\" ;; esac; all+=(\"$a\"); done\n\
+         for a; do case \"$a\" in user,id=net*) a=\"{netdev}\" ;; esac; all+=(\"$a\"); done\n\
          exec /usr/bin/qemu-system-x86_64 \"${{all[@]}}\" {arguments}\n",
         bench.path("arguments").display()
     );
@@ -40,7 +45,7 @@ fn qemu(bench: &Bench, arguments: &str, network: &str) -> String {
     format!("{}:{path}", folder.display())
 }
 
-fn boot(disk: &Path, path: &str, options: &[&str]) -> (i32, String) {
+pub fn boot(disk: &Path, path: &str, options: &[&str]) -> (i32, String) {
     let mut command = i2kit();
     command.arg("run").arg(disk).args(options);
     command.args(["--timeout", "280"]).env("PATH", path);
@@ -211,7 +216,7 @@ fn serve(listener: &TcpListener, answers: Vec<(&'static str, String)>) {
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> String {
+pub fn read_head(stream: &mut TcpStream) -> String {
     let (mut request, mut byte) = (Vec::new(), [0]);
     while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length > 0) {
         request.push(byte[0]);
@@ -219,7 +224,7 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-fn status(line: &str, body: &str) -> String {
+pub fn status(line: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {line}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -227,7 +232,7 @@ fn status(line: &str, body: &str) -> String {
 }
 
 /// An EC2 instance by its firmware's tables, whose metadata service is this test's.
-fn instance(bench: &Bench, port: u16) -> String {
+pub fn instance(bench: &Bench, port: u16) -> String {
     let relay = write(
         bench,
         "relay",

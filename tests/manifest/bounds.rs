@@ -189,6 +189,13 @@ fn many_of_everything() {
     assert!(
         told(&read(pods.repeat(5000))).starts_with("5000 Pods, but a VM holds one: a (m.yaml:1), ")
     );
+    let annotations =
+        "name: p\nannotations: {i2kit.io/secret.db: 'vault:x', i2kit.io/secret.a: 'ssm:/x'}";
+    assert_eq!(
+        told(&read(in_metadata(annotations))),
+        "m.yaml:5:37: metadata.annotations[\"i2kit.io/secret.db\"]: \"vault:x\" is neither \
+         ssm:/PATH/NAME[#KEY], ssm:/PATH/ nor secretsmanager:ID[#KEY]"
+    );
     let annotations = format!("name: p\nannotations: {{a: {}}}", "x".repeat(256 << 10));
     assert_eq!(
         told(&read(in_metadata(&annotations))),

@@ -7,9 +7,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use sha2::{Digest as _, Sha256};
 
 use super::output_of;
 
@@ -41,6 +43,34 @@ impl Asked {
         Some(scope.split('/').next()?.to_owned())
     }
 
+    /// Whether the signature is what this secret access key makes of the request as it came: worked
+    /// out here anew, from Amazon's description ("Create a signed AWS API request").
+    pub fn is_signed_with(&self, key: &str) -> bool {
+        let authorization = &self.headers["authorization"];
+        let rest = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=");
+        let parts: Vec<&str> = rest.unwrap().split(", ").collect();
+        let scope = parts[0].split_once('/').unwrap().1;
+        let names = parts[1].strip_prefix("SignedHeaders=").unwrap();
+        let headers = names.split(';');
+        let headers: String = headers
+            .map(|name| format!("{name}:{}\n", self.headers[name].trim()))
+            .collect();
+        let (method, path) = self.what.split_once(' ').unwrap();
+        let body = hex::encode(Sha256::digest(&self.body));
+        let canonical = format!("{method}\n{path}\n\n{headers}\n{names}\n{body}");
+        let canonical = hex::encode(Sha256::digest(canonical));
+        let time = &self.headers["x-amz-date"];
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
+        let first = format!("AWS4{key}").into_bytes();
+        let chain = scope.split('/').chain([text.as_str()]);
+        let signature = chain.fold(first, |key, part| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+            mac.update(part.as_bytes());
+            mac.finalize().into_bytes().to_vec()
+        });
+        parts[2] == format!("Signature={}", hex::encode(signature))
+    }
+
     /// Region and service of the signature.
     pub fn scope(&self) -> String {
         let parts: Vec<_> = self.headers["authorization"].split('/').collect();
@@ -68,6 +98,14 @@ impl Aws {
         answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
         Self::start(Some(Arc::new(tls(folder))), Box::new(answer))
+    }
+
+    /// The same with TLS, as whom the configuration says.
+    pub fn with_certificate(
+        tls: Arc<ServerConfig>,
+        answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(tls), Box::new(answer))
     }
 
     fn start(tls: Option<Arc<ServerConfig>>, answer: Box<Answer>) -> Self {

@@ -118,11 +118,30 @@ pub fn with_config(from: &Path, to: &Path, change: impl FnOnce(&mut Value)) {
     super::output_of("cp", &["-r", from.to_str().unwrap(), to.to_str().unwrap()]);
     let mut index: Value =
         serde_json::from_slice(&fs::read(from.join("index.json")).unwrap()).unwrap();
-    let mut manifest = get_json(from, &index["manifests"][0]);
+    let manifest = get_json(from, &index["manifests"][0]);
     let mut config = get_json(from, &manifest["config"]);
     change(&mut config["config"]);
+    replace(to, &mut index, manifest, &config);
+}
+
+/// The layout at `from` as another one, whose only image has one more layer.
+pub fn with_layer(from: &Path, to: &Path, tar: &[u8]) {
+    super::output_of("cp", &["-r", from.to_str().unwrap(), to.to_str().unwrap()]);
+    let mut index: Value =
+        serde_json::from_slice(&fs::read(from.join("index.json")).unwrap()).unwrap();
+    let mut manifest = get_json(from, &index["manifests"][0]);
+    let mut config = get_json(from, &manifest["config"]);
+    let push = |list: &mut Value, item| list.as_array_mut().unwrap().push(item);
+    push(&mut config["rootfs"]["diff_ids"], sha256(tar).into());
+    let layer = put(to, tar, "application/vnd.oci.image.layer.v1.tar");
+    push(&mut manifest["layers"], layer);
+    replace(to, &mut index, manifest, &config);
+}
+
+/// Makes the layout's only image this one.
+fn replace(to: &Path, index: &mut Value, mut manifest: Value, config: &Value) {
     let media_type = |value: &Value| value["mediaType"].as_str().unwrap().to_owned();
-    manifest["config"] = put_json(to, &config, &media_type(&manifest["config"]));
+    manifest["config"] = put_json(to, config, &media_type(&manifest["config"]));
     let put = put_json(to, &manifest, &media_type(&index["manifests"][0]));
     for field in ["digest", "size"] {
         index["manifests"][0][field] = put[field].clone();

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod random;
 pub mod registry;
 pub mod samples;
+pub mod segment;
 pub mod shop;
 pub mod small;
 pub mod tarball;

@@ -17,12 +17,14 @@ const GUEST: &str = "i2kit: ";
 /// A folder with a cache of its own; disks of one test file share layers through it.
 pub struct Bench {
     pub folder: tempfile::TempDir,
+    pub base: String,
 }
 
 impl Bench {
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            base: samples::base(),
         }
     }
 
@@ -33,7 +35,7 @@ impl Bench {
     /// `i2kit COMMAND` with base, cache and the samples given.
     pub fn command(&self, command: &str) -> Command {
         let mut process = i2kit();
-        process.arg(command).arg("--base").arg(samples::base());
+        process.arg(command).arg("--base").arg(&self.base);
         process.arg("--cache-dir").arg(self.path("cache"));
         for name in ["nginx", "tiny"] {
             process

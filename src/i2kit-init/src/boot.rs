@@ -1,6 +1,7 @@
 //! The boot: a table of steps, run in order, each timed and reported.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -9,11 +10,14 @@ use std::{
 };
 
 use i2kit_contract::{
-    Contract, MODULES_LIST, POD_JSON, ProcessNamespace, Status, runtime::RuntimeConfig,
+    Contract, MODULES_LIST, POD_JSON, ProcessNamespace, SecretPlace, Status,
+    runtime::{RuntimeConfig, Secret},
+    secret_places,
 };
 use tokio::runtime::Runtime;
 
 use crate::{
+    aws,
     block::partition::{self, Partition},
     cgroup,
     cmdline::{self, Fec, RootHash},
@@ -147,7 +151,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "metadata",
-        purpose: "on EC2, read the run-time configuration from the user data",
+        purpose: "on EC2, read the user data, and the Secrets that Amazon keeps",
         run: read_metadata,
     },
     Step {
@@ -232,6 +236,8 @@ pub struct Boot {
     mapped: Option<PathBuf>,
     contract: Option<Contract>,
     config: Option<RuntimeConfig>,
+    /// Those that Amazon keeps.
+    secrets: BTreeMap<String, Secret>,
     network: Option<Settings>,
     lease: Option<mpsc::Receiver<()>>,
     lease_deadline: Option<Instant>,
@@ -265,6 +271,7 @@ impl Boot {
             mapped: None,
             contract: None,
             config: None,
+            secrets: BTreeMap::new(),
             network: None,
             lease: None,
             lease_deadline: None,
@@ -466,11 +473,55 @@ fn has_entropy() -> bool {
     unsafe { libc::getrandom((&raw mut byte).cast(), 1, libc::GRND_NONBLOCK) == 1 }
 }
 
-/// The service may be turned off, or out of reach; then the Pod starts without.
 fn read_metadata(boot: &mut Boot) -> Result<(), Error> {
-    if boot.config.is_some() || !config::imds::is_ec2() {
-        return Ok(());
+    let is_ec2 = config::imds::is_ec2();
+    if is_ec2 && boot.config.is_none() {
+        read_user_data(boot)?;
     }
+    let places = kept_places(boot)?;
+    if is_ec2 && !places.is_empty() {
+        read_kept(boot, &places);
+    } else {
+        for (name, place) in places {
+            boot.console.say(format_args!(
+                "secret {name}: {place} can be read on EC2 alone"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where Amazon keeps what no document delivers; the document's places win over the Pod's.
+fn kept_places(boot: &Boot) -> Result<BTreeMap<String, SecretPlace>, Error> {
+    let mut places = secret_places(&boot.contract()?.annotations);
+    if let Some(config) = &boot.config {
+        places.extend(config.secrets_from.clone());
+        places.retain(|name, _| !config.secrets.contains_key(name));
+    }
+    Ok(places)
+}
+
+/// One that cannot be read is missed by the containers that need it, and by no others.
+fn read_kept(boot: &mut Boot, places: &BTreeMap<String, SecretPlace>) {
+    let proxy = boot.config.as_ref().map(|config| config.proxy.clone());
+    let Boot {
+        console, secrets, ..
+    } = boot;
+    let told = |name: &str, outcome: Result<Secret, aws::Error>| match outcome {
+        Ok(secret) => {
+            let keys = config::keys(&secret);
+            console.say(format_args!("secret {name}: from Amazon ({keys})"));
+            secrets.insert(name.to_owned(), secret);
+        }
+        Err(error) => console.say(format_args!("secret {name}: {}", Chain(&error))),
+    };
+    if let Err(error) = aws::read(places, &proxy.unwrap_or_default(), told) {
+        console.say(format_args!("secrets at Amazon: {}", Chain(&error)));
+    }
+}
+
+/// The service may be turned off, or out of reach; then the Pod starts without.
+fn read_user_data(boot: &mut Boot) -> Result<(), Error> {
     match config::imds::user_data() {
         Ok(None) => Ok(()),
         Ok(Some(found)) => {
@@ -579,8 +630,9 @@ fn mount_scratch(boot: &mut Boot) -> Result<(), Error> {
 fn make_volumes(boot: &mut Boot) -> Result<(), Error> {
     let contract = boot.contract()?;
     let mut secrets = values::baked(contract);
+    values::deliver(&mut secrets, &boot.secrets);
     if let Some(config) = &boot.config {
-        values::deliver(&mut secrets, config);
+        values::deliver(&mut secrets, &config.secrets);
     }
     let values = Values::new(secrets, total_memory())?;
     values.check(contract)?;

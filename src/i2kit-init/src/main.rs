@@ -9,6 +9,7 @@ use std::{env, io, process::ExitCode};
 
 use i2kit_contract::Status;
 
+mod aws;
 mod block;
 mod boot;
 mod cgroup;

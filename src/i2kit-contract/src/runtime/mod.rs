@@ -9,6 +9,7 @@
 //! hostname: web-7
 //! secrets:
 //!   db: {stringData: {password: hunter2}}      # or data, in base64
+//! secretsFrom: {api: "ssm:/prod/api/"}         # read with the instance's role
 //! env: {LOG_LEVEL: debug}       # of every container
 //! containers:
 //!   web: {env: {WORKERS: "4"}}
@@ -32,7 +33,7 @@ pub mod yaml;
 pub use network::{Cidr, Destination, HostName, Ipv6, Mtu, Network, Route};
 pub use secret::{Base64, Plain, Secret, SecretBytes};
 
-use crate::Contract;
+use crate::{Contract, SecretPlace};
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "i2kit.io/v1";
@@ -93,6 +94,9 @@ pub struct RuntimeConfig {
     /// Secrets by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, Secret>,
+    /// Where Amazon keeps further ones, by the Secret's name; in place of the Pod's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets_from: BTreeMap<String, SecretPlace>,
     /// Environment variables of every container, in place of the manifest's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<EnvName, EnvValue>,
@@ -164,6 +168,7 @@ impl RuntimeConfig {
             pod: shaped(pod)?,
             hostname: None,
             secrets: BTreeMap::new(),
+            secrets_from: BTreeMap::new(),
             env: BTreeMap::new(),
             containers: BTreeMap::new(),
             network: Network::default(),
@@ -332,6 +337,7 @@ mod tests {
             .collect();
         let config = RuntimeConfig::parse(example.join("\n").as_bytes()).unwrap();
         assert_eq!(config.secrets["db"].get("password"), Some(&b"hunter2"[..]));
+        assert_eq!(config.secrets_from["api"].to_string(), "ssm:/prod/api/");
         assert_eq!(config.network.addresses[0].to_string(), "10.0.2.77/24");
         assert_eq!(
             config.environment(
@@ -384,6 +390,10 @@ mod tests {
             (
                 "env: {A=B: x}",
                 "line 4, column 7: not the name of a variable",
+            ),
+            (
+                "secretsFrom: {db: hunter2}",
+                "line 4, column 19: neither ssm:/PATH/NAME[#KEY]",
             ),
             ("env: {A: [hunter2]}", "line 4, column 10: a list where"),
             ("network: {mtu: 60}", "line 4, column 16: not an MTU"),

@@ -5,12 +5,12 @@
 
 use i2kit_contract::{
     Contract,
-    runtime::{self, RuntimeConfig},
+    runtime::{self, RuntimeConfig, Secret},
 };
 
 pub mod disk;
 pub mod fw_cfg;
-mod http;
+pub mod http;
 pub mod imds;
 
 /// A document that was found.
@@ -53,20 +53,21 @@ pub fn read(found: &Found, contract: &Contract) -> Result<Option<RuntimeConfig>,
 
 /// Names and keys of the secrets, for people.
 pub fn secrets_summary(config: &RuntimeConfig) -> String {
-    let secrets = config.secrets.iter().map(|(name, secret)| {
-        let keys: Vec<&str> = secret.keys().collect();
-        format!(
-            "{} ({})",
-            name.escape_debug(),
-            keys.join(", ").escape_debug()
-        )
-    });
-    let secrets: Vec<String> = secrets.collect();
+    let secrets = config.secrets.iter();
+    let secrets: Vec<String> = secrets
+        .map(|(name, secret)| format!("{} ({})", name.escape_debug(), keys(secret)))
+        .collect();
     if secrets.is_empty() {
         "none".into()
     } else {
         secrets.join(", ")
     }
+}
+
+/// A Secret's keys, for people.
+pub fn keys(secret: &Secret) -> String {
+    let keys: Vec<&str> = secret.keys().collect();
+    keys.join(", ").escape_debug().to_string()
 }
 
 #[cfg(test)]

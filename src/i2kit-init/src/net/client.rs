@@ -1,6 +1,7 @@
 //! The DHCP client: it does what [`Keeper`] says, on the kernel's clock and network.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
@@ -14,7 +15,7 @@ use crate::{
     console::Console,
     fault::{Chain, Context, Fault},
     net::{
-        dhcp::{CLIENT_PORT, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
+        dhcp::{CLIENT_PORT, Kind, Lease, Query, Reply, SERVER_PORT, datagram, server_payload},
         iface::{self, Interface},
         keeper::{Action, Keeper},
         settings::Settings,
@@ -30,6 +31,8 @@ pub struct Client {
     first: Option<mpsc::Sender<()>>,
     /// Where the keeper's clock begins.
     start: Instant,
+    /// What was said of bad messages: each once, since their sender may send any number.
+    told: BTreeSet<String>,
 }
 
 impl Client {
@@ -46,6 +49,7 @@ impl Client {
             console,
             first,
             start: Instant::now(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -61,11 +65,12 @@ impl Client {
         loop {
             match keeper.next(self.start.elapsed(), reply.take()) {
                 Action::Broadcast { query, until } => {
-                    reply = self.answer(self.broadcast(&keeper, &query, self.start + until));
+                    let result = self.broadcast(&keeper, &query, self.start + until);
+                    reply = self.answer(result);
                 }
                 Action::Send { query, to, until } => {
-                    reply =
-                        self.answer(self.send(&keeper, &query, address, to, self.start + until));
+                    let result = self.send(&keeper, &query, address, to, self.start + until);
+                    reply = self.answer(result);
                 }
                 Action::Wait(Some(until)) => {
                     thread::sleep(until.saturating_sub(self.start.elapsed()));
@@ -94,7 +99,12 @@ impl Client {
         })
     }
 
-    fn broadcast(&self, keeper: &Keeper, query: &Query, end: Instant) -> io::Result<Option<Reply>> {
+    fn broadcast(
+        &mut self,
+        keeper: &Keeper,
+        query: &Query,
+        end: Instant,
+    ) -> io::Result<Option<Reply>> {
         let socket = PacketSocket::open(self.interface.index)?;
         socket.send(&datagram(&query.encode()))?;
         while let Some(packet) = socket.receive(end)? {
@@ -107,7 +117,7 @@ impl Client {
     }
 
     fn send(
-        &self,
+        &mut self,
         keeper: &Keeper,
         query: &Query,
         from: Ipv4Addr,
@@ -135,9 +145,32 @@ impl Client {
     }
 
     /// A server's answer to the query that the keeper waits for.
-    fn parse(&self, keeper: &Keeper, query: &Query, bytes: &[u8]) -> Option<Reply> {
-        Reply::parse(bytes, self.interface.mac)
-            .filter(|reply| reply.xid == query.xid && keeper.awaits(reply))
+    fn parse(&mut self, keeper: &Keeper, query: &Query, bytes: &[u8]) -> Option<Reply> {
+        match Reply::parse(bytes, self.interface.mac, query.xid) {
+            Ok(reply) => {
+                let reply = reply.filter(|reply| keeper.awaits(reply))?;
+                if reply.kind == Kind::Ack {
+                    for part in &reply.ignored {
+                        self.tell(format!("ignored of the lease: {part}"));
+                    }
+                }
+                Some(reply)
+            }
+            Err(error) => {
+                self.tell(format!("a DHCP message ignored: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Says a line once. There are only so many different ones.
+    fn tell(&mut self, line: String) {
+        if self.told.contains(&line) {
+            return;
+        }
+        let name = &self.interface.name;
+        self.console.say(format_args!("network: {name}: {line}"));
+        self.told.insert(line);
     }
 
     fn apply(&mut self, lease: &Lease) {

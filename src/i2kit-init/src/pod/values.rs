@@ -8,7 +8,7 @@ use std::{
 
 use i2kit_contract::{
     Capacity, Container, Content, Contract, EnvVar, Reference, SecretKey, Source, Text,
-    runtime::RuntimeConfig,
+    runtime::Secret,
 };
 
 use crate::{
@@ -312,9 +312,9 @@ pub fn baked(contract: &Contract) -> Secrets {
         .collect()
 }
 
-/// Adds the run-time configuration's Secrets, whose values win.
-pub fn deliver(secrets: &mut Secrets, config: &RuntimeConfig) {
-    for (name, secret) in &config.secrets {
+/// Adds Secrets of run time, whose values win.
+pub fn deliver(secrets: &mut Secrets, delivered: &BTreeMap<String, Secret>) {
+    for (name, secret) in delivered {
         let values = secrets.entry(name.clone()).or_default();
         for key in secret.keys() {
             if let Some(value) = secret.get(key) {

@@ -1,13 +1,10 @@
-//! Signature Version 4 ("AWS Signature Version 4 for API requests"), for requests without a query.
+//! Signs the requests of this floor ([`i2kit_sigv4`]).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+pub(super) use i2kit_sigv4::encode;
 
 use super::{HttpRequest, Keys};
-
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// What a signature is good for.
 #[derive(Clone, Copy, Debug)]
@@ -20,110 +17,38 @@ pub(in crate::oci::registry) struct Scope<'a> {
 
 /// Adds the headers that sign `request`, whose other headers must be complete.
 pub(in crate::oci::registry) fn sign(request: &mut HttpRequest, keys: &Keys, scope: Scope<'_>) {
-    let time = amz_time(scope.now);
-    let date = time.get(..8).unwrap_or_default();
-    let place = format!("{date}/{}/{}/aws4_request", scope.region, scope.service);
-    request.headers.push(("x-amz-date", time.clone()));
-    if let Some(token) = &keys.session_token {
-        let token = token.reveal().to_owned();
-        request.headers.push(("x-amz-security-token", token));
-    }
-    let (canonical, signed) = canonical(request);
-    let digest = hex::encode(Sha256::digest(canonical));
-    let text = format!("{ALGORITHM}\n{time}\n{place}\n{digest}");
-    let mut key = format!("AWS4{}", keys.secret.reveal()).into_bytes();
-    for part in [date, scope.region, scope.service, "aws4_request"] {
-        key = mac(&key, part);
-    }
-    let signature = hex::encode(mac(&key, &text));
-    let authorization = format!(
-        "{ALGORITHM} Credential={}/{place}, SignedHeaders={signed}, Signature={signature}",
-        keys.id
-    );
-    request.headers.push(("authorization", authorization));
-}
-
-/// The canonical request, and the names of the headers in it.
-fn canonical(request: &HttpRequest) -> (String, String) {
     let (_, rest) = request.origin.split_once("://").unwrap_or_default();
     let (host, prefix) = match rest.find('/') {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
     let own = request.headers.iter();
-    let own = own.map(|(name, value)| (*name, value.trim()));
-    let mut headers: Vec<_> = own.chain([("host", host)]).collect();
-    headers.sort_unstable();
-    let lines = headers.iter();
-    let lines: String = lines
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
-    let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
-    let signed = names.join(";");
-    let path = encode(&format!("{prefix}{}", request.path), b"/");
-    let payload = hex::encode(Sha256::digest(&request.body));
-    let method = request.method;
-    let canonical = format!("{method}\n{path}\n\n{lines}\n{signed}\n{payload}");
-    (canonical, signed)
-}
-
-/// Percent-encoded, but for unreserved characters and those of `kept`.
-pub(super) fn encode(text: &str, kept: &[u8]) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out += &format!("%{byte:02X}");
-        }
-    }
-    out
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    // HMAC takes keys of every length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return Vec::new();
+    let own: Vec<_> = own.map(|(name, value)| (*name, value.as_str())).collect();
+    let parts = i2kit_sigv4::Request {
+        method: request.method,
+        host,
+        path: &format!("{prefix}{}", request.path),
+        headers: &own,
+        body: request.body.as_bytes(),
     };
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-/// `20150830T123600Z`.
-fn amz_time(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let (days, second) = (seconds / 86400, seconds % 86400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
-/// Year, month and day of so many days since 1970, in the Gregorian calendar.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted from 1 March 0000: leap days are then the last of their years, and 400 years are
-    // always 146097 days.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // March has 31 days, April 30, …: 153 in five months.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
+    let token = keys.session_token.as_ref();
+    let keys = i2kit_sigv4::Keys {
+        id: &keys.id,
+        secret: keys.secret.reveal(),
+        session_token: token.map(|token| token.reveal()),
     };
-    (era * 400 + year + next, month, day)
+    let scope = i2kit_sigv4::Scope {
+        region: scope.region,
+        service: scope.service,
+        now: scope.now,
+    };
+    let added = i2kit_sigv4::sign(&parts, &keys, scope);
+    request.headers.extend(added);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::super::Reach;
     use super::*;
@@ -226,28 +151,6 @@ mod tests {
                 expected,
                 "{method} {path}"
             );
-        }
-    }
-
-    #[test]
-    fn times_are_those_of_date() {
-        for seconds in [
-            0,
-            951_782_399,
-            951_782_400,
-            951_868_799,
-            951_868_800,
-            1_440_938_160,
-            1_709_164_800,
-            4_107_542_399,
-            4_107_542_400,
-            7_258_118_399,
-        ] {
-            let arguments = ["-u", "-d", &format!("@{seconds}"), "+%Y%m%dT%H%M%SZ"];
-            let output = Command::new("date").args(arguments).output().unwrap();
-            let expected = String::from_utf8(output.stdout).unwrap();
-            let found = amz_time(UNIX_EPOCH + Duration::from_secs(seconds));
-            assert_eq!(found, expected.trim(), "{seconds}");
         }
     }
 }
