@@ -33,7 +33,7 @@ pub mod yaml;
 pub use network::{Cidr, Destination, HostName, Ipv6, Mtu, Network, Route};
 pub use secret::{Base64, Plain, Secret, SecretBytes};
 
-use crate::{Contract, SecretPlace};
+use crate::{Contract, SecretPlace, is_secret_key};
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "i2kit.io/v1";
@@ -195,7 +195,22 @@ impl RuntimeConfig {
             return Err(Error::Foreign);
         }
         config.network.check().map_err(Error::Shape)?;
+        config.check_keys()?;
         Ok(config)
+    }
+
+    /// Keys become names of files.
+    fn check_keys(&self) -> Result<(), Error> {
+        let keys = self.secrets.values().flat_map(Secret::keys);
+        match keys.into_iter().find(|key| !is_secret_key(key)) {
+            Some(key) => {
+                let key: String = key.escape_debug().take(64).collect();
+                Err(Error::Shape(format!(
+                    "secrets: \"{key}\" is no key of a Secret"
+                )))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether this Pod may use it.
@@ -404,6 +419,10 @@ mod tests {
             (
                 "network: {ipv6: hunter2}",
                 "line 4, column 17: not one of auto, static, off",
+            ),
+            (
+                "secrets: {db: {stringData: {../x: hunter2}}}",
+                "secrets: \"../x\" is no key of a Secret",
             ),
             (
                 "time: {servers: [a b]}",
