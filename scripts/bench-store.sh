@@ -71,23 +71,6 @@ for round in $(seq "$runs"); do
     timed "$compression" build "$compression" "$work/disk.raw"
   done
 done
-# All processors hash blocks of 4 KiB for a second; how long they would take for BYTES.
-openssl_seconds() { # BYTES
-  local speed
-  speed=$(openssl speed -mr -multi "$(nproc)" -seconds 1 -bytes 4096 -evp sha256 2>/dev/null |
-    awk -F: '$1 == "+F" { print $4 }')
-  awk -v bytes="$1" -v speed="${speed:?openssl speed tells no speed}" 'BEGIN { printf "%.4f\n", bytes / speed }'
-}
-verify() { "$i2kit" inspect --verify "$work/plain.raw" >/dev/null; }
-build none "$work/plain.raw"
-data=$(jq '.partitions[] | select(.name == "store") | .size' "$work/summary.json")
-verify
-for round in $(seq 5); do
-  timed verity verify
-  openssl_seconds "$data" >>"$work/times/openssl"
-done
-rm -f "$work/plain.raw"*
-
 # The store's file system, as its superblock has it (`blocks`), but for the base's layer.
 nginx_bytes() {
   local offset blocks
@@ -104,6 +87,24 @@ rm -rf "$work/disk.raw"*
 build best "$work/disk.raw"
 store=$(nginx_bytes)
 measured 'size of best, mksquashfs -comp zstd' "$(of "$work/nginx.squashfs")" x 1
+
+# All processors hash blocks of 4 KiB for a second; how long they would take for BYTES.
+openssl_seconds() { # BYTES
+  local speed
+  speed=$(openssl speed -mr -multi "$(nproc)" -seconds 1 -bytes 4096 -evp sha256 2>/dev/null |
+    awk -F: '$1 == "+F" { print $4 }')
+  awk -v bytes="$1" -v speed="${speed:?openssl speed tells no speed}" 'BEGIN { printf "%.4f\n", bytes / speed }'
+}
+verify() { "$i2kit" inspect --verify "$work/plain.raw" >/dev/null; }
+build none "$work/plain.raw"
+data=$(jq '.partitions[] | select(.name == "store") | .size' "$work/summary.json")
+verify
+for round in $(seq "$runs"); do
+  timed verity verify
+  openssl_seconds "$data" >>"$work/times/openssl"
+done
+rm -f "$work/plain.raw"*
+
 printf '%-34s %10s  %10s  %7s\n' '' i2kit other ratio
 against 'time, mksquashfs -comp zstd' convert squashfs 0.1
 against 'time, mkfs.erofs zstd,3 fragments' convert erofs 0.1

@@ -201,8 +201,8 @@ impl RuntimeConfig {
 
     /// Keys become names of files.
     fn check_keys(&self) -> Result<(), Error> {
-        let keys = self.secrets.values().flat_map(Secret::keys);
-        match keys.into_iter().find(|key| !is_secret_key(key)) {
+        let mut keys = self.secrets.values().flat_map(Secret::keys);
+        match keys.find(|key| !is_secret_key(key)) {
             Some(key) => {
                 let key: String = key.escape_debug().take(64).collect();
                 Err(Error::Shape(format!(

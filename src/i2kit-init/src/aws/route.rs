@@ -152,6 +152,7 @@ fn tunnel<S: Read + Write>(mut stream: S, host: &str) -> io::Result<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::http::tests::Said;
 
     #[test]
     fn proxies_are_read_and_passed_by() {
@@ -183,25 +184,6 @@ mod tests {
         ] {
             route.direct = vec![no.to_owned()];
             assert_eq!(is_direct(&route), expected, "{no}");
-        }
-    }
-
-    /// A connection whose other end has said all it will.
-    struct Said<'a>(&'a [u8], Vec<u8>);
-
-    impl Read for Said<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read(buffer)
-        }
-    }
-
-    impl Write for Said<'_> {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.1.write(data)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
         }
     }
 

@@ -363,13 +363,13 @@ impl<'a, R: Read> Buffered<'a, R> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// A connection whose other end has said all it will; what is sent is kept.
-    struct Said<'a>(&'a [u8], Vec<u8>);
+    pub struct Said<'a>(pub &'a [u8], pub Vec<u8>);
 
     impl Read for Said<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,19 +1,9 @@
 //! Signs the requests of this floor ([`i2kit_sigv4`]).
 
-use std::time::SystemTime;
-
+pub(in crate::oci::registry) use i2kit_sigv4::Scope;
 pub(super) use i2kit_sigv4::encode;
 
 use super::{HttpRequest, Keys};
-
-/// What a signature is good for.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::oci::registry) struct Scope<'a> {
-    pub region: &'a str,
-    /// The service's name for signing: `ecr`.
-    pub service: &'a str,
-    pub now: SystemTime,
-}
 
 /// Adds the headers that sign `request`, whose other headers must be complete.
 pub(in crate::oci::registry) fn sign(request: &mut HttpRequest, keys: &Keys, scope: Scope<'_>) {
@@ -36,11 +26,6 @@ pub(in crate::oci::registry) fn sign(request: &mut HttpRequest, keys: &Keys, sco
         id: &keys.id,
         secret: keys.secret.reveal(),
         session_token: token.map(|token| token.reveal()),
-    };
-    let scope = i2kit_sigv4::Scope {
-        region: scope.region,
-        service: scope.service,
-        now: scope.now,
     };
     let added = i2kit_sigv4::sign(&parts, &keys, scope);
     request.headers.extend(added);
