@@ -68,6 +68,14 @@ fn judge() -> String {
         format!("{} > /dev/null || exit 20; ", ask("/livez")),
         format!("{} && exit 21; ", ask("/readyz")),
         "touch /s/www/health; ".into(),
+        // While it is being restarted, the Pod is not ready.
+        until(
+            &format!(
+                "{} | grep -q 'restarts_total{{container=\"ruled\"}} 1'",
+                ask("/metrics")
+            ),
+            19,
+        ),
         until(&ask("/readyz"), 22),
         format!("test \"$(echo $(cat /s/order))\" = '{order}' || exit 23; "),
         format!("{} > /s/pods; ", ask("/pods")),
