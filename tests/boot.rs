@@ -133,6 +133,27 @@ fn servers_answer_on_nvme_over_tcp_and_udp_and_stop_gracefully() {
     assert_eq!(stamp(&disk), before, "the disk was written");
 }
 
+/// QEMU starts the kernel: the store is still checked, and little memory is enough.
+#[test]
+fn a_disk_boots_without_firmware_in_little_memory() {
+    let bench = Bench::new();
+    let script = "while read -r name kib _; do test $name = MemTotal: && echo $kib; done < /proc/meminfo; exit 4";
+    let disk = bench.build(
+        &pod("restartPolicy: Never", &[("main", "", script)]),
+        "test.raw",
+        &[],
+    );
+    let vm = Vm::boot(&disk, &["--direct-boot", "--memory", "128MiB"]);
+    let (code, console) = vm.end();
+    assert_eq!(code, 4, "{console}");
+    let kib: Vec<u32> = printed(&console, "main")
+        .iter()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert!(matches!(kib[..], [1..=131_072]), "{console}");
+    assert!(!console.contains("BdsDxe"), "{console}");
+}
+
 /// The line with the time of each stage, from PID 1 to the containers' first instruction: every
 /// step of PID 1's table in order, and together what the whole took.
 fn stages_add_up(console: &str) {

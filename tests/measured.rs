@@ -155,7 +155,7 @@ fn boot(bench: &Bench, disk: &Path, machine: &str, code: &str, vars: &str) -> St
         "-drive",
         &drive,
         "-device",
-        "virtio-blk-pci,drive=disk,bootindex=0",
+        "virtio-blk-pci,drive=disk,bootindex=1",
     ]);
     qemu.args(["-chardev", &format!("socket,id=tpm,path={}", tpm.socket)]);
     qemu.args([

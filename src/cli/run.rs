@@ -12,7 +12,7 @@ use super::learn::Learning;
 use super::plan::{Origin, cache_folder, plan};
 use super::timeline::Timeline;
 use crate::output::Beside;
-use crate::run::{self, Accelerator, DiskBus, Ending, Event, Options};
+use crate::run::{self, Accelerator, DiskBus, Ending, Event, Loader, Options};
 use crate::{disk::FileDisk, inspect};
 
 /// Exit code when no machine was started.
@@ -125,8 +125,10 @@ fn options(arguments: &Run, disk: PathBuf, contract: Contract) -> Result<Options
         Accel::Tcg => run::Accel::Tcg,
     };
     options.kvm_hangs = kvm_hangs(arguments);
-    if let Some(vars) = &arguments.uefi_vars {
-        options.firmware = Some(run::Firmware::secure(vars)?);
+    if arguments.direct_boot {
+        options.loader = Loader::Direct;
+    } else if let Some(vars) = &arguments.uefi_vars {
+        options.loader = Loader::Firmware(Some(run::Firmware::secure(vars)?));
     }
     Ok(options)
 }

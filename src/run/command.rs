@@ -1,11 +1,13 @@
 //! The QEMU command line of a run.
 
 use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use i2kit_contract::{STATUS_PORT, control::CONTROL_PORT, runtime::FW_CFG_NAME};
 
 use super::forward::transport;
+use super::loader::{Kernel, Settled};
 use super::{DataDisk, DiskBus, Firmware, Forward};
 
 /// A virtualisation that was chosen.
@@ -42,7 +44,7 @@ pub(super) struct Descriptors {
 /// What the virtual machine is made of.
 pub(super) struct Machine<'a> {
     pub(super) accelerator: Accelerator,
-    pub(super) firmware: &'a Firmware,
+    pub(super) loader: &'a Settled,
     pub(super) memory_mib: u32,
     pub(super) cpus: u32,
     pub(super) disk_bus: DiskBus,
@@ -58,7 +60,10 @@ impl Machine<'_> {
     pub(super) fn arguments(&self) -> Vec<OsString> {
         let mut args = Arguments::default();
         self.platform(&mut args);
-        self.firmware(&mut args);
+        match self.loader {
+            Settled::Firmware(found) => firmware(found, &mut args),
+            Settled::Kernel(found) => kernel(found, &mut args),
+        }
         self.disk(&mut args);
         self.data_disks(&mut args);
         self.network(&mut args);
@@ -73,7 +78,7 @@ impl Machine<'_> {
         args.flag("-no-reboot");
         args.option("-display", "none");
         args.option("-vga", "none");
-        if self.firmware.secure_boot {
+        if matches!(self.loader, Settled::Firmware(firmware) if firmware.secure_boot) {
             args.option("-machine", "q35,smm=on");
             args.option("-global", "driver=cfi.pflash01,property=secure,value=on");
             // Waking from sleep would run what the guest's memory says.
@@ -100,29 +105,19 @@ impl Machine<'_> {
         args.option("-device", "virtio-rng-pci,rng=rng");
     }
 
-    /// The variable store is a template: what the firmware writes goes to an overlay as well.
-    fn firmware(&self, args: &mut Arguments) {
-        match &self.firmware.vars {
-            None => args.option_os("-bios", self.firmware.code.as_os_str().to_owned()),
-            Some(vars) => {
-                args.option_os("-drive", flash(0, "readonly=on", &self.firmware.code));
-                args.option_os("-drive", flash(1, "snapshot=on", vars));
-            }
-        }
-    }
-
     fn disk(&self, args: &mut Arguments) {
         args.option("-add-fd", format!("fd={},set=1", self.descriptors.disk));
         args.option(
             "-drive",
             "if=none,id=disk,format=raw,snapshot=on,discard=unmap,file=/dev/fdset/1",
         );
+        // A kernel that QEMU starts itself has index 0.
         match self.disk_bus {
-            DiskBus::Virtio => args.option("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
-            DiskBus::Nvme => args.option("-device", "nvme,drive=disk,serial=i2kit,bootindex=0"),
+            DiskBus::Virtio => args.option("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+            DiskBus::Nvme => args.option("-device", "nvme,drive=disk,serial=i2kit,bootindex=1"),
             DiskBus::Scsi => {
                 args.option("-device", "virtio-scsi-pci,id=scsi");
-                args.option("-device", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0");
+                args.option("-device", "scsi-hd,bus=scsi.0,drive=disk,bootindex=1");
             }
         }
     }
@@ -198,6 +193,25 @@ impl Machine<'_> {
             );
         }
     }
+}
+
+/// The variable store is a template: what the firmware writes goes to an overlay as well.
+fn firmware(firmware: &Firmware, args: &mut Arguments) {
+    match &firmware.vars {
+        None => args.option_os("-bios", firmware.code.as_os_str().to_owned()),
+        Some(vars) => {
+            args.option_os("-drive", flash(0, "readonly=on", &firmware.code));
+            args.option_os("-drive", flash(1, "snapshot=on", vars));
+        }
+    }
+}
+
+/// QEMU's own small firmware starts it.
+fn kernel(kernel: &Kernel, args: &mut Arguments) {
+    let path = |descriptor: &OwnedFd| format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    args.option("-kernel", path(&kernel.image));
+    args.option("-initrd", path(&kernel.initrd));
+    args.option("-append", kernel.cmdline.clone());
 }
 
 /// A comma ends a value unless it is doubled.

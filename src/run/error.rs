@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::PortError;
+use super::{Loader, PortError};
 
 /// A run that failed before the Pod ended.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,21 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The machine would not start.
+    #[error("start a virtual machine: it needs {least} MiB of memory at least")]
+    Memory {
+        /// MiB.
+        least: u32,
+    },
+    /// The disk cannot be opened.
+    #[error(transparent)]
+    Open(#[from] crate::disk::OpenError),
+    /// No kernel can be taken from the disk.
+    #[error(transparent)]
+    Inspect(#[from] crate::inspect::Error),
+    /// The kernel cannot be handed over.
+    #[error("hand over the kernel: {0}")]
+    Kernel(io::Error),
     /// The disk image cannot be read.
     #[error("open disk image {}: {source}", path.display())]
     Disk {
@@ -108,6 +123,11 @@ impl Error {
             Self::Variables { .. } => "make it anew: i2kit keys enrol DIR --ovmf FILE".into(),
             Self::Port(error) => return error.hint(),
             Self::Control(error) => return error.hint(),
+            Self::Inspect(error) => return error.hint(),
+            Self::Memory { least } if *least > Loader::Direct.least_memory_mib() => format!(
+                "with --direct-boot {} MiB do",
+                Loader::Direct.least_memory_mib()
+            ),
             Self::Kvm { .. } => {
                 "leave out --accel kvm to fall back to TCG, QEMU's slower translator".into()
             }

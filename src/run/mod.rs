@@ -5,7 +5,6 @@
 //! ([`i2kit_contract::Status`]); its serial console is streamed.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ mod error;
 mod firmware;
 mod forward;
 mod kvm;
+mod loader;
 mod qmp;
 mod signals;
 mod status;
@@ -32,8 +32,10 @@ pub use control::{ControlError, Session as ControlSession};
 pub use error::Error;
 pub use firmware::Firmware;
 pub use forward::{DEFAULT_HOST_IP, Forward, ForwardError, PortError, settle, with_defaults};
+pub use loader::Loader;
 
 use control::Control;
+use loader::Settled;
 use vm::{Message, Vm};
 use watch::{Told, Watch};
 
@@ -94,8 +96,8 @@ pub struct Options {
     pub kvm_hangs: Option<PathBuf>,
     /// QEMU; none looks for `qemu-system-x86_64` in `PATH`.
     pub qemu: Option<PathBuf>,
-    /// UEFI firmware; none takes the first that [`Firmware::find`] finds.
-    pub firmware: Option<Firmware>,
+    /// What starts the kernel.
+    pub loader: Loader,
     /// The run-time configuration ([`i2kit_contract::runtime`]), which may hold secrets. The guest
     /// reads it from QEMU's fw_cfg.
     pub config: Option<SecretBytes>,
@@ -107,8 +109,6 @@ pub struct Options {
 impl Options {
     /// Memory when nothing else is said: room for containerd and a modest Pod.
     pub const DEFAULT_MEMORY_MIB: u32 = 1024;
-    /// Less than this and neither firmware nor kernel gets far.
-    pub const MIN_MEMORY_MIB: u32 = 256;
     /// Virtual CPUs when nothing else is said.
     pub const DEFAULT_CPUS: u32 = 2;
 
@@ -126,7 +126,7 @@ impl Options {
             accel: Accel::default(),
             kvm_hangs: None,
             qemu: None,
-            firmware: None,
+            loader: Loader::Firmware(None),
             config: None,
             control: None,
         }
@@ -225,14 +225,15 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         Some(path) => path.clone(),
         None => find_in_path(QEMU).ok_or_else(|| Error::QemuMissing { name: QEMU.into() })?,
     };
-    let firmware = options
-        .firmware
-        .clone()
-        .or_else(Firmware::find)
-        .ok_or(Error::FirmwareMissing)?;
+    let least = options.loader.least_memory_mib();
+    if options.memory_mib < least {
+        return Err(Error::Memory { least });
+    }
     let disk = open_disk(&options.disk)?;
-    let config = options.config.as_ref().map(in_memory).transpose();
-    let config = config.map_err(Error::Config)?;
+    let loader = options.loader.settle(&options.disk)?;
+    let config = options.config.as_ref();
+    let config = config.map(|config| loader::in_memory("i2kit-config", config.expose()));
+    let config = config.transpose().map_err(Error::Config)?;
     let control = options
         .control
         .as_deref()
@@ -246,7 +247,7 @@ pub fn run(options: &Options, events: &mut dyn FnMut(Event<'_>)) -> Result<Outco
         hangs: kvm::Hangs::new(options.kvm_hangs.clone(), &qemu),
         patience: watch::Patience::KVM,
         qemu,
-        firmware,
+        loader,
         disk,
         config,
         control,
@@ -281,21 +282,13 @@ fn open_disk(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// A file without a name, in memory: it goes with the last process that has it open.
-fn in_memory(config: &SecretBytes) -> std::io::Result<OwnedFd> {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::memfd_create("i2kit-config", flags)?);
-    file.write_all(config.expose())?;
-    Ok(file.into())
-}
-
 struct Session<'a> {
     options: &'a Options,
     hangs: kvm::Hangs,
     /// For KVM; TCG is trusted.
     patience: watch::Patience,
     qemu: PathBuf,
-    firmware: Firmware,
+    loader: Settled,
     disk: File,
     config: Option<OwnedFd>,
     control: Option<Control>,
@@ -360,7 +353,7 @@ impl Session<'_> {
         let arguments = |descriptors| {
             let machine = command::Machine {
                 accelerator,
-                firmware: &self.firmware,
+                loader: &self.loader,
                 memory_mib: self.options.memory_mib,
                 cpus: self.options.cpus,
                 disk_bus: self.options.disk_bus,
@@ -379,6 +372,7 @@ impl Session<'_> {
                     &self.qemu,
                     &self.disk,
                     config,
+                    &self.loader,
                     control,
                     arguments,
                     &self.sender,
@@ -473,11 +467,11 @@ mod tests {
                 guest: Duration::from_millis(700),
             },
             qemu: qemu.to_owned(),
-            firmware: Firmware {
+            loader: Settled::Firmware(Firmware {
                 code: folder.join("code"),
                 vars: None,
                 secure_boot: false,
-            },
+            }),
             disk: File::open(disk).unwrap(),
             config: None,
             control: None,
@@ -516,5 +510,22 @@ mod tests {
             let (_, error, _) = run(folder.path(), &qemu, Accel::Kvm);
             assert!(error.contains("KVM does not work"), "{error}");
         }
+    }
+
+    #[test]
+    fn little_memory_takes_a_direct_boot() {
+        let mut options = Options::new("/nonexistent");
+        options.qemu = Some("/bin/true".into());
+        options.memory_mib = 128;
+        let error = super::run(&options, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::Memory { least: 256 }), "{error}");
+        assert!(error.hint().unwrap().contains("--direct-boot"));
+        options.loader = Loader::Direct;
+        let error = super::run(&options, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::Disk { .. }), "{error}");
+        options.memory_mib = 127;
+        let error = super::run(&options, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::Memory { least: 128 }), "{error}");
+        assert_eq!(error.hint(), None);
     }
 }

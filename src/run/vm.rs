@@ -20,6 +20,7 @@ use i2kit_contract::Status;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::command::Descriptors;
+use super::loader::Settled;
 use super::{qmp, status};
 
 /// Something happened.
@@ -66,10 +67,12 @@ pub(super) enum Reader {
 impl Vm {
     /// Starts QEMU with the arguments that `arguments` makes of the inherited descriptors: those of
     /// the disk, of the run-time configuration, of the control channel's far end and of our streams.
+    /// QEMU inherits what `loader` needs, too.
     pub(super) fn start(
         qemu: &Path,
         disk: &File,
         config: Option<&OwnedFd>,
+        loader: &Settled,
         control: Option<UnixStream>,
         arguments: impl FnOnce(Descriptors) -> Vec<OsString>,
         messages: &Sender<Message>,
@@ -95,6 +98,7 @@ impl Vm {
         ];
         inherited.extend(descriptors.config);
         inherited.extend(descriptors.control);
+        inherited.extend(loader.descriptors());
         let sockets = vec![status.try_clone()?, monitor.try_clone()?];
         let commands = monitor.try_clone()?;
         let mut child = spawn(Command::new(qemu).args(arguments(descriptors)), inherited)?;
