@@ -14,7 +14,7 @@ there already counts, wherever it came from, and no package is ever removed.
   --test   also what the tests compare with: erofs-utils, cryptsetup, containerd, umoci, skopeo, rpm, go and others
   --bench  also what scripts/bench.sh compares with
 
-Rust (1.90 or later) must be there.
+Rust (1.95 or later) must be there.
 HELP
 }
 
@@ -133,10 +133,10 @@ install_qemu() {
 
 check_rust() {
   local version minor
-  command -v cargo >/dev/null || fail "there is no Rust toolchain; hint: install one with rustup, 1.90 or later"
+  command -v cargo >/dev/null || fail "there is no Rust toolchain; hint: install one with rustup, 1.95 or later"
   version=$(rustc --version 2>/dev/null) || fail "rustc does not run; hint: rustup default stable"
   minor=$(sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p' <<<"$version")
-  [ "${minor:-0}" -ge 90 ] || fail "$version is too old, i2kit needs 1.90; hint: rustup update"
+  [ "${minor:-0}" -ge 95 ] || fail "$version is too old, i2kit needs 1.95; hint: rustup update"
   case " ${wanted[*]} " in *" test "*) ;; *) return 0 ;; esac
   local part
   for part in fmt clippy; do

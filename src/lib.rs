@@ -13,5 +13,6 @@ pub mod manifest;
 pub mod oci;
 pub mod output;
 pub mod pipeline;
+pub mod push;
 pub mod run;
 pub mod sign;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// The floors of `src/`, top to bottom.
-const FLOORS: [&str; 12] = [
-    "cli", "output", "run", "inspect", "assemble", "pipeline", "oci", "layer", "manifest", "disk",
-    "cache", "sign",
+const FLOORS: [&str; 13] = [
+    "cli", "push", "output", "run", "inspect", "assemble", "pipeline", "oci", "layer", "manifest",
+    "disk", "cache", "sign",
 ];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

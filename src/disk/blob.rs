@@ -1,5 +1,6 @@
 //! Where an extent's bytes come from: memory, a file in the cache, or parts of these.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -19,12 +20,25 @@ pub struct Blob {
     digests: Arc<[SlabDigests]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Bytes {
     Memory(Arc<[u8]>),
     File(Arc<CachedFile>),
     /// Parts and where each begins, ascending, never overlapping; the rest is zeros.
     Parts(Arc<[(u64, Blob)]>),
+    /// Anything else that can be read.
+    Other(Arc<dyn ReadAt>),
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(_) => formatter.write_str("Memory"),
+            Self::File(file) => formatter.debug_tuple("File").field(&file.path).finish(),
+            Self::Parts(parts) => formatter.debug_tuple("Parts").field(parts).finish(),
+            Self::Other(_) => formatter.write_str("Other"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +78,17 @@ impl Blob {
             bytes: Bytes::Memory(bytes),
             start: 0,
             digests: digests.into(),
+        }
+    }
+
+    /// Whatever can be read, whole, of which nothing is known.
+    #[must_use]
+    pub fn of(source: Arc<dyn ReadAt>) -> Self {
+        Self {
+            len: source.len(),
+            bytes: Bytes::Other(source),
+            start: 0,
+            digests: Arc::new([]),
         }
     }
 
@@ -151,7 +176,7 @@ impl Blob {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.bytes {
-            Bytes::Memory(_) => None,
+            Bytes::Memory(_) | Bytes::Other(_) => None,
             Bytes::File(cached) => Some(&cached.path),
             Bytes::Parts(parts) => parts.first()?.1.path(),
         }
@@ -178,6 +203,7 @@ impl ReadAt for Blob {
                 io::Error::new(error.kind(), format!("read {path} at {offset}: {error}"))
             }),
             Bytes::Parts(parts) => read_parts(parts, buf, offset),
+            Bytes::Other(source) => source.read_exact_at(buf, offset),
         }
     }
 }

@@ -21,6 +21,15 @@ pub fn uki(disk: &dyn ReadAt) -> Result<Vec<u8>, Error> {
     bytes(&uki_window(&esp, &fat::read(&esp)?)?)
 }
 
+/// The store's root hash, as the UKI of a disk names it. Reads little of the UKI.
+///
+/// # Errors
+/// [`Error`] when the disk has no UKI in one piece, or that names none.
+pub fn disk_root_hash(disk: &dyn ReadAt) -> Result<[u8; 32], Error> {
+    let esp = window(disk, &gpt::read(disk)?, LABEL_ESP)?;
+    root_hash(&uki_window(&esp, &fat::read(&esp)?)?)
+}
+
 /// The bytes of the file that is a UKI.
 pub(super) fn bytes(file: &dyn ReadAt) -> Result<Vec<u8>, Error> {
     let len = file.len();

@@ -6,7 +6,7 @@ mod raw;
 mod record;
 
 pub use beside::{Beside, BesideError};
-pub use raw::{RawError, Written, write_raw};
+pub use raw::{RawError, Written, nonzero_runs, write_raw};
 pub use record::{
     Memory, OutputsRecord, Partition, RecordError, Resigned, disk_digest, record_path,
 };

@@ -274,7 +274,8 @@ impl Copy<'_> {
 }
 
 /// The longest runs of 4 KiB blocks that are not all zeros, with their offsets.
-fn nonzero_runs(data: &[u8]) -> Vec<(u64, &[u8])> {
+#[must_use]
+pub fn nonzero_runs(data: &[u8]) -> Vec<(u64, &[u8])> {
     let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
     let is_zero = |chunk: &[u8]| chunk.iter().all(|byte| *byte == 0);
     let mut runs = Vec::new();

@@ -354,10 +354,18 @@ impl Superblock {
 }
 
 /// Where one level lies in the hash device, in blocks.
-#[derive(Clone, Copy, Debug)]
-struct Level {
-    first_block: u64,
-    blocks: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Its first block; block 0 of the device is the superblock.
+    pub first_block: u64,
+    /// How many there are.
+    pub blocks: u64,
+}
+
+/// The levels of a tree over so many data blocks, level 0 first; none over a single block.
+#[must_use]
+pub fn levels(data_blocks: u64) -> Vec<Level> {
+    layout(data_blocks).0
 }
 
 /// The levels, level 0 first, and the hash device's length in blocks.

@@ -1,0 +1,272 @@
+//! The beginning of a snapshot: which parent it has, and whether it was begun before.
+
+use i2kit_format::SLAB;
+
+use super::blocks;
+use super::cloud::{CallError, Kind, Region, Retry, Started};
+use super::ledger::{Entry, Ledger, Made, Start};
+use super::parent::{Candidate, FallBack, Offered, Parent, Wanted};
+use super::progress::Progress;
+use super::snapshot::{Error, Order, Own};
+
+/// After so long without a block, EBS gives a snapshot up; minutes.
+const TIMEOUT_MINUTES: u32 = 60;
+
+/// A snapshot that takes blocks, or is complete already.
+pub(super) struct Begun {
+    pub snapshot: String,
+    pub token: String,
+    pub parent: Option<Parent>,
+    pub fall_back: Option<FallBack>,
+    pub is_resumed: bool,
+    pub is_completed: bool,
+}
+
+/// Begins the snapshot, or finds the one that an interrupted push began.
+///
+/// # Errors
+/// [`Error`].
+pub(super) async fn begin(
+    order: &Order,
+    own: &Own,
+    ledger: &Ledger,
+    progress: &dyn Progress,
+) -> Result<Begun, Error> {
+    let begun = |entry: &Entry| entry.kind == Made::Snapshot && entry.region == order.region.name;
+    if let Some(entry) = ledger.entries().into_iter().find(begun) {
+        let token = entry.token.clone();
+        if !ledger.is_going(&entry)
+            && let Some(begun) = resume(order, own, ledger, entry).await?
+        {
+            progress.note(&format!(
+                "going on with {}, which was begun before",
+                begun.snapshot
+            ));
+            return Ok(begun);
+        }
+        ledger.undo_snapshot(&order.region, &token).await?;
+    }
+    let (parent, mut fall_back) = parent(order, own).await;
+    if let Some(parent) = parent {
+        let id = parent.snapshot.clone();
+        match start_new(order, own, ledger, Some(parent)).await {
+            Err(Error::Call(error)) if is_refused(&error) => {
+                fall_back = Some(FallBack::Refused {
+                    snapshot: id,
+                    reason: error.to_string(),
+                });
+            }
+            begun => return begun,
+        }
+    }
+    if let Some(fall_back) = &fall_back {
+        progress.note(&format!("all blocks are put: {fall_back}"));
+    }
+    let begun = start_new(order, own, ledger, None).await?;
+    Ok(Begun { fall_back, ..begun })
+}
+
+/// The parent that is named, if it can be one.
+pub(super) async fn parent(order: &Order, own: &Own) -> (Option<Parent>, Option<FallBack>) {
+    let candidate = match &order.parent {
+        Offered::Nothing => return (None, None),
+        Offered::Gone { snapshot } => {
+            let snapshot = snapshot.clone();
+            return (None, Some(FallBack::Gone { snapshot }));
+        }
+        Offered::Candidate(candidate) => candidate,
+    };
+    match useful(order, own, candidate).await {
+        Ok(parent) => (Some(parent), None),
+        Err(fall_back) => (None, Some(fall_back)),
+    }
+}
+
+async fn useful(order: &Order, own: &Own, candidate: &Candidate) -> Result<Parent, FallBack> {
+    let wanted = Wanted {
+        volume_gib: own.volume_gib,
+        kms_key: order.kms_key.as_deref(),
+        index: &own.index,
+    };
+    let parent = Parent::read(&order.region, candidate, wanted).await?;
+    let whole = blocks::plan(&own.index, &own.written, None).len();
+    if blocks::plan(&own.index, &own.written, Some(&parent.known)).len() >= whole {
+        return Err(FallBack::Nothing {
+            snapshot: parent.snapshot,
+        });
+    }
+    Ok(parent)
+}
+
+/// What a snapshot of this order is begun with.
+fn start_of(order: &Order, own: &Own, parent: Option<(&str, Option<String>)>) -> Start {
+    let (parent, parent_root_hash) = parent.unzip();
+    Start {
+        volume_gib: own.volume_gib,
+        parent: parent.map(str::to_owned),
+        parent_root_hash: parent_root_hash.flatten(),
+        description: order.description.clone(),
+        tags: order.tags.clone(),
+        kms_key: order.kms_key.clone(),
+        timeout_minutes: TIMEOUT_MINUTES,
+    }
+}
+
+async fn start_new(
+    order: &Order,
+    own: &Own,
+    ledger: &Ledger,
+    parent: Option<Parent>,
+) -> Result<Begun, Error> {
+    let root_hash = order.parent.root_hash();
+    let named = parent
+        .as_ref()
+        .map(|parent| (&*parent.snapshot, root_hash.map(hex::encode)));
+    let start = start_of(order, own, named);
+    let token = ledger.token(&["snapshot", start.parent.as_deref().unwrap_or_default()]);
+    let entry = Entry {
+        request: Some(start.clone()),
+        ..Entry::new(Made::Snapshot, &order.region.name, token.clone())
+    };
+    let number = ledger.intend(entry.clone())?;
+    let started = match started(&order.region, &start, &token).await {
+        // The answer is no: there is nothing to undo.
+        Err(error) if is_refused(&error) || is_forbidden(&error) => {
+            ledger.forget(&entry)?;
+            return Err(error.into());
+        }
+        started => started?,
+    };
+    ledger.made(number, &started.snapshot)?;
+    check(order, ledger, &start, &token, &started).await?;
+    Ok(Begun {
+        snapshot: started.snapshot,
+        token,
+        parent,
+        fall_back: None,
+        is_resumed: false,
+        is_completed: false,
+    })
+}
+
+/// The snapshot of a ledger's entry; none where it is of no use any more.
+async fn resume(
+    order: &Order,
+    own: &Own,
+    ledger: &Ledger,
+    entry: Entry,
+) -> Result<Option<Begun>, Error> {
+    let Some(start) = entry.request else {
+        return Ok(None);
+    };
+    let named = start
+        .parent
+        .as_deref()
+        .map(|id| (id, start.parent_root_hash.clone()));
+    if start != start_of(order, own, named) {
+        return Ok(None);
+    }
+    let parent = match &start.parent {
+        None => None,
+        Some(id) => match again(order, own, id, start.parent_root_hash.as_deref()).await? {
+            Some(parent) => Some(parent),
+            None => return Ok(None),
+        },
+    };
+    let started = match started(&order.region, &start, &entry.token).await {
+        Err(error) if is_refused(&error) => return Ok(None),
+        started => started?,
+    };
+    let number = ledger
+        .entries()
+        .iter()
+        .position(|one| one.token == entry.token);
+    if let Some(number) = number {
+        ledger.made(number, &started.snapshot)?;
+    }
+    check(order, ledger, &start, &entry.token, &started).await?;
+    let is_completed = started.status == "completed";
+    if !is_completed && started.status != "pending" {
+        return Ok(None);
+    }
+    Ok(Some(Begun {
+        snapshot: started.snapshot,
+        token: entry.token,
+        parent,
+        fall_back: None,
+        is_resumed: true,
+        is_completed,
+    }))
+}
+
+/// The parent that the interrupted push had.
+async fn again(
+    order: &Order,
+    own: &Own,
+    id: &str,
+    root_hash: Option<&str>,
+) -> Result<Option<Parent>, CallError> {
+    let ids = [id.to_owned()];
+    let call = async || order.region.ec2.describe_snapshots(&ids, &[]).await;
+    let found = match Retry::default().run(call, |_| {}).await {
+        Err(error) if error.kind == Kind::NotFound => return Ok(None),
+        found => found?,
+    };
+    let Some(snapshot) = found.into_iter().find(|one| one.id == id) else {
+        return Ok(None);
+    };
+    let mut bytes = [0; 32];
+    let root_hash = root_hash.filter(|text| hex::decode_to_slice(text, &mut bytes).is_ok());
+    let candidate = Candidate {
+        snapshot,
+        root_hash: root_hash.map(|_| bytes),
+    };
+    Ok(useful(order, own, &candidate).await.ok())
+}
+
+async fn started(region: &Region, start: &Start, token: &str) -> Result<Started, CallError> {
+    let request = start.request(token);
+    let call = async || region.ebs.start(&request).await;
+    Retry::default().run(call, |_| {}).await
+}
+
+/// That blocks can be put as they are numbered here. Else the snapshot is deleted again.
+async fn check(
+    order: &Order,
+    ledger: &Ledger,
+    start: &Start,
+    token: &str,
+    started: &Started,
+) -> Result<(), Error> {
+    let snapshot = started.snapshot.clone();
+    let error = if u64::from(started.block_size) != SLAB {
+        Error::BlockSize {
+            snapshot,
+            found: started.block_size,
+        }
+    } else if let Some(wanted) = start
+        .parent
+        .clone()
+        .filter(|_| started.parent != start.parent)
+    {
+        Error::Parent {
+            snapshot,
+            wanted,
+            found: started.parent.clone(),
+        }
+    } else {
+        return Ok(());
+    };
+    ledger.undo_snapshot(&order.region, token).await?;
+    Err(error)
+}
+
+/// The request itself is at fault, its parent perhaps.
+fn is_refused(error: &CallError) -> bool {
+    matches!(error.kind, Kind::Invalid | Kind::NotFound | Kind::Conflict)
+}
+
+/// The account may not.
+fn is_forbidden(error: &CallError) -> bool {
+    matches!(error.kind, Kind::Denied | Kind::Quota)
+}

@@ -1,0 +1,231 @@
+//! One snapshot of one disk in one region: begun, or found begun; its blocks put; completed; waited
+//! for; read back.
+
+mod error;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use i2kit_format::SLAB;
+use tokio::task::spawn_blocking;
+
+use super::begin::{self, Begun};
+use super::blocks;
+use super::checksum::Linear;
+use super::cloud::{CallError, Kind, Region, Retry, Snapshot};
+use super::index::Index;
+use super::ledger::Ledger;
+use super::limiter::{Limiter, Limits};
+use super::parent::FallBack;
+use super::progress::Progress;
+use super::source::Source;
+use super::upload::{Upload, UploadError};
+use super::verify;
+use super::wait::{Answer, agreed};
+
+pub use super::parent::{Candidate, Offered};
+pub use super::verify::Verify;
+pub use error::Error;
+
+/// Bytes of a GiB, the unit of volumes.
+pub(super) const GIB: u64 = 1 << 30;
+/// Completing takes seconds, minutes for a large one.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// A snapshot to make.
+#[derive(Clone)]
+pub struct Order {
+    /// Where.
+    pub region: Region,
+    /// Of what.
+    pub source: Arc<dyn Source>,
+    /// dm-verity root hash of its store.
+    pub root_hash: [u8; 32],
+    /// Size of the volumes made of it, GiB; the disk's, rounded up, where none is given.
+    pub volume_gib: Option<u64>,
+    /// ARN or id of the key to encrypt it with. With none it is encrypted as its parent is, or as the
+    /// account's default says.
+    pub kms_key: Option<String>,
+    /// For people, at most 255 characters.
+    pub description: String,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// An older snapshot of which only the differences are put.
+    pub parent: Offered,
+    /// Whether it is read back.
+    pub verify: Verify,
+}
+
+/// A snapshot that is complete.
+#[derive(Debug)]
+pub struct Created {
+    /// `snap-…`.
+    pub snapshot: String,
+    /// Its parent.
+    pub parent: Option<String>,
+    /// Why the parent that was named is not.
+    pub fall_back: Option<FallBack>,
+    /// Blocks that make it up besides its parent's.
+    pub blocks: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Blocks that were read back and match.
+    pub verified: u64,
+    /// An interrupted push had begun it.
+    pub resumed: bool,
+}
+
+/// What a disk is made of, as a push sees it.
+pub(super) struct Own {
+    pub index: Index,
+    pub written: BTreeSet<u32>,
+    pub volume_gib: u64,
+}
+
+impl Own {
+    /// Reads the disk's partition table and hash tree.
+    pub async fn read(order: &Order) -> Result<Self, Error> {
+        let (source, root_hash) = (Arc::clone(&order.source), order.root_hash);
+        let read = spawn_blocking(move || -> Result<_, Error> {
+            let index = Index::read(&*source, &root_hash)?;
+            let slabs = source.written_slabs()?.into_iter();
+            Ok((
+                index,
+                slabs.filter_map(|slab| u32::try_from(slab).ok()).collect(),
+            ))
+        });
+        let (index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
+        let len = index.len;
+        let volume_gib = order.volume_gib.unwrap_or(len.div_ceil(GIB));
+        if volume_gib.saturating_mul(GIB) < len {
+            return Err(Error::VolumeSize { volume_gib, len });
+        }
+        Ok(Self {
+            index,
+            written,
+            volume_gib,
+        })
+    }
+}
+
+/// Makes the snapshot, or goes on with the one that the ledger names. It is complete afterwards, and
+/// the ledger names it still.
+///
+/// # Errors
+/// [`Error`]. What was made is left for [`Ledger::undo`], but for a snapshot with which nothing can be
+/// done, which is deleted.
+pub async fn create(
+    order: &Order,
+    ledger: &Ledger,
+    progress: &dyn Progress,
+) -> Result<Created, Error> {
+    let own = Own::read(order).await?;
+    let begun = begin::begin(order, &own, ledger, progress).await?;
+    let known = begun.parent.as_ref().map(|parent| &parent.known);
+    let blocks = blocks::plan(&own.index, &own.written, known);
+    let linear = if begun.is_completed {
+        let (_, done) = ledger.block_log(&begun.token)?;
+        let mut linear = Linear::default();
+        linear.extend(done);
+        linear
+    } else {
+        upload(order, &begun, &blocks, ledger, progress).await?
+    };
+    completed(&order.region, &begun.snapshot).await?;
+    let verified = verify::verify(order, &own.index, &begun.snapshot, &linear, progress).await?;
+    Ok(Created {
+        snapshot: begun.snapshot,
+        parent: begun.parent.map(|parent| parent.snapshot),
+        fall_back: begun.fall_back,
+        blocks: blocks.len() as u64,
+        bytes: blocks.len() as u64 * SLAB,
+        verified,
+        resumed: begun.is_resumed,
+    })
+}
+
+async fn upload(
+    order: &Order,
+    begun: &Begun,
+    blocks: &[u32],
+    ledger: &Ledger,
+    progress: &dyn Progress,
+) -> Result<Linear, Error> {
+    let (log, done) = ledger.block_log(&begun.token)?;
+    let upload = Upload {
+        ebs: &order.region.ebs,
+        snapshot: &begun.snapshot,
+        source: &order.source,
+        blocks,
+        done,
+        log: &log,
+        limiter: &Limiter::new(Limits::default()),
+        progress,
+    };
+    let linear = upload.run().await?;
+    // A completed snapshot takes no more blocks: that all were put must not be forgotten.
+    let synced = spawn_blocking(move || log.sync()).await;
+    let synced = synced.map_err(|_| Error::Interrupted)?;
+    synced.map_err(UploadError::Log)?;
+    complete(order, begun, &linear).await?;
+    Ok(linear)
+}
+
+async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<(), CallError> {
+    let (ebs, checksum) = (&order.region.ebs, linear.checksum());
+    let is_again = AtomicBool::new(begun.is_resumed);
+    let call = async || {
+        let answer = ebs
+            .complete(&begun.snapshot, linear.count(), Some(&checksum))
+            .await;
+        match answer {
+            // An attempt whose answer was lost may have done it: then this one is refused, and the
+            // snapshot's state tells.
+            Err(error) if is_again.load(Ordering::Relaxed) && is_refused(&error) => Ok(()),
+            answer => answer.map(drop),
+        }
+    };
+    Retry::default()
+        .run(call, |_| is_again.store(true, Ordering::Relaxed))
+        .await
+}
+
+fn is_refused(error: &CallError) -> bool {
+    matches!(error.kind, Kind::Conflict | Kind::Invalid)
+}
+
+/// Waits until several answers in a row say that the snapshot is completed.
+async fn completed(region: &Region, snapshot: &str) -> Result<(), Error> {
+    let ids = [snapshot.to_owned()];
+    let ask = async || {
+        let call = async || region.ec2.describe_snapshots(&ids, &[]).await;
+        match Retry::default().run(call, |_| {}).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(not_seen()),
+            found => state(found?.into_iter().find(|one| one.id == snapshot)),
+        }
+    };
+    agreed(PATIENCE, ask).await
+}
+
+fn not_seen() -> Answer<()> {
+    Answer::NotYet("not found".to_owned())
+}
+
+fn state(found: Option<Snapshot>) -> Result<Answer<()>, Error> {
+    let Some(found) = found else {
+        return Ok(not_seen());
+    };
+    match found.state.as_str() {
+        "completed" => Ok(Answer::There(())),
+        "pending" => Ok(Answer::NotYet(format!("pending, {}", found.progress))),
+        _ => Err(Error::Failed {
+            snapshot: found.id,
+            state: found.state,
+            reason: found
+                .state_message
+                .unwrap_or_else(|| "no reason is given".to_owned()),
+        }),
+    }
+}
