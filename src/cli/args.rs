@@ -1,10 +1,12 @@
 //! The command line, as clap sees it.
 
 mod cache;
+mod cloud;
 mod config;
 mod control;
 mod images;
 mod papers;
+mod push;
 mod sign;
 mod sources;
 mod verify;
@@ -22,10 +24,12 @@ use crate::oci::Platform;
 use crate::run::{DataDisk, Forward};
 
 pub use cache::{Cache, CacheCommand, Gc, Limit};
+pub use cloud::{CloudArgs, CloudImages, Fetch, Ledger, Prune, RegionArgs, RegionsArgs};
 pub use config::{ConfigArgs, SecretFile, Variable};
 pub use control::{Exec, Logs, State};
 pub use images::{ImageArgs, RegistryArgs};
 pub use papers::{Base, BaseCommand, BaseImage, Outdated, Sbom, SbomFormat};
+pub use push::{Check, Push};
 pub use sign::{Enrol, Keys, KeysCommand, NewKeys, RsaBits, Sign, SignArgs};
 pub use sources::{Bundle, Lock, Pull, Resolve, Wanted};
 pub use verify::{Diff, Rebuild, Verify};
@@ -70,6 +74,40 @@ pub enum Command {
     ///   i2kit run nginx.raw
     #[command(verbatim_doc_comment)]
     Run(Run),
+    /// Push a disk to Amazon: a snapshot and an AMI, from manifests, an image or a raw disk
+    ///
+    /// No file is written in between, and of an update only blocks of 512 KiB that differ are sent: the
+    /// newest AMI of the same name tells which, by the hash tree on its disk. The same push again
+    /// answers with the AMI that is there. What an interrupted push has begun is removed, or gone on
+    /// with by the next one. Examples:
+    ///   i2kit push -f app.yaml
+    ///   i2kit push -f app.yaml --dry-run
+    ///   i2kit push app.raw --region eu-central-1 --region us-east-1 --share 123456789012
+    ///   i2kit push --print-iam-policy
+    #[command(verbatim_doc_comment)]
+    Push(Box<Push>),
+    /// List the AMIs that i2kit has made: name, version, root hash, regions, age, size, cost a month
+    ///
+    /// The cost is the most that their snapshots can cost, at $0.05 for a GiB and month: one that was
+    /// sent as what differs from another costs that only.
+    Images(CloudImages),
+    /// Remove old AMIs and their snapshots
+    ///
+    /// Only those that i2kit has made, none that an instance, a launch template, a launch
+    /// configuration or an autoscaling group names, none that is protected; and none at all where it
+    /// cannot be seen what is in use. What other accounts do with a shared AMI cannot be seen.
+    ///   i2kit prune --keep 3 --older-than 30d --dry-run
+    #[command(verbatim_doc_comment)]
+    Prune(Prune),
+    /// Download the disk of an AMI or a snapshot, each block checked by its hash tree
+    ///
+    /// Example: i2kit fetch ami-0123456789abcdef0 -o app.raw
+    Fetch(Fetch),
+    /// Show what interrupted pushes have left at Amazon
+    ///
+    /// The same push again goes on with it; i2kit push --abort removes it. Ledgers lie in
+    /// $XDG_STATE_HOME/i2kit/ledger (default: ~/.local/state).
+    Ledger(Ledger),
     /// Run a program in a container of a machine that runs here; answers its exit code
     ///
     /// Example: i2kit exec web -- cat /etc/os-release
@@ -114,12 +152,15 @@ pub enum Command {
     ///   i2kit verify disk.raw --record disk.raw.i2kit.json
     ///   i2kit verify disk.raw --key db.crt --provenance disk.raw.provenance.dsse.json
     ///   i2kit verify disk.raw --locked -f app.yaml
+    /// An AMI or a snapshot may stand for a disk: it is downloaded, and compared with its tags, too.
+    ///   i2kit verify ami-0123456789abcdef0 --record disk.raw.i2kit.json
     #[command(verbatim_doc_comment)]
     Verify(Verify),
     /// Tell the first difference between two disks, by partition, file and byte
     ///
     /// What causes others is told before what follows from it: a file's byte before the hash tree's and
-    /// the command line's. The exit code is 1 when there is one.
+    /// the command line's. The exit code is 1 when there is one. Of two AMIs or snapshots only blocks
+    /// that differ are read.
     Diff(Diff),
     /// Build a disk again from its record alone, and compare
     ///

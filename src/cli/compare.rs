@@ -110,6 +110,14 @@ pub fn difference(expected: &Assembled, found: &Found<'_>) -> Result<Option<Faul
 /// # Errors
 /// When either disk cannot be read.
 pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
+    between_in(one, other, None)
+}
+
+/// The same, where only these slabs may differ, ascending: no others are read.
+///
+/// # Errors
+/// As [`between`].
+pub fn between_in(one: &Blob, other: &Blob, slabs: Option<&[u64]>) -> Result<Option<Fault>, Error> {
     let (expected, found) = (inspect::inputs(other)?, inspect::inputs(one)?);
     let unlike = unlike_inputs(&expected, &found, false, "the other disk has");
     if unlike.is_some() {
@@ -117,7 +125,11 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
     }
     let len = one.len().min(other.len());
     let first = |from: u64, until: u64| {
-        let unlike = inspect::unlike(one, other, from.min(len), until.min(len));
+        let (from, until) = (from.min(len), until.min(len));
+        let unlike = match slabs {
+            None => inspect::unlike(one, other, from, until),
+            Some(slabs) => unlike_in(one, other, slabs, (from, until)),
+        };
         unlike.map_err(Error::Planned)
     };
     let table = gpt::read(one).map_err(inspect::Error::from)?;
@@ -144,6 +156,27 @@ pub fn between(one: &Blob, other: &Blob) -> Result<Option<Fault>, Error> {
         return Ok(Some(fault(offset)));
     }
     Ok((one.len() != other.len()).then(|| fault(len)))
+}
+
+/// The first byte between two offsets that differs, in these slabs.
+fn unlike_in(
+    one: &Blob,
+    other: &Blob,
+    slabs: &[u64],
+    (from, until): (u64, u64),
+) -> std::io::Result<Option<u64>> {
+    let first = slabs.partition_point(|slab| (slab + 1) * SLAB <= from);
+    for slab in slabs.get(first..).unwrap_or_default() {
+        let start = (slab * SLAB).max(from);
+        if start >= until {
+            break;
+        }
+        let found = inspect::unlike(one, other, start, ((slab + 1) * SLAB).min(until))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The first difference between two inputs records. Where layers lie follows from what they hold, so

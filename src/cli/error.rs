@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use i2kit_contract::runtime;
 
-use crate::{assemble, cache, inspect, layer, manifest, oci, output, run, sign};
+use crate::{assemble, cache, inspect, layer, manifest, oci, output, push, run, sign};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +129,22 @@ pub enum Error {
     Unlike(Box<inspect::Fault>),
     #[error("verify provenance {path}: {reason}")]
     Provenance { path: PathBuf, reason: String },
+    #[error("start threads: {0}")]
+    Runtime(io::Error),
+    #[error("find a region: no --region is given, and AWS_REGION and the profile name none")]
+    NoRegion,
+    #[error("find a folder for ledgers: neither XDG_STATE_HOME nor HOME is set")]
+    NoState,
+    #[error(transparent)]
+    Push(#[from] push::Error),
+    #[error("see what is in use: {0}")]
+    InUse(push::cloud::CallError),
+    #[error("read {path}: no UefiData of EC2's")]
+    UefiData { path: PathBuf },
+    #[error("make the AMI public: nobody has agreed to it")]
+    NotAsked,
+    #[error("compare {one} and {other}: one is a disk, the other an AMI or a snapshot")]
+    Unalike { one: PathBuf, other: PathBuf },
     #[error("write to standard output: {0}")]
     Print(io::Error),
     #[error("write JSON: {0}")]
@@ -195,6 +211,17 @@ impl Error {
             Self::Run(error) => error.hint(),
             Self::Control(error) => error.hint(),
             Self::KernelArg(error) => error.hint(),
+            Self::NoRegion => Some("as in: --region eu-central-1".to_owned()),
+            Self::Push(error) => error.hint(),
+            Self::InUse(_) => Some(
+                "nothing was removed: i2kit prune --print-iam-policy prints what it must be allowed"
+                    .to_owned(),
+            ),
+            Self::UefiData { .. } => {
+                Some("i2kit keys enrol KEYS --ec2 FILE writes it".to_owned())
+            }
+            Self::NotAsked => Some("add --yes where nobody can be asked".to_owned()),
+            Self::Unalike { .. } => Some("i2kit fetch AMI -o FILE makes a disk of it".to_owned()),
             Self::NoManifest => Some("name the manifests with -f".to_owned()),
             Self::Unlike(fault) => unlike_hint(fault),
             _ => None,
@@ -228,3 +255,21 @@ fn bundle_hint(error: &oci::bundle::BundleError) -> Option<String> {
 fn io_hint(error: &io::Error) -> Option<String> {
     error.get_ref()?.downcast_ref::<oci::Error>()?.hint()
 }
+
+/// What a push's parts answer is a push's error.
+macro_rules! of_push {
+    ($($part:ty),*) => {
+        $(impl From<$part> for Error {
+            fn from(error: $part) -> Self {
+                Self::Push(error.into())
+            }
+        })*
+    };
+}
+
+of_push!(
+    push::cloud::CloudError,
+    push::cloud::CallError,
+    push::download::FetchError,
+    push::snapshot_disk::DiskError
+);

@@ -6,6 +6,7 @@ mod base;
 mod build;
 mod bundle;
 mod cache;
+mod cloud;
 mod compare;
 mod config;
 mod control;
@@ -20,6 +21,8 @@ mod place;
 mod plan;
 mod progress;
 mod provenance;
+mod push;
+mod pushed;
 mod rebuild;
 mod recorded;
 mod run;
@@ -80,6 +83,11 @@ fn command(command: Command) -> Result<u8, Error> {
         Command::Build(arguments) => build::build(&arguments).map(|()| 0),
         Command::Plan(arguments) => against::plan(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Push(arguments) => push::push(&arguments).map(|()| 0),
+        Command::Images(arguments) => cloud::images(&arguments).map(|()| 0),
+        Command::Prune(arguments) => cloud::prune(&arguments).map(|()| 0),
+        Command::Fetch(arguments) => cloud::fetch(&arguments).map(|()| 0),
+        Command::Ledger(arguments) => cloud::ledger(&arguments).map(|()| 0),
         Command::Exec(arguments) => control::exec(&arguments),
         Command::Logs(arguments) => control::logs(&arguments),
         Command::Status(arguments) => control::status(&arguments),

@@ -96,6 +96,67 @@ impl Terminal {
     }
 }
 
+/// Watches bytes on their way to or from Amazon; of several regions together.
+pub struct Transfer {
+    terminal: Terminal,
+    what: &'static str,
+    moved: Mutex<(u64, u64)>,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Transfer {
+    pub fn new(arguments: ProgressArgs, what: &'static str) -> Self {
+        Self {
+            terminal: Terminal::new(arguments),
+            what,
+            moved: Mutex::default(),
+            bar: Mutex::default(),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn clear(&self) {
+        self.terminal.clear();
+    }
+}
+
+impl crate::push::progress::Progress for Transfer {
+    fn begin(&self, total_bytes: u64) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.1 += total_bytes;
+        let (what, total) = (self.what, moved.1);
+        self.terminal
+            .event(&json!({"event": "begin", "what": what, "total": total}));
+        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match bar.as_ref() {
+            Some(bar) => bar.set_length(total),
+            None => *bar = Some(self.terminal.bar(what.to_owned(), total)),
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = moved.0;
+        moved.0 += bytes;
+        let (so_far, total) = *moved;
+        if before / EVENT_STEP != so_far / EVENT_STEP {
+            let event =
+                json!({"event": "advance", "what": self.what, "bytes": so_far, "total": total});
+            self.terminal.event(&event);
+        }
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = bar.as_ref() {
+            bar.set_position(so_far);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if self.terminal.shown != Shown::Nothing {
+            Progress::note(&self.terminal, text);
+        }
+    }
+}
+
 fn short(id: &str) -> &str {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
     hex.get(..12).unwrap_or(hex)

@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::args::{self, SignArgs};
 use super::compare::{self, OnDisk, unlike_json};
 use super::error::Error;
-use super::{build, provenance, sign};
+use super::{build, cloud, provenance, sign};
 use crate::assemble::Signature;
 use crate::disk::Blob;
 use crate::inspect::{self, Fault, Known, Verified};
 use crate::output::{OutputsRecord, disk_digest};
+use crate::sign::Certificate;
 
 /// What was checked, and held.
 #[derive(Serialize)]
@@ -40,11 +41,27 @@ pub fn verify(arguments: &args::Verify) -> Result<(), Error> {
 
 /// `i2kit diff`.
 pub fn diff(arguments: &args::Diff) -> Result<(), Error> {
-    let (one, other) = (super::open(&arguments.one)?, super::open(&arguments.other)?);
-    match compare::between(&one, &other)? {
+    match difference(arguments)? {
         Some(fault) => told(Error::Unlike(Box::new(fault)), arguments.json),
         None if arguments.json => super::print_json(&serde_json::json!({"same": true})),
         None => Ok(()),
+    }
+}
+
+/// Of two files, or of two snapshots at Amazon.
+fn difference(arguments: &args::Diff) -> Result<Option<Fault>, Error> {
+    let (one, other) = (&arguments.one, &arguments.other);
+    let ids = [one, other].map(|path| path.to_str().filter(|_| cloud::is_named(path)));
+    match ids {
+        [Some(first), Some(second)] => {
+            let pair = cloud::pair([first, second], &arguments.cloud, &arguments.region)?;
+            compare::between_in(&pair.one, &pair.other, Some(&pair.slabs))
+        }
+        [None, None] => compare::between(&super::open(one)?, &super::open(other)?),
+        _ => Err(Error::Unalike {
+            one: one.clone(),
+            other: other.clone(),
+        }),
     }
 }
 
@@ -68,8 +85,12 @@ fn check(arguments: &args::Verify) -> Result<Report, Error> {
     let certificate = certificate.transpose()?;
     let record = arguments.record.as_deref().map(OutputsRecord::read);
     let record = record.transpose()?;
-    let disk = super::open(&arguments.file)?;
     let known = record.as_ref().map_or_else(Known::default, known);
+    let fetched = fetched(arguments, certificate.as_ref(), &known)?;
+    let (disk, file) = match &fetched {
+        Some(fetched) => (fetched.disk.clone(), &fetched.path),
+        None => (super::open(&arguments.file)?, &arguments.file),
+    };
     let verified = inspect::verify(&disk, certificate.as_ref(), &known)?;
     let least = arguments.min_version;
     least.map_or(Ok(()), |least| inspect::check_version(&disk, least))?;
@@ -77,7 +98,7 @@ fn check(arguments: &args::Verify) -> Result<Report, Error> {
         check_record(&disk, record)?;
     }
     if let Some(statement) = &arguments.provenance {
-        provenance::check(statement, &arguments.file, certificate.as_ref())?;
+        provenance::check(statement, file, certificate.as_ref())?;
     }
     let expected = arguments.expected.names_a_pod();
     if expected {
@@ -89,6 +110,25 @@ fn check(arguments: &args::Verify) -> Result<Report, Error> {
         provenance: arguments.provenance.is_some(),
         expected,
     })
+}
+
+/// The disk of an AMI or a snapshot, where one is named.
+fn fetched(
+    arguments: &args::Verify,
+    certificate: Option<&Certificate>,
+    known: &Known<'_>,
+) -> Result<Option<cloud::Fetched>, Error> {
+    let id = arguments.file.to_str();
+    let Some(id) = id.filter(|_| cloud::is_named(&arguments.file)) else {
+        return Ok(None);
+    };
+    let pod = &arguments.expected.pod;
+    let mut progress = pod.progress;
+    progress.quiet |= arguments.json;
+    let places = (&arguments.cloud, &arguments.region, &pod.cache);
+    // What does not match is named by partition and file.
+    let name = |disk: &Blob| Ok(inspect::verify(disk, certificate, known).map(drop)?);
+    cloud::fetched(id, places, progress, name).map(Some)
 }
 
 fn known(record: &OutputsRecord) -> Known<'_> {

@@ -106,7 +106,7 @@ pub fn limit(text: &str) -> Result<Limit, String> {
 }
 
 /// A whole number and its unit.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const BAD: &str = "not a duration such as 12h or 7d";
     let unit = text.char_indices().next_back().map_or(0, |(at, _)| at);
     let (number, unit) = text.split_at(unit);

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CacheArgs, DiskArgs, ImageArgs, ProgressArgs};
+use super::{CacheArgs, CloudArgs, DiskArgs, ImageArgs, ProgressArgs, RegionArgs};
 
 /// `i2kit verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The disk
-    #[arg(value_name = "DISK")]
+    #[arg(value_name = "DISK|AMI|SNAPSHOT")]
     pub file: PathBuf,
     /// The UKI must be signed by the key of this certificate (PEM), and the provenance, if it is looked
     /// at
@@ -31,6 +31,12 @@ pub struct Verify {
     /// What the disk should be, with the flags of `i2kit build`.
     #[command(flatten)]
     pub expected: DiskArgs,
+    /// Where an AMI or a snapshot is.
+    #[command(flatten)]
+    pub region: RegionArgs,
+    /// How the account is reached.
+    #[command(flatten)]
+    pub cloud: CloudArgs,
     /// Print JSON, the fault too
     #[arg(long)]
     pub json: bool,
@@ -39,10 +45,16 @@ pub struct Verify {
 /// `i2kit diff`.
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// A disk
+    /// A disk, an AMI or a snapshot
     pub one: PathBuf,
-    /// Another
+    /// Another of the kind
     pub other: PathBuf,
+    /// Where AMIs or snapshots are.
+    #[command(flatten)]
+    pub region: RegionArgs,
+    /// How the account is reached.
+    #[command(flatten)]
+    pub cloud: CloudArgs,
     /// Print JSON, the difference too
     #[arg(long)]
     pub json: bool,
