@@ -7,10 +7,10 @@ usage() {
   cat <<HELP
 Usage: scripts/build-python-oracles.sh [--update]
 
-Installs virt-firmware (virt-fw-vars) and uefivars, which read and write UEFI variables, and the
-tools of SPDX, CycloneDX and in-toto into \$XDG_CACHE_HOME/i2kit/python-oracles, a virtual
-environment, as scripts/python-oracles.lock pins them. Needs no root; done once, unless the lock
-or Python changed.
+Installs virt-firmware (virt-fw-vars) and uefivars, which read and write UEFI variables, the tools of
+SPDX, CycloneDX and in-toto, and boto3 and moto's server, which know AWS's services, into
+\$XDG_CACHE_HOME/i2kit/python-oracles, a virtual environment, as scripts/python-oracles.lock pins
+them. Needs no root; done once, unless the lock or Python changed.
 
   --update  take the current versions and renew scripts/python-oracles.lock
 HELP
@@ -40,7 +40,8 @@ mkdir -p "$(dirname "$out")"
 /usr/bin/python3 -m venv "$out" || fail "cannot make a virtual environment; hint: scripts/setup.sh --test"
 if [ "$mode" = update ]; then
   "$out/bin/pip" install --quiet --disable-pip-version-check virt-firmware uefivars \
-    spdx-tools 'cyclonedx-python-lib[json-validation]' in-toto-attestation >&2
+    spdx-tools 'cyclonedx-python-lib[json-validation]' in-toto-attestation \
+    boto3 moto flask flask-cors >&2
   {
     grep '^#' "$lock"
     "$out/bin/pip" freeze --disable-pip-version-check

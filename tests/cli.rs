@@ -18,6 +18,11 @@ fn help_completions_and_man_page() {
         &["cache", "ls", "--help"],
         &["cache", "verify", "--help"],
         &["cache", "gc", "--help"],
+        &["push", "--help"],
+        &["images", "--help"],
+        &["prune", "--help"],
+        &["fetch", "--help"],
+        &["ledger", "--help"],
         &["completions", "bash"],
         &["man"],
     ] {

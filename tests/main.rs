@@ -28,6 +28,7 @@ mod partitions;
 mod place;
 mod plan;
 mod policy;
+mod push;
 mod readme;
 mod registry;
 mod registry_config;

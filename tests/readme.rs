@@ -1,7 +1,9 @@
 //! Tests: README's commands.
 
+use std::path::Path;
 use std::process::Command;
 
+use crate::support::cloud::{Fake, Settings};
 use crate::support::vm::Bench;
 use crate::support::{i2kit, samples};
 
@@ -22,8 +24,9 @@ fn commands() -> Vec<String> {
         .collect()
 }
 
-/// The commands run as they stand, but for four that others run: `demo.sh` and `reproduce.sh` are
-/// tests of their own, `test.sh` runs this test, and a machine that serves is stopped in the boot tests.
+/// The commands run as they stand, but for some that others run: `demo.sh` and `reproduce.sh` are
+/// tests of their own, `test.sh` runs this test, and a machine that serves is stopped in the boot
+/// tests. The account at AWS is the fake that `fake-aws.sh` runs, in this process.
 #[test]
 fn every_command_of_the_tour_works() {
     let elsewhere = [
@@ -31,6 +34,8 @@ fn every_command_of_the_tour_works() {
         "scripts/test.sh",
         "scripts/reproduce.sh",
         "i2kit run nginx.raw -p 8080:80",
+        "eval \"$(scripts/fake-aws.sh --background)\"",
+        "scripts/fake-aws.sh --stop",
     ];
     let base = samples::base();
     let cache = base
@@ -39,7 +44,7 @@ fn every_command_of_the_tour_works() {
         .strip_suffix("/i2kit/base")
         .unwrap();
     let bench = Bench::new();
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_i2kit"));
+    let binary = Path::new(env!("CARGO_BIN_EXE_i2kit"));
     let path = format!(
         "{}:{}",
         binary.parent().unwrap().display(),
@@ -49,6 +54,7 @@ fn every_command_of_the_tour_works() {
     for name in ["scripts", "fixtures"] {
         std::os::unix::fs::symlink(format!("{root}/{name}"), bench.path(name)).unwrap();
     }
+    let account = Fake::start(Settings::default());
     let commands = commands();
     assert!(commands.len() >= 9, "{commands:?}");
     for command in commands
@@ -60,6 +66,8 @@ fn every_command_of_the_tour_works() {
             .args(["-ec", &line])
             .current_dir(bench.folder.path())
             .env("PATH", &path)
+            .env("XDG_STATE_HOME", bench.path("state"))
+            .envs(account.environment())
             .output();
         let output = output.unwrap();
         assert!(
@@ -114,6 +122,11 @@ fn readme_names_every_floor() {
         "inspect",
         "ls",
         "cache",
+        "push",
+        "images",
+        "prune",
+        "fetch",
+        "ledger",
         "completions",
         "man",
     ] {
@@ -132,4 +145,27 @@ fn readme_names_every_floor() {
             );
         }
     }
+}
+
+#[test]
+fn the_fake_account_runs_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/fake-aws.sh");
+    let i2kit = Path::new(env!("CARGO_BIN_EXE_i2kit"));
+    // Examples are built with the tests.
+    let program = i2kit.with_file_name("examples").join("fake-aws");
+    let line = format!(
+        "eval \"$({script} --background --program {})\"; trap '{script} --stop' EXIT; \"$0\" images --json",
+        program.display()
+    );
+    let output = Command::new("bash")
+        .args(["-ec", &line])
+        .arg(i2kit)
+        .env("XDG_CACHE_HOME", home.path())
+        .env("XDG_STATE_HOME", home.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{error}");
 }

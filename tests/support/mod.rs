@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod aws;
+pub mod cloud;
 pub mod containerd;
 pub mod engine;
 pub mod layer;
