@@ -31,7 +31,7 @@ done
 . "$here/lib/common.sh"
 cd "$here/.."
 
-# The newest that builds with Rust 1.90; one version, so that every machine fuzzes alike.
+# One version, so that every machine fuzzes alike.
 version=0.13.2
 cargo +nightly --version >/dev/null 2>&1 ||
   fail 'there is no nightly toolchain; hint: rustup toolchain install nightly'

@@ -44,9 +44,22 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "packages" => package_files(),
         "rpm" => vec![sqlite(&rpm_sample()), ndb(&rpm_sample())],
         "program" => programs(),
+        "ledger" => texts(&[LEDGER]),
+        "answer" => texts(&[AMIS]),
         _ => Vec::new(),
     }
 }
+
+const LEDGER: &str = r#"{"version":1,"subject":{"region":"eu-central-1","disk_digest":"00","name":"web","kms_key":null},
+"nonce":"00","attempt":0,"records":[{"entry":{"kind":"snapshot","region":"eu-central-1","token":"t","name":"","id":"snap-1",
+"request":{"volume_gib":1,"parent":null,"parent_root_hash":null,"description":"d","tags":[["a","b"]],"kms_key":null,
+"timeout_minutes":60}},"at":1,"is_going":false}]}"#;
+
+const AMIS: &str = "<DescribeImagesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r</requestId>\
+<imagesSet><item><imageId>ami-1</imageId><name>web</name><imageState>available</imageState><rootDeviceName>/dev/xvda</rootDeviceName>\
+<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><snapshotId>snap-1</snapshotId><volumeSize>1</volumeSize></ebs></item>\
+</blockDeviceMapping><tagSet><item><key>a</key><value>b&amp;c</value></item></tagSet></item></imagesSet><nextToken>n</nextToken>\
+</DescribeImagesResponse>";
 
 fn envelope() -> Vec<u8> {
     let sealed = i2kit_sbom::dsse::seal(i2kit_sbom::provenance::PAYLOAD_TYPE, b"{}", "k", |_| {

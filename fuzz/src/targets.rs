@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 27] = [
+pub const ALL: [Target; 29] = [
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -54,6 +54,8 @@ pub const ALL: [Target; 27] = [
     ("packages", packages),
     ("rpm", rpm),
     ("program", program),
+    ("ledger", ledger),
+    ("answer", answer),
 ];
 
 /// Entries of a tar, their data read.
@@ -510,6 +512,20 @@ pub fn record(data: &[u8]) {
     fs::write(&path, data).expect("a file");
     if let Ok(record) = i2kit::output::OutputsRecord::read(&path) {
         let _ = record.digests();
+    }
+}
+
+/// A push's ledger.
+pub fn ledger(data: &[u8]) {
+    if let Ok(entries) = i2kit::push::ledger::parse(data) {
+        assert!(entries.iter().all(|entry| entry.is_same(entry)));
+    }
+}
+
+/// An answer of EC2.
+pub fn answer(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = i2kit::push::cloud::Ami::of_answer(text);
     }
 }
 
