@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod cache;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod disk;
 pub mod inspect;
@@ -13,6 +14,7 @@ pub mod manifest;
 pub mod oci;
 pub mod output;
 pub mod pipeline;
+#[cfg(feature = "cli")]
 pub mod push;
 pub mod run;
 pub mod sign;

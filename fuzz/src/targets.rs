@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 29] = [
+pub const ALL: &[Target] = &[
     ("tar", tar),
     ("oci", oci),
     ("archive", archive),
@@ -54,7 +54,9 @@ pub const ALL: [Target; 29] = [
     ("packages", packages),
     ("rpm", rpm),
     ("program", program),
+    #[cfg(feature = "cli")]
     ("ledger", ledger),
+    #[cfg(feature = "cli")]
     ("answer", answer),
 ];
 
@@ -516,6 +518,7 @@ pub fn record(data: &[u8]) {
 }
 
 /// A push's ledger.
+#[cfg(feature = "cli")]
 pub fn ledger(data: &[u8]) {
     if let Ok(entries) = i2kit::push::ledger::parse(data) {
         assert!(entries.iter().all(|entry| entry.is_same(entry)));
@@ -523,6 +526,7 @@ pub fn ledger(data: &[u8]) {
 }
 
 /// An answer of EC2.
+#[cfg(feature = "cli")]
 pub fn answer(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = i2kit::push::cloud::Ami::of_answer(text);
