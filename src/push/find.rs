@@ -149,7 +149,7 @@ fn same(identity: &Identity) -> Vec<(&'static str, Vec<String>)> {
 }
 
 fn newest_first(amis: &mut [Ami]) {
-    amis.sort_by(|one, other| other.creation_date.cmp(&one.creation_date));
+    amis.sort_by(|one, other| tags::order(other).cmp(&tags::order(one)));
 }
 
 async fn amis(

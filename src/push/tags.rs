@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cloud::Ami;
 use super::identity::Identity;
 
 /// What Amazon's console shows as the name.
@@ -61,6 +62,20 @@ pub fn size(tags: &BTreeMap<String, String>) -> Option<u64> {
     tags.get(SIZE)?.parse().ok()
 }
 
+/// The version that tags name, if they do.
+#[must_use]
+pub fn version(tags: &BTreeMap<String, String>) -> Option<u64> {
+    tags.get(VERSION)?.parse().ok()
+}
+
+/// Sorts AMIs as they were made. EC2 tells no more than seconds, or milliseconds; the version decides
+/// between those of the same.
+#[must_use]
+pub fn order(ami: &Ami) -> (&str, Option<u64>, &str) {
+    // ISO 8601 sorts as time does.
+    (&ami.creation_date, version(&ami.tags), &ami.id)
+}
+
 /// True for what i2kit made: whatever else an account has is never touched.
 #[must_use]
 pub fn is_ours(tags: &BTreeMap<String, String>) -> bool {
@@ -89,6 +104,17 @@ mod tests {
             tags.iter()
                 .all(|(key, value)| key.len() <= 128 && value.len() <= 256)
         );
+        let made = |date: &str, version: &str| Ami {
+            creation_date: date.to_owned(),
+            tags: [(VERSION.to_owned(), version.to_owned())].into(),
+            ..Ami::default()
+        };
+        let (ten, nine) = (
+            made("2026-01-01T00:00:00.000Z", "10"),
+            made("2026-01-01T00:00:00.000Z", "9"),
+        );
+        assert!(order(&ten) > order(&nine));
+        assert!(order(&made("2026-01-01T00:00:01.000Z", "1")) > order(&ten));
         assert!(!is_ours(&BTreeMap::new()) && root_hash(&BTreeMap::new()).is_none());
     }
 }

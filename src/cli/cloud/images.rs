@@ -86,7 +86,7 @@ fn rows(found: Vec<(String, Ami)>, name: Option<&str>) -> Vec<Row> {
         let size = tags::size(&ami.tags).unwrap_or(ami.volume_gib * GIB);
         let row = rows.entry(key.clone()).or_insert_with(|| Row {
             name: key.0,
-            version: tag(tags::VERSION).parse().ok(),
+            version: tags::version(&ami.tags),
             root_hash: tag(tags::ROOT_HASH),
             disk_digest: key.1,
             size,

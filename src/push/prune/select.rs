@@ -71,10 +71,7 @@ pub fn select(amis: Vec<Ami>, rule: &Rule, in_use: &BTreeSet<String>, now: u64) 
     }
     let mut selection = Selection::default();
     for mut amis in by_name.into_values() {
-        // ISO 8601 sorts as time does.
-        amis.sort_by(|one, other| {
-            (&one.creation_date, &one.id).cmp(&(&other.creation_date, &other.id))
-        });
+        amis.sort_by(|one, other| tags::order(one).cmp(&tags::order(other)));
         // One that never became available keeps no other from staying.
         let mut newer = amis.iter().filter(|ami| is_available(ami)).count();
         for ami in amis {
