@@ -7,6 +7,7 @@ use super::account::Account;
 use crate::support::cloud::world::User;
 use crate::support::cloud::{Fake, REGION, Settings};
 use crate::support::samples;
+use crate::support::small::succeeded;
 
 #[test]
 fn boto3_finds_the_fake_strict() {
@@ -66,6 +67,45 @@ fn moto_is_refused_over_its_blocks() {
     command.env("AWS_ENDPOINT_URL", &moto.origin);
     let text = account.refused(&mut command);
     assert!(text.contains("512"), "{text}");
+}
+
+/// What moto has of EC2, Auto Scaling and SSM is read as Amazon's is.
+#[test]
+fn moto_lists_and_prunes() {
+    let account = Account::new();
+    let moto = Moto::start();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/push/moto.py");
+    let output = Command::new(samples::python_oracle("python"))
+        .arg(script)
+        .env_clear()
+        .envs(account.fake.environment())
+        .env("AWS_ENDPOINT_URL", &moto.origin)
+        .output();
+    let made = String::from_utf8(output.unwrap().stdout).unwrap();
+    let made: Vec<&str> = made.split_whitespace().collect();
+    let ask = |words: &[&str]| -> serde_json::Value {
+        let (command, rest) = words.split_first().unwrap();
+        let mut command = account.on("one", command);
+        command.args(rest).env("AWS_ENDPOINT_URL", &moto.origin);
+        serde_json::from_str(&succeeded(&account.run(&mut command))).unwrap()
+    };
+    let versions = |images: &serde_json::Value| -> Vec<u64> {
+        let images = images.as_array().unwrap().iter();
+        images.map(|one| one["version"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(versions(&ask(&["images", "--json"])), [1, 2, 3]);
+    let pruned = ask(&["prune", "--keep", "0", "--json"]);
+    assert_eq!(pruned["removed"][0]["ami"], made[2], "{pruned}");
+    assert_eq!(pruned["kept"].as_array().unwrap().len(), 2, "{pruned}");
+    assert!(
+        pruned["kept"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["why"] == "in_use"),
+        "{pruned}"
+    );
+    assert_eq!(versions(&ask(&["images", "--json"])), [1, 2]);
 }
 
 /// moto's server on a free port.
