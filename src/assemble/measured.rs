@@ -94,13 +94,10 @@ impl UkiFacts {
 fn sections(file: &[u8]) -> Result<Vec<SectionDigest>, uki::Error> {
     let sections = uki::read(file)?.sections.into_iter();
     let digests = sections.map(|section| {
-        let start = usize::try_from(section.offset).unwrap_or(usize::MAX);
-        let bytes = file.get(start..).unwrap_or_default();
-        let size = usize::try_from(section.size).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..size).unwrap_or_default();
+        let bytes = section.bytes(file).unwrap_or_default();
         SectionDigest {
-            name: section.name,
             sha256: hex::encode(Sha256::digest(bytes)),
+            name: section.name,
         }
     });
     Ok(digests.collect())

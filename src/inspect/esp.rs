@@ -48,13 +48,20 @@ pub(super) fn bytes(file: &dyn ReadAt) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// A UKI's kernel command line.
+///
+/// # Errors
+/// [`Error`] when the UKI has none, or cannot be read.
+pub fn cmdline(uki: &dyn ReadAt) -> Result<String, Error> {
+    section(uki, &pe::read(uki)?, ".cmdline")
+}
+
 /// The store's root hash, as a UKI's command line names it.
 ///
 /// # Errors
 /// [`Error::NoRootHash`], or what keeps the UKI from being read.
 pub fn root_hash(uki: &dyn ReadAt) -> Result<[u8; 32], Error> {
-    let cmdline = section(uki, &pe::read(uki)?, ".cmdline")?;
-    let named = named_root_hash(&cmdline).ok_or(Error::NoRootHash)?;
+    let named = named_root_hash(&cmdline(uki)?).ok_or(Error::NoRootHash)?;
     let mut bytes = [0; 32];
     hex::decode_to_slice(named, &mut bytes).map_err(|_| Error::NoRootHash)?;
     Ok(bytes)

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::sign;
 
 use esp::UKI_PATH;
-pub use esp::{check_version, disk_root_hash, root_hash, uki};
+pub use esp::{check_version, cmdline, disk_root_hash, root_hash, uki};
 pub use fault::Fault;
 pub use list::{Listed, list};
 pub use verify::{Known, Verified, place, unlike, verify};

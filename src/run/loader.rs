@@ -74,18 +74,13 @@ impl Kernel {
         let uki = inspect::uki(&FileDisk::open(disk)?)?;
         let image = uki::read(uki.as_slice()).map_err(inspect::Error::from)?;
         let part = |name: &str| -> Result<&[u8], Error> {
-            let part = image.section(name).and_then(|section| {
-                let begin = usize::try_from(section.offset).ok()?;
-                let len = usize::try_from(section.size).ok()?;
-                uki.get(begin..begin.checked_add(len)?)
-            });
+            let part = image.section(name).and_then(|part| part.bytes(&uki));
             part.ok_or_else(|| inspect::Error::NoFile(name.to_owned()).into())
         };
-        let cmdline = String::from_utf8_lossy(part(".cmdline")?);
         Ok(Self {
             image: in_memory("i2kit-kernel", part(".linux")?).map_err(Error::Kernel)?,
             initrd: in_memory("i2kit-initrd", part(".initrd")?).map_err(Error::Kernel)?,
-            cmdline: cmdline.trim_end_matches(['\0', '\n']).to_owned(),
+            cmdline: inspect::cmdline(&uki)?,
         })
     }
 }

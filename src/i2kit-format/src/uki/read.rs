@@ -44,6 +44,16 @@ pub struct Section {
     pub virtual_size: u32,
 }
 
+impl Section {
+    /// Its bytes in the file that it was read from; none in a shorter one.
+    #[must_use]
+    pub fn bytes<'a>(&self, file: &'a [u8]) -> Option<&'a [u8]> {
+        let start = usize::try_from(self.offset).ok()?;
+        let size = usize::try_from(self.size).ok()?;
+        file.get(start..)?.get(..size)
+    }
+}
+
 /// The headers, with their places in the file.
 pub(crate) struct Headers {
     pub coff_offset: usize,
