@@ -49,7 +49,7 @@ pub(super) async fn begin(
     let (parent, mut fall_back) = parent(order, own).await;
     if let Some(parent) = parent {
         let id = parent.snapshot.clone();
-        match start_new(order, own, ledger, Some(parent)).await {
+        match start_new(order, ledger, Some(parent)).await {
             Err(Error::Call(error)) if is_refused(&error) => {
                 fall_back = Some(FallBack::Refused {
                     snapshot: id,
@@ -62,7 +62,7 @@ pub(super) async fn begin(
     if let Some(fall_back) = &fall_back {
         progress.note(&format!("all blocks are put: {fall_back}"));
     }
-    let begun = start_new(order, own, ledger, None).await?;
+    let begun = start_new(order, ledger, None).await?;
     Ok(Begun { fall_back, ..begun })
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn parent(order: &Order, own: &Own) -> (Option<Parent>, Option<
 
 async fn useful(order: &Order, own: &Own, candidate: &Candidate) -> Result<Parent, FallBack> {
     let wanted = Wanted {
-        volume_gib: own.volume_gib,
+        volume_gib: order.volume_gib,
         kms_key: order.kms_key.as_deref(),
         index: &own.index,
     };
@@ -99,10 +99,10 @@ async fn useful(order: &Order, own: &Own, candidate: &Candidate) -> Result<Paren
 }
 
 /// What a snapshot of this order is begun with.
-fn start_of(order: &Order, own: &Own, parent: Option<(&str, Option<String>)>) -> Start {
+fn start_of(order: &Order, parent: Option<(&str, Option<String>)>) -> Start {
     let (parent, parent_root_hash) = parent.unzip();
     Start {
-        volume_gib: own.volume_gib,
+        volume_gib: order.volume_gib,
         parent: parent.map(str::to_owned),
         parent_root_hash: parent_root_hash.flatten(),
         description: order.description.clone(),
@@ -112,17 +112,12 @@ fn start_of(order: &Order, own: &Own, parent: Option<(&str, Option<String>)>) ->
     }
 }
 
-async fn start_new(
-    order: &Order,
-    own: &Own,
-    ledger: &Ledger,
-    parent: Option<Parent>,
-) -> Result<Begun, Error> {
+async fn start_new(order: &Order, ledger: &Ledger, parent: Option<Parent>) -> Result<Begun, Error> {
     let root_hash = order.parent.root_hash();
     let named = parent
         .as_ref()
         .map(|parent| (&*parent.snapshot, root_hash.map(hex::encode)));
-    let start = start_of(order, own, named);
+    let start = start_of(order, named);
     let token = ledger.token(&["snapshot", start.parent.as_deref().unwrap_or_default()]);
     let entry = Entry {
         request: Some(start.clone()),
@@ -163,7 +158,7 @@ async fn resume(
         .parent
         .as_deref()
         .map(|id| (id, start.parent_root_hash.clone()));
-    if start != start_of(order, own, named) {
+    if start != start_of(order, named) {
         return Ok(None);
     }
     let parent = match &start.parent {
@@ -206,13 +201,7 @@ async fn again(
     id: &str,
     root_hash: Option<&str>,
 ) -> Result<Option<Parent>, CallError> {
-    let ids = [id.to_owned()];
-    let call = async || order.region.ec2.describe_snapshots(&ids, &[]).await;
-    let found = match Retry::default().run(call, |_| {}).await {
-        Err(error) if error.kind == Kind::NotFound => return Ok(None),
-        found => found?,
-    };
-    let Some(snapshot) = found.into_iter().find(|one| one.id == id) else {
+    let Some(snapshot) = order.region.snapshot(id).await? else {
         return Ok(None);
     };
     let mut bytes = [0; 32];

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use i2kit_format::SLAB;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::cloud::Region;
 use super::index::{Content, Index};
@@ -102,14 +101,14 @@ pub async fn fetch(
     let file = file.map_err(|source| failed("open a file beside", path, source))?;
     let sized = file.set_len(index.len);
     sized.map_err(|source| failed("size a file beside", path, source))?;
-    progress.begin(blocks.len() as u64 * SLAB);
-    let fetch = Fetch {
+    let fetch = Arc::new(Fetch {
         remote: Arc::clone(&remote),
         index: Arc::clone(&index),
         file,
         path: path.to_owned(),
-    };
-    Arc::new(fetch).all(&blocks, progress).await?;
+    });
+    let task = |block| Arc::clone(&fetch).block(block);
+    remote.each(&blocks, UNDER_WAY, progress, task).await?;
     let committed = spawn_blocking(move || beside.commit()).await;
     committed.map_err(|_| remote.interrupted())??;
     Ok(Fetched {
@@ -147,35 +146,12 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn all(
-        self: Arc<Self>,
-        blocks: &[u32],
-        progress: &dyn Progress,
-    ) -> Result<(), FetchError> {
-        let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-        let mut tasks: JoinSet<Result<(), FetchError>> = JoinSet::new();
-        let done = |done: Result<_, _>| {
-            progress.advance(SLAB);
-            done.unwrap_or_else(|_| Err(self.remote.interrupted().into()))
-        };
-        for block in blocks.iter().copied() {
-            let permit = Arc::clone(&under_way).acquire_owned().await;
-            while let Some(one) = tasks.try_join_next() {
-                done(one)?;
-            }
-            let fetch = Arc::clone(&self);
-            tasks.spawn(async move {
-                let bytes = fetch.remote.get(block).await?;
-                let remote = Arc::clone(&fetch.remote);
-                let written = spawn_blocking(move || fetch.write(block, &bytes)).await;
-                drop(permit);
-                written.unwrap_or_else(|_| Err(remote.interrupted().into()))
-            });
-        }
-        while let Some(one) = tasks.join_next().await {
-            done(one)?;
-        }
-        Ok(())
+    /// Reads a block, and writes it.
+    async fn block(self: Arc<Self>, block: u32) -> Result<(), FetchError> {
+        let bytes = self.remote.get(block).await?;
+        let remote = Arc::clone(&self.remote);
+        let written = spawn_blocking(move || self.write(block, &bytes)).await;
+        written.unwrap_or_else(|_| Err(remote.interrupted().into()))
     }
 
     /// Checks a block, and writes the runs of it that are not zeros.

@@ -1,6 +1,6 @@
 //! What is there already: the same disk, and a parent for a delta.
 
-use super::cloud::{Ami, CallError, Kind, Region, Retry, Snapshot};
+use super::cloud::{Ami, CallError, Region, Snapshot};
 use super::identity::Identity;
 use super::publish::Parent;
 use super::snapshot::{Candidate, Offered};
@@ -11,7 +11,7 @@ use super::{Error, tags};
 /// # Errors
 /// What EC2 answers.
 pub async fn same_amis(region: &Region, identity: &Identity) -> Result<Vec<Ami>, CallError> {
-    let mut amis = amis(region, &[], &same(identity)).await?;
+    let mut amis = region.amis(&same(identity)).await?;
     newest_first(&mut amis);
     Ok(amis)
 }
@@ -26,7 +26,7 @@ pub async fn same_snapshots(
 ) -> Result<Vec<Snapshot>, CallError> {
     let mut filters = same(identity);
     filters.push(("status", vec!["completed".to_owned()]));
-    let mut found = snapshots(region, &[], &filters).await?;
+    let mut found = region.snapshots(&filters).await?;
     found.sort_by(|one, other| other.start_time.cmp(&one.start_time));
     Ok(found)
 }
@@ -37,7 +37,7 @@ pub async fn same_snapshots(
 /// What EC2 answers.
 pub async fn named_ami(region: &Region, name: &str) -> Result<Option<Ami>, CallError> {
     let filters = [("name", vec![name.to_owned()])];
-    Ok(amis(region, &[], &filters).await?.into_iter().next())
+    Ok(region.amis(&filters).await?.into_iter().next())
 }
 
 /// A snapshot by its id.
@@ -45,15 +45,11 @@ pub async fn named_ami(region: &Region, name: &str) -> Result<Option<Ami>, CallE
 /// # Errors
 /// What EC2 answers; [`Error::NoSnapshot`] when there is none.
 pub async fn snapshot(region: &Region, id: &str) -> Result<Snapshot, Error> {
-    let missing = || Error::NoSnapshot {
+    let found = region.snapshot(id).await?;
+    found.ok_or_else(|| Error::NoSnapshot {
         id: id.to_owned(),
         region: region.name.clone(),
-    };
-    match snapshots(region, &[id.to_owned()], &[]).await {
-        Ok(found) => found.into_iter().next().ok_or_else(missing),
-        Err(error) if error.kind == Kind::NotFound => Err(missing()),
-        Err(error) => Err(error.into()),
-    }
+    })
 }
 
 /// An AMI by its id, one's own or another's.
@@ -61,17 +57,11 @@ pub async fn snapshot(region: &Region, id: &str) -> Result<Snapshot, Error> {
 /// # Errors
 /// What EC2 answers; [`Error::NoAmi`] when there is none.
 pub async fn ami(region: &Region, id: &str) -> Result<Ami, Error> {
-    let missing = || Error::NoAmi {
+    let found = region.ami(id).await?;
+    found.ok_or_else(|| Error::NoAmi {
         id: id.to_owned(),
         region: region.name.clone(),
-    };
-    let ids = [id.to_owned()];
-    let call = async || region.ec2.describe_images(&ids, &[], false, true).await;
-    match Retry::default().run(call, |_| {}).await {
-        Ok(found) => found.into_iter().next().ok_or_else(missing),
-        Err(error) if error.kind == Kind::NotFound => Err(missing()),
-        Err(error) => Err(error.into()),
-    }
+    })
 }
 
 /// The snapshot to send differences to, if one is to be used.
@@ -105,7 +95,7 @@ async fn newest(region: &Region, name: &str, snapshot_only: bool) -> Result<Offe
         [name, (state, vec![word.to_owned()])]
     };
     if !snapshot_only {
-        let mut amis = amis(region, &[], &filters("state", "available")).await?;
+        let mut amis = region.amis(&filters("state", "available")).await?;
         newest_first(&mut amis);
         if let Some(ami) = amis.into_iter().find(|ami| ami.root_snapshot.is_some()) {
             // It may go while it is looked at: then all is sent.
@@ -115,7 +105,7 @@ async fn newest(region: &Region, name: &str, snapshot_only: bool) -> Result<Offe
             };
         }
     }
-    let found = snapshots(region, &[], &filters("status", "completed")).await?;
+    let found = region.snapshots(&filters("status", "completed")).await?;
     let newest = found
         .into_iter()
         .max_by(|one, other| one.start_time.cmp(&other.start_time));
@@ -150,22 +140,4 @@ fn same(identity: &Identity) -> Vec<(&'static str, Vec<String>)> {
 
 fn newest_first(amis: &mut [Ami]) {
     amis.sort_by(|one, other| tags::order(other).cmp(&tags::order(one)));
-}
-
-async fn amis(
-    region: &Region,
-    ids: &[String],
-    filters: &[(&str, Vec<String>)],
-) -> Result<Vec<Ami>, CallError> {
-    let call = async || region.ec2.describe_images(ids, filters, true, true).await;
-    Retry::default().run(call, |_| {}).await
-}
-
-async fn snapshots(
-    region: &Region,
-    ids: &[String],
-    filters: &[(&str, Vec<String>)],
-) -> Result<Vec<Snapshot>, CallError> {
-    let call = async || region.ec2.describe_snapshots(ids, filters).await;
-    Retry::default().run(call, |_| {}).await
 }

@@ -6,7 +6,7 @@ use super::cloud::{Ami, CallError, Region, RegisterImage, Retry};
 use super::identity::Identity;
 use super::ledger::{Entry, Ledger, Made};
 use super::wait::{Answer, TimeIsUp, agreed};
-use super::{Error, find, tags};
+use super::{Error, GIB, find, tags};
 
 /// EC2 registers within seconds; a copy to another region takes as long as its bytes.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -14,8 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const COPY_PATIENCE: Duration = Duration::from_secs(3 * 3600);
 /// Whose name is taken, EC2 says.
 const DUPLICATE: &str = "InvalidAMIName.Duplicate";
-
-const GIB: u64 = 1 << 30;
 
 /// What becomes an AMI.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +73,6 @@ fn request(registration: Registration<'_>) -> RegisterImage {
         uefi_data: identity.uefi_data.clone(),
         tpm: registration.tpm,
         tags: tags::of(identity, registration.size),
-        client_token: None,
     }
 }
 

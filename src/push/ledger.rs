@@ -20,7 +20,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use document::{Entry, Made, Start, Subject};
 pub use error::LedgerError;
@@ -29,6 +28,7 @@ pub use undo::TOKEN_TAG;
 
 use crate::disk::SlabDigest;
 use crate::output::Beside;
+use crate::push::times::now;
 use document::Document;
 use error::failed;
 use lock::Lock;
@@ -286,12 +286,6 @@ fn make_folder(folder: &Path) -> Result<(), LedgerError> {
 fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|source| failed("fsync the folder of", folder, source))
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

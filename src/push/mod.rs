@@ -65,3 +65,6 @@ pub mod verify;
 pub mod wait;
 
 pub use error::Error;
+
+/// Bytes of a GiB, the unit of volumes and prices.
+pub const GIB: u64 = 1 << 30;

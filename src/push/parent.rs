@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::blocks::Known;
-use super::cloud::{Kind, Region, Snapshot};
+use super::cloud::{self, Kind, Region, Snapshot};
 use super::index::Index;
 use super::remote::{Reads, Remote, RemoteError};
 use super::snapshot_disk::{DiskError, SnapshotDisk};
@@ -194,10 +194,7 @@ fn check(snapshot: &Snapshot, wanted: Wanted<'_>) -> Result<(), FallBack> {
 /// Whether the snapshot is encrypted with this key. An alias may have come to mean another one.
 fn is_key(snapshot: &Snapshot, wanted: &str) -> bool {
     let found = snapshot.kms_key.as_deref().filter(|_| snapshot.encrypted);
-    found.is_some_and(|found| {
-        let id = found.rsplit_once(":key/").map(|(_, id)| id);
-        found == wanted || id == Some(wanted)
-    })
+    found.is_some_and(|found| cloud::is_key(found, wanted))
 }
 
 fn unread(snapshot: String, error: RemoteError) -> FallBack {

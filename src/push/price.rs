@@ -2,6 +2,8 @@
 //!
 //! The prices are those of most regions in 2025; a bill says what is so.
 
+use super::GIB;
+
 /// Microdollars: a millionth of a dollar, so that sums are exact.
 pub type Microdollars = u64;
 
@@ -13,8 +15,6 @@ const GET: Microdollars = 3;
 const LISTS: Microdollars = 600;
 /// A gibibyte of snapshot, kept a month: $0.05.
 const GIB_MONTH: Microdollars = 50_000;
-
-const GIB: u64 = 1 << 30;
 
 /// Calls that are paid for. Those of EC2 and Systems Manager are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,8 +22,7 @@ const RESOLVE: &str = "resolve:ssm:";
 /// What EC2 answers.
 pub async fn list(region: &Region) -> Result<Vec<Ami>, CallError> {
     let filters = [("tag-key", vec![tags::DISK_DIGEST.to_owned()])];
-    let call = async || region.ec2.describe_images(&[], &filters, true, true).await;
-    let mut amis = Retry::default().run(call, |_| {}).await?;
+    let mut amis = region.amis(&filters).await?;
     amis.retain(|ami| tags::is_ours(&ami.tags));
     Ok(amis)
 }
@@ -36,7 +35,7 @@ pub async fn list(region: &Region) -> Result<Vec<Ami>, CallError> {
 /// an AMI that may be in use is one that is.
 pub async fn in_use(region: &Region) -> Result<BTreeSet<String>, CallError> {
     let retry = Retry::default();
-    let instances = async || region.ec2.describe_instances_images(&[]).await;
+    let instances = async || region.ec2.describe_instances_images().await;
     let templates = async || region.ec2.describe_launch_template_images().await;
     let groups = async || region.ec2.describe_auto_scaling_images().await;
     let (instances, templates, groups) = tokio::try_join!(
@@ -85,7 +84,8 @@ pub async fn remove(region: &Region, ami: &Ami) -> Result<Removed, CallError> {
     let Some(id) = &ami.root_snapshot else {
         return Ok(removed);
     };
-    if !is_ours(region, id).await? {
+    let found = region.snapshot(id).await?;
+    if !found.is_some_and(|one| tags::is_ours(&one.tags)) {
         return Ok(removed);
     }
     let delete = async || region.ec2.delete_snapshot(id).await;
@@ -98,16 +98,6 @@ pub async fn remove(region: &Region, ami: &Ami) -> Result<Removed, CallError> {
         }
     }
     Ok(removed)
-}
-
-async fn is_ours(region: &Region, snapshot: &str) -> Result<bool, CallError> {
-    let ids = [snapshot.to_owned()];
-    let call = async || region.ec2.describe_snapshots(&ids, &[]).await;
-    match Retry::default().run(call, |_| {}).await {
-        Ok(found) => Ok(found.iter().any(|one| tags::is_ours(&one.tags))),
-        Err(error) if error.kind == Kind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {

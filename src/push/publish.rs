@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -206,7 +205,7 @@ impl Push {
             region: region.clone(),
             source: Arc::clone(&self.source),
             root_hash: identity.root_hash,
-            volume_gib: Some(self.volume_gib()),
+            volume_gib: self.volume_gib(),
             kms_key: wish.keys.of(&region.name).map(str::to_owned),
             description: identity.description.clone(),
             tags: tags::of(identity, self.source.len()),
@@ -220,11 +219,6 @@ impl Push {
     /// # Errors
     /// [`Error`]; what was made is in the ledger.
     pub(super) async fn make(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
-        let start = Instant::now();
-        if let Some(there) = self.there(region).await? {
-            let seconds = start.elapsed().as_secs_f64();
-            return Ok(Pushed { seconds, ..there });
-        }
         let order = self.order(region).await?;
         let created = snapshot::create(&order, ledger, &*self.progress).await?;
         let ami = match self.wish.snapshot_only {
@@ -242,12 +236,9 @@ impl Push {
             blocks_sent: created.blocks,
             blocks_total: self.blocks_total()?,
             bytes: created.bytes,
-            requests: 0,
-            seconds: start.elapsed().as_secs_f64(),
-            unchanged: false,
             resumed: created.resumed,
-            copied: false,
             verified: created.verified,
+            ..Pushed::default()
         })
     }
 

@@ -13,7 +13,7 @@ use super::cloud::{Ami, Cloud, CopyImage, Region, Retry};
 use super::ledger::{Entry, Ledger, Made, TOKEN_TAG};
 use super::progress::Progress;
 use super::publish::{Push, Pushed};
-use super::{Error, find, image, settle, tags};
+use super::{Error, image, settle, tags};
 
 /// One ledger for each region.
 pub(super) struct Ledgers(Vec<(Region, Arc<Ledger>)>);
@@ -91,8 +91,7 @@ pub(super) async fn all(
     }
     for ((region, _), pushed) in ledgers.0.iter().zip(&done) {
         if let Some(id) = &pushed.ami {
-            let ami = find::ami(region, id).await?;
-            settle::settle(region, &ami, &push.wish.life).await?;
+            settle::settle(region, id, &push.wish.life).await?;
         }
     }
     for ((region, _), pushed) in ledgers.0.iter().zip(&done) {
@@ -117,13 +116,7 @@ async fn side_by_side(
     for (number, (region, ledger)) in regions.iter().enumerate() {
         let (push, region, ledger) = (push.clone(), region.clone(), Arc::clone(ledger));
         let home = home.cloned();
-        tasks.spawn(async move {
-            let made = match &home {
-                None => push.make(&region, &ledger).await,
-                Some(home) => push.copy(&region, &ledger, home).await,
-            };
-            (number, made)
-        });
+        tasks.spawn(async move { (number, push.one(&region, &ledger, home.as_ref()).await) });
     }
     let mut done: Vec<Option<Pushed>> = vec![None; regions.len()];
     let failed = loop {
@@ -156,13 +149,25 @@ async fn side_by_side(
 }
 
 impl Push {
+    /// What there is in one region, made or copied from `home` where it is not there yet.
+    async fn one(
+        &self,
+        region: &Region,
+        ledger: &Ledger,
+        home: Option<&Pushed>,
+    ) -> Result<Pushed, Error> {
+        let start = Instant::now();
+        let pushed = match (self.there(region).await?, home) {
+            (Some(there), _) => there,
+            (None, None) => self.make(region, ledger).await?,
+            (None, Some(home)) => self.copy(region, ledger, home).await?,
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Pushed { seconds, ..pushed })
+    }
+
     /// Has Amazon copy snapshot or AMI from the first region.
     async fn copy(&self, region: &Region, ledger: &Ledger, home: &Pushed) -> Result<Pushed, Error> {
-        let start = Instant::now();
-        if let Some(there) = self.there(region).await? {
-            let seconds = start.elapsed().as_secs_f64();
-            return Ok(Pushed { seconds, ..there });
-        }
         let mut pushed = Pushed {
             region: region.name.clone(),
             name: home.name.clone(),
@@ -178,7 +183,6 @@ impl Push {
             }
             None => pushed.snapshot = self.copy_snapshot(region, ledger, home).await?,
         }
-        pushed.seconds = start.elapsed().as_secs_f64();
         Ok(pushed)
     }
 
@@ -226,7 +230,6 @@ impl Push {
                 &self.identity.description,
                 &tags,
                 key,
-                key.is_some(),
             );
             copy.await
         };

@@ -6,9 +6,12 @@ use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use i2kit_format::SLAB;
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 
+use super::GIB;
 use super::cloud::{Block, CallError, Ebs, Kind, Region, Retry};
+use super::progress::Progress;
 
 /// How often a block's or a page's token may turn out to have expired.
 const RENEWALS: u32 = 3;
@@ -101,7 +104,7 @@ impl Remote {
     /// Bytes of its volume.
     #[must_use]
     pub fn volume_len(&self) -> u64 {
-        self.volume_gib.saturating_mul(1 << 30)
+        self.volume_gib.saturating_mul(GIB)
     }
 
     /// The blocks that were ever put, in it or in its parents.
@@ -162,6 +165,47 @@ impl Remote {
             read.push(done.unwrap_or_else(|_| Err(self.interrupted()))?);
         }
         Ok(read)
+    }
+
+    /// Does something with each of the blocks, `most` at once.
+    ///
+    /// # Errors
+    /// The first failure; what is under way then stops.
+    pub(super) async fn each<E, F>(
+        &self,
+        blocks: &[u32],
+        most: usize,
+        progress: &dyn Progress,
+        task: impl Fn(u32) -> F,
+    ) -> Result<(), E>
+    where
+        E: From<RemoteError> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        progress.begin(blocks.len() as u64 * SLAB);
+        let done = |done: Result<Result<(), E>, JoinError>| {
+            done.map_err(|_| E::from(self.interrupted()))??;
+            progress.advance(SLAB);
+            Ok::<(), E>(())
+        };
+        let under_way = Arc::new(Semaphore::new(most));
+        let mut tasks = JoinSet::new();
+        for block in blocks {
+            let permit = Arc::clone(&under_way).acquire_owned().await;
+            while let Some(one) = tasks.try_join_next() {
+                done(one)?;
+            }
+            let task = task(*block);
+            tasks.spawn(async move {
+                let answer = task.await;
+                drop(permit);
+                answer
+            });
+        }
+        while let Some(one) = tasks.join_next().await {
+            done(one)?;
+        }
+        Ok(())
     }
 
     fn token(&self, index: u32) -> Option<String> {

@@ -1,11 +1,11 @@
 //! What follows once an AMI is available: sharing, deprecation, protection, a parameter. Each of
 //! these calls may be made again and changes nothing then.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::cloud::{Ami, CallError, Region, Retry};
+use super::cloud::{CallError, Region, Retry};
 use super::share::Share;
-use super::{Error, times};
+use super::{Error, find, times};
 
 /// How an AMI lives on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Life {
 ///
 /// # Errors
 /// What EC2 answers; of sharing [`Error::Share`].
-pub async fn settle(region: &Region, ami: &Ami, life: &Life) -> Result<(), Error> {
-    let (id, retry) = (ami.id.as_str(), Retry::default());
+pub async fn settle(region: &Region, id: &str, life: &Life) -> Result<(), Error> {
+    let retry = Retry::default();
     if !life.share.is_private() {
         let shared = share(region, id, &life.share).await;
         shared.map_err(|source| Error::Share {
@@ -38,7 +38,7 @@ pub async fn settle(region: &Region, ami: &Ami, life: &Life) -> Result<(), Error
         let call = async || region.ec2.enable_image_deprecation(id, &at).await;
         retry.run(call, |_| {}).await?;
     }
-    if life.protect && !ami.protected {
+    if life.protect && !find::ami(region, id).await?.protected {
         let call = async || region.ec2.enable_image_deregistration_protection(id).await;
         retry.run(call, |_| {}).await?;
     }
@@ -61,8 +61,7 @@ async fn share(region: &Region, id: &str, share: &Share) -> Result<(), CallError
 
 /// The time after so long, as EC2 reads it. EC2 rounds to minutes.
 fn deprecation(after: Duration) -> Option<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    times::text(now.checked_add(after)?.as_secs())
+    times::text(times::now().checked_add(after.as_secs())?)
 }
 
 /// Has the parameter name the AMI, in the AMI's region.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use i2kit_format::SLAB;
 use tokio::task::spawn_blocking;
 
+use super::GIB;
 use super::begin::{self, Begun};
 use super::blocks;
 use super::checksum::Linear;
@@ -29,8 +30,6 @@ pub use super::parent::{Candidate, Offered};
 pub use super::verify::Verify;
 pub use error::Error;
 
-/// Bytes of a GiB, the unit of volumes.
-pub(super) const GIB: u64 = 1 << 30;
 /// Completing takes seconds, minutes for a large one.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
@@ -43,8 +42,8 @@ pub struct Order {
     pub source: Arc<dyn Source>,
     /// dm-verity root hash of its store.
     pub root_hash: [u8; 32],
-    /// Size of the volumes made of it, GiB; the disk's, rounded up, where none is given.
-    pub volume_gib: Option<u64>,
+    /// Size of the volumes made of it, GiB.
+    pub volume_gib: u64,
     /// ARN or id of the key to encrypt it with. With none it is encrypted as its parent is, or as the
     /// account's default says.
     pub kms_key: Option<String>,
@@ -81,7 +80,6 @@ pub struct Created {
 pub(super) struct Own {
     pub index: Index,
     pub written: BTreeSet<u32>,
-    pub volume_gib: u64,
 }
 
 impl Own {
@@ -97,16 +95,11 @@ impl Own {
             ))
         });
         let (index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
-        let len = index.len;
-        let volume_gib = order.volume_gib.unwrap_or(len.div_ceil(GIB));
+        let (volume_gib, len) = (order.volume_gib, index.len);
         if volume_gib.saturating_mul(GIB) < len {
             return Err(Error::VolumeSize { volume_gib, len });
         }
-        Ok(Self {
-            index,
-            written,
-            volume_gib,
-        })
+        Ok(Self { index, written })
     }
 }
 
@@ -178,7 +171,7 @@ async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<(), C
     let is_again = AtomicBool::new(begun.is_resumed);
     let call = async || {
         let answer = ebs
-            .complete(&begun.snapshot, linear.count(), Some(&checksum))
+            .complete(&begun.snapshot, linear.count(), &checksum)
             .await;
         match answer {
             // An attempt whose answer was lost may have done it: then this one is refused, and the
@@ -198,24 +191,13 @@ fn is_refused(error: &CallError) -> bool {
 
 /// Waits until several answers in a row say that the snapshot is completed.
 async fn completed(region: &Region, snapshot: &str) -> Result<(), Error> {
-    let ids = [snapshot.to_owned()];
-    let ask = async || {
-        let call = async || region.ec2.describe_snapshots(&ids, &[]).await;
-        match Retry::default().run(call, |_| {}).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(not_seen()),
-            found => state(found?.into_iter().find(|one| one.id == snapshot)),
-        }
-    };
+    let ask = async || state(region.snapshot(snapshot).await?);
     agreed(PATIENCE, ask).await
-}
-
-fn not_seen() -> Answer<()> {
-    Answer::NotYet("not found".to_owned())
 }
 
 fn state(found: Option<Snapshot>) -> Result<Answer<()>, Error> {
     let Some(found) = found else {
-        return Ok(not_seen());
+        return Ok(Answer::NotYet("not found".to_owned()));
     };
     match found.state.as_str() {
         "completed" => Ok(Answer::There(())),

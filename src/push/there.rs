@@ -1,6 +1,6 @@
 //! Whether a region has the very disk already: then there is nothing to push.
 
-use super::cloud::{Ami, Region};
+use super::cloud::{self, Ami, Region};
 use super::publish::{Push, Pushed};
 use super::{Error, find, image, prune};
 
@@ -97,10 +97,7 @@ fn is_key(wished: Option<&str>, found: Option<&str>) -> bool {
     match (wished, found) {
         (None, _) => true,
         (Some(_), None) => false,
-        (Some(wished), Some(found)) => {
-            let is_alias = wished.contains("alias/");
-            is_alias || found == wished || found.ends_with(&format!("key/{wished}"))
-        }
+        (Some(wished), Some(found)) => wished.contains("alias/") || cloud::is_key(found, wished),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Times as EC2 writes them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
@@ -8,6 +10,13 @@ use aws_smithy_types::date_time::Format;
 pub fn seconds(time: &str) -> Option<u64> {
     let time = DateTime::from_str(time, Format::DateTime).ok()?;
     u64::try_from(time.secs()).ok()
+}
+
+/// Now, in seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
 }
 
 /// `2026-01-31T12:00:00Z`, so many seconds since 1970; none past the year 9999.

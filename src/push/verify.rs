@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use i2kit_format::SLAB;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::checksum::Linear;
 use super::index::{Content, Index};
@@ -78,38 +76,27 @@ pub(super) async fn verify(
     };
     let remote = Remote::list(&order.region, snapshot, true).await?;
     let index = Arc::new(index.clone());
-    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-    let mut tasks: JoinSet<Result<(), VerifyError>> = JoinSet::new();
-    progress.begin(blocks.len() as u64 * SLAB);
-    for block in &blocks {
-        let permit = Arc::clone(&under_way).acquire_owned().await;
-        while let Some(done) = tasks.try_join_next() {
-            done.unwrap_or_else(|_| Err(remote.interrupted().into()))?;
-            progress.advance(SLAB);
-        }
-        let block = *block;
+    let task = |block| {
         let expected = put
             .get(block)
             .map_or(Expected::Disk, |digest| Expected::Put(*digest));
         let (remote, index) = (Arc::clone(&remote), Arc::clone(&index));
         let source = Arc::clone(&order.source);
-        tasks.spawn(async move {
+        async move {
             let bytes = remote.get(block).await?;
-            let snapshot = remote.snapshot().to_owned();
             let check = move || is_same(&*source, &index, block, &bytes, expected);
-            drop(permit);
             match spawn_blocking(check).await {
                 Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => Err(VerifyError::Differs { snapshot, block }),
+                Ok(Ok(false)) => Err(VerifyError::Differs {
+                    snapshot: remote.snapshot().to_owned(),
+                    block,
+                }),
                 Ok(Err(error)) => Err(error.into()),
                 Err(_) => Err(remote.interrupted().into()),
             }
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap_or_else(|_| Err(remote.interrupted().into()))?;
-        progress.advance(SLAB);
-    }
+        }
+    };
+    remote.each(&blocks, UNDER_WAY, progress, task).await?;
     Ok(blocks.len() as u64)
 }
 

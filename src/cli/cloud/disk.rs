@@ -30,10 +30,14 @@ pub struct Found {
     pub disk_digest: Option<String>,
 }
 
+/// True for the id of an AMI or a snapshot.
+pub fn is_id(text: &str) -> bool {
+    text.starts_with("ami-") || text.starts_with("snap-")
+}
+
 /// True for the id of an AMI or a snapshot that is no file's name.
 pub fn is_named(path: &Path) -> bool {
-    let text = path.to_str().unwrap_or_default();
-    (text.starts_with("ami-") || text.starts_with("snap-")) && !path.exists()
+    path.to_str().is_some_and(is_id) && !path.exists()
 }
 
 /// Finds the snapshot that an AMI's or its own id names.

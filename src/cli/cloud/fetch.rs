@@ -11,8 +11,7 @@ use crate::push::download;
 
 /// `i2kit fetch`.
 pub fn fetch(arguments: &args::Fetch) -> Result<(), Error> {
-    let is_id = arguments.what.starts_with("ami-") || arguments.what.starts_with("snap-");
-    if !is_id {
+    if !disk::is_id(&arguments.what) {
         return Err(Error::Argument {
             argument: arguments.what.clone(),
             reason: "name an AMI (ami-…) or a snapshot (snap-…)",

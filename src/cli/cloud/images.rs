@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -11,11 +10,10 @@ use crate::cli::args;
 use crate::cli::error::Error;
 use crate::cli::summary::bytes;
 use crate::push::cloud::Ami;
-use crate::push::{price, prune, tags, times};
+use crate::push::{GIB, price, prune, tags, times};
 
 /// Hex digits of a root hash in the table.
 const SHORT_HASH: usize = 12;
-const GIB: u64 = 1 << 30;
 
 /// One disk, in all regions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,9 +49,7 @@ pub fn images(arguments: &args::CloudImages) -> Result<(), Error> {
     if arguments.json {
         return crate::cli::print_json(&rows);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs());
-    crate::cli::print(render(&rows, now).as_bytes())
+    crate::cli::print(render(&rows, times::now()).as_bytes())
 }
 
 /// The AMIs with their regions' names; all regions are asked at the same time.

@@ -1,7 +1,6 @@
 //! `i2kit prune`: old AMIs and their snapshots go.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -11,6 +10,7 @@ use crate::cli::error::Error;
 use crate::push::cloud::Region;
 use crate::push::policy::{Document, Needs};
 use crate::push::prune::{self, Kept, Rule, Selection};
+use crate::push::times;
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -91,8 +91,7 @@ async fn run(arguments: &args::Prune) -> Result<Report, Error> {
 
 /// Nobody is asked what is in use where nothing could go anyway.
 async fn select(region: &Region, rule: &Rule) -> Result<Selection, Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs());
+    let now = times::now();
     let amis = prune::list(region).await?;
     let selection = prune::select(amis.clone(), rule, &Default::default(), now);
     if selection.remove.is_empty() {

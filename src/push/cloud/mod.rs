@@ -20,6 +20,7 @@ mod failure;
 mod http;
 mod identity;
 mod kind;
+mod look;
 mod query;
 mod retry;
 mod send;
@@ -42,7 +43,7 @@ use aws_types::SdkConfig;
 
 pub use call::{CallError, Failed};
 pub use ebs::{Block, Changed, Ebs, Page, StartSnapshot, Started};
-pub use ec2::{Ami, CopyImage, Ec2, RegisterImage, Snapshot};
+pub use ec2::{Ami, CopyImage, Ec2, RegisterImage, Snapshot, is_key};
 pub use kind::Kind;
 pub use retry::{DEADLINE, Retry};
 pub use ssm::Ssm;

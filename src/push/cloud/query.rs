@@ -2,21 +2,10 @@
 //!
 //! Lists are numbered from 1 and structures dotted: `Filter.1.Value.2=x`.
 
-use std::fmt::Display;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::CallError;
 use super::call::Call;
 use super::send::Service;
 use super::xml::{Answer, said};
-
-/// All but the unreserved characters of RFC 3986, as SigV4 would have them.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// The parameters of one call.
 #[derive(Clone, Debug)]
@@ -98,8 +87,8 @@ impl Form {
 }
 
 /// `text` as a name or a value of a query.
-pub(super) fn encoded(text: &str) -> impl Display {
-    utf8_percent_encode(text, RESERVED)
+pub(super) fn encoded(text: &str) -> String {
+    i2kit_sigv4::encode(text, b"")
 }
 
 impl Service {

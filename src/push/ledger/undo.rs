@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::document::Record;
-use super::{Entry, Ledger, LedgerError, Made, Start, now};
+use super::{Entry, Ledger, LedgerError, Made, Start};
 use crate::push::cloud::{Ami, CallError, Cloud, Kind, Region, Retry};
+use crate::push::times::now;
 
 /// The tag by which a copy is found whose id nobody wrote: its value is the entry's token.
 pub const TOKEN_TAG: &str = "i2kit:ledger";
@@ -120,8 +121,7 @@ impl Ledger {
     /// first, which is why ours was refused.
     async fn registered(&self, region: &Region, entry: &Entry) -> Result<Vec<String>, CallError> {
         let filters = [("name", vec![entry.name.clone()])];
-        let call = async || region.ec2.describe_images(&[], &filters, true, true).await;
-        let found = Retry::default().run(call, |_| {}).await?;
+        let found = region.amis(&filters).await?;
         let entries = self.entries();
         let snapshots = entries.iter().filter(|one| one.region == entry.region);
         let snapshots: Vec<&str> = snapshots.filter_map(|one| one.id.as_deref()).collect();
@@ -168,8 +168,7 @@ async fn begun(region: &Region, token: &str, start: &Start) -> Result<Vec<String
 async fn copied(region: &Region, token: &str) -> Result<Vec<String>, CallError> {
     let tag = format!("tag:{TOKEN_TAG}");
     let filters = [(tag.as_str(), vec![token.to_owned()])];
-    let call = async || region.ec2.describe_snapshots(&[], &filters).await;
-    let found = Retry::default().run(call, |_| {}).await?;
+    let found = region.snapshots(&filters).await?;
     Ok(found.into_iter().map(|one| one.id).collect())
 }
 
@@ -206,14 +205,9 @@ async fn deregister(region: &Region, id: &str, patience: Duration) -> Result<(),
 
 /// A copied AMI has a snapshot of its own, which nothing else names.
 async fn remove_copy(region: &Region, id: &str, patience: Duration) -> Result<(), CallError> {
-    let ids = [id.to_owned()];
-    let call = async || region.ec2.describe_images(&ids, &[], true, true).await;
-    let found = match Retry::default().run(call, |_| {}).await {
-        Err(error) if error.kind == Kind::NotFound => Vec::new(),
-        found => found?,
-    };
+    let found = region.ami(id).await?;
     deregister(region, id, patience).await?;
-    for snapshot in found.into_iter().filter_map(|ami| ami.root_snapshot) {
+    if let Some(snapshot) = found.and_then(|ami| ami.root_snapshot) {
         delete(region, &snapshot, Duration::ZERO).await?;
     }
     Ok(())

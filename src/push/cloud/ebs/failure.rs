@@ -14,7 +14,7 @@ use super::super::send::late;
 use super::Ebs;
 
 /// What the client makes of a call.
-type Sent<T, E> = Result<T, SdkError<E, HttpResponse>>;
+pub(super) type Sent<T, E> = Result<T, SdkError<E, HttpResponse>>;
 
 impl Ebs {
     /// The answer to a call signed with `keys`, or why there is none.

@@ -16,6 +16,7 @@ use aws_sdk_ebs::Client;
 use aws_sdk_ebs::operation::start_snapshot::StartSnapshotOutput;
 use aws_sdk_ebs::primitives::ByteStream;
 use aws_sdk_ebs::types::{ChecksumAggregationMethod, ChecksumAlgorithm, Tag};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use super::call::Call;
 use super::http::ATTEMPT;
 use super::send::{Wire, late, read};
 use super::{CallError, Kind};
+use failure::Sent;
 
 /// Items of a page, the most that the service allows.
 const PAGE: i32 = 10_000;
@@ -64,9 +66,7 @@ impl Ebs {
             .set_encrypted(request.encrypted.then_some(true))
             .set_kms_key_arn(request.kms_key.clone())
             .timeout(number(&call, request.timeout_minutes)?);
-        let keys = self.keys(&call).await?;
-        let sent = timeout(ATTEMPT, operation.send()).await;
-        let answer = self.answer(&call, &keys, sent).await?;
+        let answer = self.attempt(&call, operation.send()).await?;
         started(&call, &answer)
     }
 
@@ -91,9 +91,7 @@ impl Ebs {
             .checksum(STANDARD.encode(sha256))
             .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
             .block_data(ByteStream::from(data));
-        let keys = self.keys(&call).await?;
-        let sent = timeout(ATTEMPT, operation.send()).await;
-        self.answer(&call, &keys, sent).await.map(|_| ())
+        self.attempt(&call, operation.send()).await.map(drop)
     }
 
     /// Ends the writing; answers with the snapshot's status, `pending` or `completed`.
@@ -106,23 +104,18 @@ impl Ebs {
         &self,
         snapshot: &str,
         changed_blocks: u32,
-        checksum: Option<&[u8; 32]>,
+        checksum: &[u8; 32],
     ) -> Result<String, CallError> {
         let call = Call::new("complete snapshot", snapshot);
-        let mut operation = self
+        let operation = self
             .client
             .complete_snapshot()
             .snapshot_id(snapshot)
-            .changed_blocks_count(number(&call, changed_blocks)?);
-        if let Some(checksum) = checksum {
-            operation = operation
-                .checksum(STANDARD.encode(checksum))
-                .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
-                .checksum_aggregation_method(ChecksumAggregationMethod::ChecksumAggregationLinear);
-        }
-        let keys = self.keys(&call).await?;
-        let sent = timeout(ATTEMPT, operation.send()).await;
-        let answer = self.answer(&call, &keys, sent).await?;
+            .changed_blocks_count(number(&call, changed_blocks)?)
+            .checksum(STANDARD.encode(checksum))
+            .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
+            .checksum_aggregation_method(ChecksumAggregationMethod::ChecksumAggregationLinear);
+        let answer = self.attempt(&call, operation.send()).await?;
         let status = answer.status().map(|status| status.as_str().to_owned());
         status.ok_or_else(|| call.senseless("no status in it"))
     }
@@ -182,9 +175,7 @@ impl Ebs {
             Some(page) => operation.next_token(page),
             None => operation.starting_block_index(number(&call, start)?),
         };
-        let keys = self.keys(&call).await?;
-        let sent = timeout(ATTEMPT, operation.send()).await;
-        let answer = self.answer(&call, &keys, sent).await?;
+        let answer = self.attempt(&call, operation.send()).await?;
         let items = answer.blocks().iter().map(|block| {
             Ok(Block {
                 index: said(&call, "index", block.block_index())?,
@@ -217,9 +208,7 @@ impl Ebs {
             .second_snapshot_id(second)
             .max_results(PAGE)
             .set_next_token(page.map(str::to_owned));
-        let keys = self.keys(&call).await?;
-        let sent = timeout(ATTEMPT, operation.send()).await;
-        let answer = self.answer(&call, &keys, sent).await?;
+        let answer = self.attempt(&call, operation.send()).await?;
         let items = answer.changed_blocks().iter().map(|block| {
             Ok(Changed {
                 index: said(&call, "index", block.block_index())?,
@@ -233,6 +222,20 @@ impl Ebs {
             block_size: said(&call, "block size", answer.block_size())?,
             volume_gib: said(&call, "volume size", answer.volume_size())?,
         })
+    }
+
+    /// Sends what `send` makes, and waits for the answer as long as an attempt may take.
+    async fn attempt<T, E>(
+        &self,
+        call: &Call,
+        send: impl Future<Output = Sent<T, E>>,
+    ) -> Result<T, CallError>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let keys = self.keys(call).await?;
+        let sent = timeout(ATTEMPT, send).await;
+        self.answer(call, &keys, sent).await
     }
 
     /// The credentials the client will sign with: asked for here, outside the attempt's time limit,

@@ -125,15 +125,6 @@ impl Ec2 {
         let form = form("EnableImageDeregistrationProtection").set("ImageId", id);
         self.done(&Call::new("protect AMI", id), &form).await
     }
-
-    /// An AMI can be deregistered again.
-    ///
-    /// # Errors
-    /// [`CallError`]
-    pub async fn disable_image_deregistration_protection(&self, id: &str) -> Result<(), CallError> {
-        let form = form("DisableImageDeregistrationProtection").set("ImageId", id);
-        self.done(&Call::new("unprotect AMI", id), &form).await
-    }
 }
 
 /// RegisterImage's form.

@@ -15,19 +15,14 @@ const AUTO_SCALING_VERSION: &str = "2011-01-01";
 const STATES: [&str; 5] = ["pending", "running", "shutting-down", "stopping", "stopped"];
 
 impl Ec2 {
-    /// The AMIs of the instances of those `filters` that are not terminated.
+    /// The AMIs of the instances that are not terminated.
     ///
     /// # Errors
     /// [`CallError`]
-    pub async fn describe_instances_images(
-        &self,
-        filters: &[(&str, Vec<String>)],
-    ) -> Result<BTreeSet<String>, CallError> {
+    pub async fn describe_instances_images(&self) -> Result<BTreeSet<String>, CallError> {
         let states = STATES.map(str::to_owned).to_vec();
-        let mut filters = filters.to_vec();
-        filters.push(("instance-state-name", states));
         let form = form("DescribeInstances")
-            .filters(&filters)
+            .filters(&[("instance-state-name", states)])
             .set("MaxResults", PAGE);
         let call = Call::new("describe instances", "of the account");
         let read = |root: Element<'_, '_>, all: &mut Vec<_>| {

@@ -15,7 +15,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-pub use model::{Ami, CopyImage, RegisterImage, Snapshot};
+pub use model::{Ami, CopyImage, RegisterImage, Snapshot, is_key};
 
 use std::sync::Arc;
 

@@ -65,6 +65,12 @@ pub struct Ami {
     pub tags: BTreeMap<String, String>,
 }
 
+/// Whether a key's ARN, as EC2 tells it, is of the key that is `wanted` by its ARN or id.
+#[must_use]
+pub fn is_key(arn: &str, wanted: &str) -> bool {
+    arn == wanted || arn.rsplit_once(":key/").is_some_and(|(_, id)| id == wanted)
+}
+
 /// An AMI to register. What every disk of i2kit needs is fixed: boot mode `uefi`, ENA, instance
 /// metadata by IMDSv2 only, hardware virtualisation, and one gp3 volume as `/dev/xvda` that goes
 /// with its instance.
@@ -86,8 +92,6 @@ pub struct RegisterImage {
     pub tpm: bool,
     /// Tags of the AMI.
     pub tags: Vec<(String, String)>,
-    /// Not sent: RegisterImage takes none. Its name is what makes it idempotent.
-    pub client_token: Option<String>,
 }
 
 /// An AMI of another region, to be had in this one.

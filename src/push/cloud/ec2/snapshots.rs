@@ -1,4 +1,4 @@
-//! Snapshots: listed, tagged, copied, shared, deleted.
+//! Snapshots: listed, copied, deleted.
 
 use super::super::CallError;
 use super::super::call::Call;
@@ -40,19 +40,6 @@ impl Ec2 {
         self.done(&Call::new("delete snapshot", id), &form).await
     }
 
-    /// Tags snapshots and AMIs, over what tags of the same keys say.
-    ///
-    /// # Errors
-    /// [`CallError`]
-    pub async fn create_tags(
-        &self,
-        ids: &[String],
-        tags: &[(String, String)],
-    ) -> Result<(), CallError> {
-        let form = form("CreateTags").list("ResourceId", ids).tags("Tag", tags);
-        self.done(&Call::new("tag", named(ids)), &form).await
-    }
-
     /// Copies a snapshot of `from_region` into this region; answers with the copy's id. The key is
     /// one of this region: id, alias or ARN.
     ///
@@ -65,7 +52,6 @@ impl Ec2 {
         description: &str,
         tags: &[(String, String)],
         kms_key: Option<&str>,
-        encrypted: bool,
     ) -> Result<String, CallError> {
         let call = Call::new("copy snapshot", format!("{from} of {from_region}"));
         let form = form("CopySnapshot")
@@ -73,7 +59,7 @@ impl Ec2 {
             .set("SourceSnapshotId", from)
             .set("DestinationRegion", &self.ec2.region)
             .set("Description", description)
-            .maybe("Encrypted", encrypted.then_some("true"))
+            .maybe("Encrypted", kms_key.is_some().then_some("true"))
             .maybe("KmsKeyId", kms_key)
             .tagged(&["snapshot"], tags);
         // The region that has the snapshot must hear from its owner too, in case it is encrypted.
@@ -84,23 +70,6 @@ impl Ec2 {
             .map_err(|reason| call.failed(super::super::Kind::Invalid, "Request", reason))?;
         let form = form.set("PresignedUrl", url);
         self.ec2.query(&call, &form).await?.needed("snapshotId")
-    }
-
-    /// Lets these accounts make volumes of a snapshot.
-    ///
-    /// # Errors
-    /// [`CallError`]
-    pub async fn modify_snapshot_attribute(
-        &self,
-        id: &str,
-        add_accounts: &[String],
-    ) -> Result<(), CallError> {
-        let numbered = add_accounts.iter().zip(1_u32..);
-        let form = form("ModifySnapshotAttribute").set("SnapshotId", id);
-        let form = numbered.fold(form, |form, (account, at)| {
-            form.set(format!("CreateVolumePermission.Add.{at}.UserId"), account)
-        });
-        self.done(&Call::new("share snapshot", id), &form).await
     }
 }
 

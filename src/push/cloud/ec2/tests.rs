@@ -238,7 +238,7 @@ async fn a_copy_carries_a_call_to_the_region_it_comes_from() {
     let answer = "<CopySnapshotResponse><snapshotId>snap-2</snapshotId></CopySnapshotResponse>";
     let canned = Canned::good([answer]);
     let ec2 = plain(&canned).ec2;
-    let copy = ec2.copy_snapshot("us-east-1", "snap-1", "d", &[], Some("alias/k"), true);
+    let copy = ec2.copy_snapshot("us-east-1", "snap-1", "d", &[], Some("alias/k"));
     assert_eq!(copy.await.unwrap(), "snap-2");
     let body = &canned.seen()[0].body;
     for part in [
@@ -303,7 +303,7 @@ async fn amis_in_use() {
     ]);
     let ec2 = plain(&canned).ec2;
     let set = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
-    let instances = ec2.describe_instances_images(&[]).await.unwrap();
+    let instances = ec2.describe_instances_images().await.unwrap();
     assert_eq!(instances, set(&["ami-1", "ami-2"]));
     let templates = ec2.describe_launch_template_images().await.unwrap();
     assert_eq!(templates, set(&["ami-3", "resolve:ssm:/i2kit/demo"]));
