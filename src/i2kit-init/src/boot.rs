@@ -25,6 +25,7 @@ use crate::{
     console::{self, Console},
     containerd::{client::Client, daemon, keeper::Keeper},
     control::registry::Registry,
+    cpu,
     fault::{Chain, Context, Fault},
     kernel, kmsg,
     learn::Learner,
@@ -362,7 +363,7 @@ fn read_cmdline(boot: &mut Boot) -> Result<(), Error> {
 }
 
 fn load_modules(_: &mut Boot) -> Result<(), Error> {
-    modules::load_all(&Path::new("/").join(MODULES_LIST))?;
+    modules::load_all(&Path::new("/").join(MODULES_LIST), cpu::is_emulated())?;
     Ok(())
 }
 

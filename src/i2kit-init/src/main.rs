@@ -18,6 +18,7 @@ mod config;
 mod console;
 mod containerd;
 mod control;
+mod cpu;
 mod fault;
 mod http;
 mod kernel;
