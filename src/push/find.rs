@@ -94,33 +94,49 @@ async fn newest(region: &Region, name: &str, snapshot_only: bool) -> Result<Offe
         let name = ("tag:i2kit:name", vec![name.to_owned()]);
         [name, (state, vec![word.to_owned()])]
     };
-    if !snapshot_only {
-        let mut amis = region.amis(&filters("state", "available")).await?;
-        newest_first(&mut amis);
-        if let Some(ami) = amis.into_iter().find(|ami| ami.root_snapshot.is_some()) {
-            // It may go while it is looked at: then all is sent.
-            return match of_ami(region, ami).await {
-                Err(Error::NoSnapshot { id, .. }) => Ok(Offered::Gone { snapshot: id }),
-                found => found.map(Offered::Candidate),
-            };
+    let amis = async {
+        match snapshot_only {
+            true => Ok(Vec::new()),
+            false => region.amis(&filters("state", "available")).await,
         }
-    }
-    let found = region.snapshots(&filters("status", "completed")).await?;
-    let newest = found
+    };
+    let completed = filters("status", "completed");
+    let (amis, snapshots) = tokio::join!(amis, region.snapshots(&completed));
+    let (mut amis, snapshots) = (amis?, snapshots?);
+    newest_first(&mut amis);
+    let Some(ami) = amis.into_iter().find(|ami| ami.root_snapshot.is_some()) else {
+        let newest = snapshots
+            .into_iter()
+            .max_by(|one, other| one.start_time.cmp(&other.start_time));
+        let newest = newest.map(candidate);
+        return Ok(newest.map_or(Offered::Nothing, Offered::Candidate));
+    };
+    let own = snapshots
         .into_iter()
-        .max_by(|one, other| one.start_time.cmp(&other.start_time));
-    let newest = newest.map(candidate);
-    Ok(newest.map_or(Offered::Nothing, Offered::Candidate))
+        .find(|one| ami.root_snapshot.as_ref() == Some(&one.id));
+    match own {
+        Some(snapshot) => Ok(Offered::Candidate(with_tags_of(&ami, snapshot))),
+        // It may go while it is looked at: then all is sent.
+        None => match of_ami(region, ami).await {
+            Err(Error::NoSnapshot { id, .. }) => Ok(Offered::Gone { snapshot: id }),
+            found => found.map(Offered::Candidate),
+        },
+    }
 }
 
-/// The tags of the AMI go before those of its snapshot, which a copy may lack.
 async fn of_ami(region: &Region, ami: Ami) -> Result<Box<Candidate>, Error> {
     let Some(id) = &ami.root_snapshot else {
         return Err(Error::NoRoot { ami: ami.id });
     };
-    let mut candidate = candidate(snapshot(region, id).await?);
+    let snapshot = snapshot(region, id).await?;
+    Ok(with_tags_of(&ami, snapshot))
+}
+
+/// The tags of the AMI go before those of its snapshot, which a copy may lack.
+fn with_tags_of(ami: &Ami, snapshot: Snapshot) -> Box<Candidate> {
+    let mut candidate = candidate(snapshot);
     candidate.root_hash = tags::root_hash(&ami.tags).or(candidate.root_hash);
-    Ok(candidate)
+    candidate
 }
 
 fn candidate(snapshot: Snapshot) -> Box<Candidate> {

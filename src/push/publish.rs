@@ -214,13 +214,13 @@ impl Push {
         })
     }
 
-    /// Makes snapshot and AMI in one region.
+    /// Makes the snapshot and an AMI of it.
     ///
     /// # Errors
     /// [`Error`]; what was made is in the ledger.
-    pub(super) async fn make(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
-        let order = self.order(region).await?;
-        let created = snapshot::create(&order, ledger, &*self.progress).await?;
+    pub(super) async fn make(&self, order: &Order, ledger: &Ledger) -> Result<Pushed, Error> {
+        let region = &order.region;
+        let created = snapshot::create(order, ledger, &*self.progress).await?;
         let ami = match self.wish.snapshot_only {
             true => None,
             false => Some(self.register(region, ledger, &created).await?),

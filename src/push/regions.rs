@@ -157,13 +157,24 @@ impl Push {
         home: Option<&Pushed>,
     ) -> Result<Pushed, Error> {
         let start = Instant::now();
-        let pushed = match (self.there(region).await?, home) {
-            (Some(there), _) => there,
-            (None, None) => self.make(region, ledger).await?,
-            (None, Some(home)) => self.copy(region, ledger, home).await?,
+        let pushed = match home {
+            None => self.there_or_made(region, ledger).await?,
+            Some(home) => match self.there(region).await? {
+                Some(there) => there,
+                None => self.copy(region, ledger, home).await?,
+            },
         };
         let seconds = start.elapsed().as_secs_f64();
         Ok(Pushed { seconds, ..pushed })
+    }
+
+    /// Looks for a parent while it looks for the disk: mostly the one is not there and the other is.
+    async fn there_or_made(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
+        let (there, order) = tokio::join!(self.there(region), self.order(region));
+        match there? {
+            Some(there) => Ok(there),
+            None => self.make(&order?, ledger).await,
+        }
     }
 
     /// Has Amazon copy snapshot or AMI from the first region.
