@@ -39,6 +39,7 @@ fn versions(account: &Account, count: usize) -> Vec<String> {
 fn images_are_listed() {
     let account = Account::new();
     let images = versions(&account, 2);
+    account.allow("images", &[]);
     let list = json(&account, &mut account.on("other", "images"));
     let rows = list.as_array().unwrap();
     let found = rows
@@ -125,6 +126,7 @@ fn what_is_fetched_is_the_disk() {
     });
     let disk = account.disk("disk.raw");
     let answer = account.one(&[]);
+    account.allow("images", &[]);
     for of in ["ami", "snapshot"] {
         let path = account.home("fetched.raw");
         let mut fetch = account.on("other", "fetch");
@@ -184,6 +186,7 @@ fn an_image_is_verified_against_a_record() {
     let disk = account.disk("disk.raw");
     let ami = account.one(&[])["ami"].as_str().unwrap().to_owned();
     let record = format!("{}.i2kit.json", disk.path.display());
+    account.allow("images", &[]);
     let mut verify = account.on("other", "verify");
     succeeded(&account.run(verify.arg(&ami).args(["--record", &record])));
     account.change_a_line("new");
@@ -199,7 +202,7 @@ fn a_difference_is_found_without_reading_everything() {
     let images = versions(&account, 2);
     let all = account.fake.count("ebs:PutSnapshotBlock");
     account.fake.forget();
-    account.allow_all();
+    account.allow("images", &[]);
     let mut diff = account.on("other", "diff");
     let output = account.run(diff.args(&images));
     let text = String::from_utf8_lossy(&output.stderr);

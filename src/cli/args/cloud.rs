@@ -57,6 +57,10 @@ pub struct CloudImages {
     /// How the account is reached.
     #[command(flatten)]
     pub cloud: CloudArgs,
+    /// Print the least IAM policy for the commands that only read (images, fetch, and verify and diff
+    /// of AMIs), and read nothing. Encrypted snapshots ask for kms:Decrypt with their keys besides
+    #[arg(long)]
+    pub print_iam_policy: bool,
     /// Print JSON: an array of {name, version, root_hash, disk_digest, size, images: [{region, ami,
     /// snapshot, state, created, public, protected, deprecated, cost_a_month}]}
     #[arg(long)]

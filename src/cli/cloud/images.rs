@@ -10,6 +10,7 @@ use crate::cli::args;
 use crate::cli::error::Error;
 use crate::cli::summary::bytes;
 use crate::push::cloud::Ami;
+use crate::push::policy::{Document, Needs};
 use crate::push::{GIB, price, prune, tags, times};
 
 /// Hex digits of a root hash in the table.
@@ -44,6 +45,12 @@ struct Place {
 
 /// `i2kit images`.
 pub fn images(arguments: &args::CloudImages) -> Result<(), Error> {
+    if arguments.print_iam_policy {
+        return crate::cli::print_json(&Document::of(&Needs {
+            read: true,
+            ..Needs::default()
+        }));
+    }
     let found = runtime()?.block_on(find(arguments))?;
     let rows = rows(found, arguments.name.as_deref());
     if arguments.json {
