@@ -189,7 +189,7 @@ fn is_refused(error: &CallError) -> bool {
     matches!(error.kind, Kind::Conflict | Kind::Invalid)
 }
 
-/// Waits until several answers in a row say that the snapshot is completed.
+/// Waits until several answers at once say that the snapshot is completed.
 async fn completed(region: &Region, snapshot: &str) -> Result<(), Error> {
     let ask = async || state(region.snapshot(snapshot).await?);
     agreed(PATIENCE, ask).await
