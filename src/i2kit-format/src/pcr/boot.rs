@@ -39,10 +39,7 @@ pub fn boot_manager_code(
     pcr.measure(uki::signed_parts(uki)?);
     let alone = pcr.clone();
     if with_kernel && let Some(section) = uki::read(uki)?.section(".linux") {
-        let start = usize::try_from(section.offset).map_err(|_| Error::TooLarge)?;
-        let len = usize::try_from(section.size).map_err(|_| Error::TooLarge)?;
-        let bytes = uki.get(start..).and_then(|rest| rest.get(..len));
-        pcr.measure(uki::signed_parts(bytes.unwrap_or_default())?);
+        pcr.measure(uki::signed_parts(section.bytes(uki).unwrap_or_default())?);
     }
     Ok(BootManagerCode {
         uki: alone,

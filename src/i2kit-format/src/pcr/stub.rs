@@ -61,7 +61,7 @@ impl Stub {
         let section = image
             .section(".sdmagic")
             .filter(|one| one.size <= MAX_MAGIC);
-        let bytes = section.and_then(|one| bytes(uki, one.offset, one.size));
+        let bytes = section.and_then(|one| one.bytes(uki));
         Ok(bytes.and_then(Self::parse))
     }
 
@@ -110,7 +110,7 @@ pub fn kernel_image(
             what: "a section's data",
             len: uki.len() as u64,
         };
-        let stored = bytes(uki, section.offset, section.size).ok_or_else(truncated)?;
+        let stored = section.bytes(uki).ok_or_else(truncated)?;
         let padding = u64::from(section.virtual_size).saturating_sub(section.size);
         if padding > MAX_PADDING {
             return Err(truncated());
@@ -120,11 +120,6 @@ pub fn kernel_image(
         sections.push(*name);
     }
     Ok((pcr, sections))
-}
-
-fn bytes(file: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
-    let start = usize::try_from(offset).ok()?;
-    file.get(start..)?.get(..usize::try_from(len).ok()?)
 }
 
 /// So many zero bytes, in parts.
