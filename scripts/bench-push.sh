@@ -113,6 +113,12 @@ push() { # FLAG...: of a name that nothing has yet, with the answer in answer.js
   "$i2kit" push -q "${of_pod[@]}" --json --name "bench-$turn" --parent none "$@" >"$work/answer.json"
 }
 full() { push --snapshot-only; }
+# The first push has the fake take memory for the blocks.
+start_warm() { # FLAG...
+  start_fake "$@"
+  full
+  own forget >/dev/null
+}
 upload() { "$coldsnap" --endpoint "$AWS_ENDPOINT_URL" upload --no-progress "$work/disk.raw" >"$work/snapshot"; }
 upload_nonzero() {
   "$coldsnap" --endpoint "$AWS_ENDPOINT_URL" upload --no-progress --omit-zero-blocks "$work/disk.raw" >/dev/null
@@ -127,8 +133,7 @@ rates() { # LATENCY
 
 printf '%-34s %10s  %10s  %7s\n' "push of $(mib "$(stat -c %s "$work/disk.raw")"), $(nproc) cores" i2kit other ratio
 for latency in 100 30; do
-  start_fake --latency "$latency"
-  push --snapshot-only
+  start_warm --latency "$latency"
   for round in $(seq "$runs"); do
     say "latency of $latency ms, round $round of $runs"
     own forget >/dev/null
@@ -173,15 +178,10 @@ update
 measured 'nothing changed: requests' "$(calls 'add')" '' 10
 
 # How many blocks a second these cores can sign, send and, beside that, take.
-# The first push has the fake take memory for the blocks.
-start_fake --latency 30 --put-rate 100000
-full
-own forget >/dev/null
+start_warm --latency 30 --put-rate 100000
 full
 measured 'seconds for 1,000 blocks' "$(own puts | jq '1000 * .seconds / .puts')" s 1.05
-start_fake --latency 0 --put-rate 100000
-full
-own forget >/dev/null
+start_warm --latency 0 --put-rate 100000
 full
 say "without latency: $(own puts | jq -r '"\(.puts / .seconds | floor) blocks/s, \(.peak) at a time"')"
 

@@ -1,7 +1,6 @@
 //! What kind of processor this is.
 
-/// Whether QEMU emulates the processor (TCG) rather than letting the guest run on a real one. Then
-/// each instruction costs some ten of the host's, those of vector extensions hundreds.
+/// Whether QEMU emulates the processor (TCG) rather than letting the guest run on a real one.
 #[cfg(target_arch = "x86_64")]
 pub fn is_emulated() -> bool {
     use std::arch::x86_64::__cpuid;
