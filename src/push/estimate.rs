@@ -16,6 +16,8 @@ use super::snapshot::{Error, Order, Own};
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// StartSnapshot, CompleteSnapshot, and three answers that it is completed.
 const FIXED_CALLS: u64 = 5;
+/// How often these wait for one another: the three answers come together.
+const FIXED_TURNS: u64 = 3;
 /// What EBS takes to complete a small snapshot.
 const COMPLETING: Duration = Duration::from_secs(2);
 
@@ -45,7 +47,7 @@ pub struct Estimate {
 /// # Errors
 /// [`Error`] when the disk cannot be read.
 pub async fn estimate(order: &Order) -> Result<Estimate, Error> {
-    let own = Own::read(order).await?;
+    let own = Own::read(&order.source, order.root_hash, order.volume_gib).await?;
     let full_blocks = blocks::plan(&own.index, &own.written, None).len() as u64;
     let (parent, fall_back) = begin::parent(order, &own).await;
     let known = parent.as_ref().map(|parent| &parent.known);
@@ -78,7 +80,7 @@ fn time(put: u64, reads: Reads, limits: Limits) -> Duration {
     let most = u32::try_from(limits.most).unwrap_or(u32::MAX).max(1);
     let by_rate = Duration::from_secs(1) * put / limits.rate.max(1);
     let by_latency = ROUND_TRIP * put.div_ceil(most);
-    let fixed = FIXED_CALLS + reads.listed + u64::from(reads.got > 0);
+    let fixed = FIXED_TURNS + reads.listed + u64::from(reads.got > 0);
     let fixed = ROUND_TRIP * u32::try_from(fixed).unwrap_or(u32::MAX);
     by_rate.max(by_latency) + fixed + COMPLETING
 }
@@ -94,7 +96,7 @@ mod tests {
             most: 100,
             rate: 1000,
         };
-        let fixed = COMPLETING + ROUND_TRIP * 5;
+        let fixed = COMPLETING + ROUND_TRIP * 3;
         let none = Reads::default();
         assert_eq!(time(0, none, limits), fixed);
         assert_eq!(time(1000, none, limits), fixed + Duration::from_secs(1));

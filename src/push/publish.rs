@@ -16,7 +16,7 @@ use super::ledger::{Ledger, Subject};
 use super::progress::Progress;
 use super::regions::{self, Ledgers};
 use super::settle::Life;
-use super::snapshot::{self, Created, Order};
+use super::snapshot::{self, Created, Order, Own};
 use super::source::Source;
 use super::verify::Verify;
 use super::{find, tags};
@@ -218,9 +218,14 @@ impl Push {
     ///
     /// # Errors
     /// [`Error`]; what was made is in the ledger.
-    pub(super) async fn make(&self, order: &Order, ledger: &Ledger) -> Result<Pushed, Error> {
+    pub(super) async fn make(
+        &self,
+        order: &Order,
+        own: &Own,
+        ledger: &Ledger,
+    ) -> Result<Pushed, Error> {
         let region = &order.region;
-        let created = snapshot::create(order, ledger, &*self.progress).await?;
+        let created = snapshot::create(order, own, ledger, &*self.progress).await?;
         let ami = match self.wish.snapshot_only {
             true => None,
             false => Some(self.register(region, ledger, &created).await?),

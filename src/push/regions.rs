@@ -13,6 +13,7 @@ use super::cloud::{Ami, Cloud, CopyImage, Region, Retry};
 use super::ledger::{Entry, Ledger, Made, TOKEN_TAG};
 use super::progress::Progress;
 use super::publish::{Push, Pushed};
+use super::snapshot::Own;
 use super::{Error, image, settle, tags};
 
 /// One ledger for each region.
@@ -168,12 +169,14 @@ impl Push {
         Ok(Pushed { seconds, ..pushed })
     }
 
-    /// Looks for a parent while it looks for the disk: mostly the one is not there and the other is.
+    /// Reads the disk and looks for a parent while it looks for the very disk, which mostly is not
+    /// there.
     async fn there_or_made(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
-        let (there, order) = tokio::join!(self.there(region), self.order(region));
+        let own = Own::read(&self.source, self.identity.root_hash, self.volume_gib());
+        let (there, order, own) = tokio::join!(self.there(region), self.order(region), own);
         match there? {
             Some(there) => Ok(there),
-            None => self.make(&order?, ledger).await,
+            None => self.make(&order?, &own?, ledger).await,
         }
     }
 

@@ -84,8 +84,15 @@ pub(super) struct Own {
 
 impl Own {
     /// Reads the disk's partition table and hash tree.
-    pub async fn read(order: &Order) -> Result<Self, Error> {
-        let (source, root_hash) = (Arc::clone(&order.source), order.root_hash);
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read, or has no room in the volume.
+    pub async fn read(
+        source: &Arc<dyn Source>,
+        root_hash: [u8; 32],
+        volume_gib: u64,
+    ) -> Result<Self, Error> {
+        let source = Arc::clone(source);
         let read = spawn_blocking(move || -> Result<_, Error> {
             let index = Index::read(&*source, &root_hash)?;
             let slabs = source.written_slabs()?.into_iter();
@@ -95,7 +102,7 @@ impl Own {
             ))
         });
         let (index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
-        let (volume_gib, len) = (order.volume_gib, index.len);
+        let len = index.len;
         if volume_gib.saturating_mul(GIB) < len {
             return Err(Error::VolumeSize { volume_gib, len });
         }
@@ -109,13 +116,13 @@ impl Own {
 /// # Errors
 /// [`Error`]. What was made is left for [`Ledger::undo`], but for a snapshot with which nothing can be
 /// done, which is deleted.
-pub async fn create(
+pub(super) async fn create(
     order: &Order,
+    own: &Own,
     ledger: &Ledger,
     progress: &dyn Progress,
 ) -> Result<Created, Error> {
-    let own = Own::read(order).await?;
-    let begun = begin::begin(order, &own, ledger, progress).await?;
+    let begun = begin::begin(order, own, ledger, progress).await?;
     let known = begun.parent.as_ref().map(|parent| &parent.known);
     let blocks = blocks::plan(&own.index, &own.written, known);
     let linear = if begun.is_completed {
