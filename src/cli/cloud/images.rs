@@ -103,7 +103,11 @@ fn rows(found: Vec<(String, Ami)>, name: Option<&str>) -> Vec<Row> {
             .sort_by(|one, other| (&one.region, &one.ami).cmp(&(&other.region, &other.ami)));
     }
     rows.sort_by(|one, other| {
-        let newest = |row: &Row| row.images.iter().map(|one| one.created.clone()).max();
+        // Of those of one second the version decides.
+        let newest = |row: &Row| {
+            let created = row.images.iter().map(|one| one.created.clone()).max();
+            (created, row.version)
+        };
         (&one.name, newest(other)).cmp(&(&other.name, newest(one)))
     });
     rows
