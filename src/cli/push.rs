@@ -4,20 +4,25 @@ mod subject;
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Arc;
+use std::thread;
 
 use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use super::args::{self, Check};
 use super::cloud::{self, connect, region_names};
 use super::error::Error;
 use super::progress::Transfer;
 use super::pushed;
+use crate::push::cloud::Cloud;
+use crate::push::known::Early;
 use crate::push::plan::{Planned, plan};
 use crate::push::policy::{Document, Needs};
 use crate::push::publish::{Keys, Push, Pushed, Wish, push as publish};
 use crate::push::settle::Life;
 use crate::push::verify::Verify;
-use subject::Subject;
+use subject::{Draft, Subject};
 
 /// `i2kit push`.
 pub fn push(arguments: &args::Push) -> Result<(), Error> {
@@ -28,20 +33,55 @@ pub fn push(arguments: &args::Push) -> Result<(), Error> {
         return abort(arguments);
     }
     check_public(arguments)?;
-    let subject = Subject::of(arguments)?;
     let runtime = cloud::runtime()?;
-    let transfer = Arc::new(Transfer::new(progress(arguments), "push"));
-    let done = runtime.block_on(run(arguments, &subject, Arc::clone(&transfer)));
-    transfer.clear();
+    let done = pushed(arguments, &runtime);
     // A thread that still reads a block is not waited for.
     runtime.shutdown_background();
-    drop(subject);
     match done? {
         Done::Planned(plans) if arguments.json => super::print_json(&plans),
         Done::Planned(plans) => super::print(pushed::render_plans(&plans).as_bytes()),
         Done::Pushed(all) if arguments.json => super::print_json(&all),
         Done::Pushed(all) => super::print(pushed::render(&all).as_bytes()),
     }
+}
+
+fn pushed(arguments: &args::Push, runtime: &Runtime) -> Result<Done, Error> {
+    let (subject, asked) = ready(arguments, runtime)?;
+    let transfer = Arc::new(Transfer::new(progress(arguments), "push"));
+    let done = runtime.block_on(run(arguments, &subject, asked, Arc::clone(&transfer)));
+    transfer.clear();
+    done
+}
+
+/// The account, and what its regions have under the image's name.
+struct Asked {
+    cloud: Cloud,
+    wish: Wish,
+    early: Early,
+}
+
+/// Puts the disk together while the account is asked what it has.
+fn ready(arguments: &args::Push, runtime: &Runtime) -> Result<(Subject, Asked), Error> {
+    let draft = Draft::of(arguments)?;
+    let name = draft.name.clone();
+    let (told, finished) = oneshot::channel();
+    thread::scope(|scope| {
+        let finish = move || drop(told.send(draft.finish(arguments)));
+        let started = thread::Builder::new().spawn_scoped(scope, finish);
+        started.map_err(Error::Runtime)?;
+        let finished = async {
+            let interrupted = |_| Err(crate::push::Error::Interrupted.into());
+            finished.await.unwrap_or_else(interrupted)
+        };
+        runtime.block_on(async { tokio::try_join!(finished, ask(arguments, &name)) })
+    })
+}
+
+async fn ask(arguments: &args::Push, name: &str) -> Result<Asked, Error> {
+    let cloud = connect(&arguments.cloud).await?;
+    let wish = wish(arguments, region_names(&cloud, &arguments.regions)?)?;
+    let early = Early::ask(&cloud, name, &wish).await;
+    Ok(Asked { cloud, wish, early })
 }
 
 /// What was asked for, and is done.
@@ -53,16 +93,17 @@ enum Done {
 async fn run(
     arguments: &args::Push,
     subject: &Subject,
+    asked: Asked,
     transfer: Arc<Transfer>,
 ) -> Result<Done, Error> {
-    let cloud = connect(&arguments.cloud).await?;
     let push = Push {
-        wish: Arc::new(wish(arguments, region_names(&cloud, &arguments.regions)?)?),
-        cloud,
+        wish: Arc::new(asked.wish),
+        cloud: asked.cloud,
         source: Arc::clone(&subject.source),
         identity: Arc::new(subject.identity.clone()),
         ledgers: cloud::folder()?,
         progress: transfer,
+        early: Arc::new(asked.early),
     };
     if arguments.dry_run {
         return Ok(Done::Planned(plan(&push).await?));

@@ -1,35 +1,10 @@
-//! What is there already: the same disk, and a parent for a delta.
+//! AMIs and snapshots by their names, and the parent for a delta.
 
 use super::cloud::{Ami, CallError, Region, Snapshot};
-use super::identity::Identity;
+use super::known::Known;
 use super::publish::Parent;
 use super::snapshot::{Candidate, Offered};
 use super::{Error, tags};
-
-/// The AMIs of the very disk under its name, the newest first, whatever their state.
-///
-/// # Errors
-/// What EC2 answers.
-pub async fn same_amis(region: &Region, identity: &Identity) -> Result<Vec<Ami>, CallError> {
-    let mut amis = region.amis(&same(identity)).await?;
-    newest_first(&mut amis);
-    Ok(amis)
-}
-
-/// The completed snapshots of the very disk under its name, the newest first.
-///
-/// # Errors
-/// What EC2 answers.
-pub async fn same_snapshots(
-    region: &Region,
-    identity: &Identity,
-) -> Result<Vec<Snapshot>, CallError> {
-    let mut filters = same(identity);
-    filters.push(("status", vec!["completed".to_owned()]));
-    let mut found = region.snapshots(&filters).await?;
-    found.sort_by(|one, other| other.start_time.cmp(&one.start_time));
-    Ok(found)
-}
 
 /// An AMI of one's own by its name.
 ///
@@ -68,12 +43,7 @@ pub async fn ami(region: &Region, id: &str) -> Result<Ami, Error> {
 ///
 /// # Errors
 /// What EC2 answers; one that was named and is not there.
-pub async fn parent(
-    region: &Region,
-    name: &str,
-    parent: &Parent,
-    snapshot_only: bool,
-) -> Result<Offered, Error> {
+pub async fn parent(region: &Region, known: Known, parent: &Parent) -> Result<Offered, Error> {
     match parent {
         Parent::None => Ok(Offered::Nothing),
         Parent::Snapshot(id) => {
@@ -84,31 +54,18 @@ pub async fn parent(
             let ami = ami(region, id).await?;
             of_ami(region, ami).await.map(Offered::Candidate)
         }
-        Parent::Auto => newest(region, name, snapshot_only).await,
+        Parent::Auto => newest(region, known).await,
     }
 }
 
 /// The newest that i2kit made of that name: an AMI's, or without one a snapshot that stands alone.
-async fn newest(region: &Region, name: &str, snapshot_only: bool) -> Result<Offered, Error> {
-    let filters = |state: &'static str, word: &str| {
-        let name = ("tag:i2kit:name", vec![name.to_owned()]);
-        [name, (state, vec![word.to_owned()])]
-    };
-    let amis = async {
-        match snapshot_only {
-            true => Ok(Vec::new()),
-            false => region.amis(&filters("state", "available")).await,
-        }
-    };
-    let completed = filters("status", "completed");
-    let (amis, snapshots) = tokio::join!(amis, region.snapshots(&completed));
-    let (mut amis, snapshots) = (amis?, snapshots?);
-    newest_first(&mut amis);
-    let Some(ami) = amis.into_iter().find(|ami| ami.root_snapshot.is_some()) else {
-        let newest = snapshots
-            .into_iter()
-            .max_by(|one, other| one.start_time.cmp(&other.start_time));
-        let newest = newest.map(candidate);
+async fn newest(region: &Region, known: Known) -> Result<Offered, Error> {
+    let Known {
+        amis, snapshots, ..
+    } = known;
+    let can_be = |ami: &Ami| ami.state == "available" && ami.root_snapshot.is_some();
+    let Some(ami) = amis.into_iter().find(can_be) else {
+        let newest = snapshots.into_iter().next().map(candidate);
         return Ok(newest.map_or(Offered::Nothing, Offered::Candidate));
     };
     let own = snapshots
@@ -144,16 +101,4 @@ fn candidate(snapshot: Snapshot) -> Box<Candidate> {
         root_hash: tags::root_hash(&snapshot.tags),
         snapshot,
     })
-}
-
-/// What finds the same disk under the same name.
-fn same(identity: &Identity) -> Vec<(&'static str, Vec<String>)> {
-    vec![
-        ("tag:i2kit:name", vec![identity.name.clone()]),
-        ("tag:i2kit:disk-digest", vec![identity.disk_digest.clone()]),
-    ]
-}
-
-fn newest_first(amis: &mut [Ami]) {
-    amis.sort_by(|one, other| tags::order(other).cmp(&tags::order(one)));
 }

@@ -78,26 +78,31 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
+/// The Pod's name, as the disk's inputs record has it.
+///
+/// # Errors
+/// [`inspect::Error`] when it is no disk of i2kit's.
+pub fn pod_name(disk: &dyn ReadAt) -> Result<Option<String>, inspect::Error> {
+    let inputs: Value = serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?;
+    let name = inputs.get("pod").and_then(Value::as_str);
+    Ok(name.map(str::to_owned))
+}
+
 impl Identity {
     /// Of a disk with these slabs, as it tells itself: the root hash by its UKI, the rest by its
-    /// inputs record. The name is the Pod's where none is given.
+    /// inputs record.
     ///
     /// # Errors
     /// [`inspect::Error`] when it is no disk of i2kit's.
-    pub fn of(
-        disk: &dyn ReadAt,
-        slabs: &Slabs,
-        name: Option<&str>,
-    ) -> Result<Self, inspect::Error> {
+    pub fn of(disk: &dyn ReadAt, slabs: &Slabs, name: &str) -> Result<Self, inspect::Error> {
         let record = inspect::file(disk, INPUTS_JSON)?;
         let inputs: Value = serde_json::from_slice(&record)?;
         let text = |key: &str| inputs.get(key).and_then(Value::as_str);
-        let name = name.or(text("pod")).unwrap_or("i2kit").to_owned();
         let root_hash = inspect::root_hash(&inspect::uki(disk)?)?;
         let version = inputs.get("image_version").and_then(Value::as_u64);
         Ok(Self {
             description: described(text("pod"), version, &root_hash),
-            name,
+            name: name.to_owned(),
             root_hash,
             disk_digest: disk_digest(slabs),
             record_digest: Some(format!("sha256:{}", hex::encode(Sha256::digest(&record)))),

@@ -36,8 +36,9 @@ pub fn volume_gib(bytes: u64) -> u64 {
     bytes.div_ceil(GIB).max(1)
 }
 
-/// Registers it and waits until it is available. Its name was free or its own: an AMI of that name
-/// is the one of an earlier attempt whose answer was lost.
+/// Registers it and waits until it is available. Where its name is taken, an AMI of this snapshot is
+/// the one of an earlier attempt whose answer was lost; one of the same disk, but of another snapshot,
+/// is another push's, and is the answer.
 ///
 /// # Errors
 /// What EC2 answers, or [`Error::AmiFailed`], [`Error::Taken`], [`Error::Late`].
@@ -48,13 +49,19 @@ pub async fn register(
 ) -> Result<Ami, Error> {
     let request = request(registration);
     let entry = Entry::new(Made::Ami, &region.name, String::new()).named(&request.name);
-    let number = ledger.intend(entry)?;
+    let number = ledger.intend(entry.clone())?;
     let call = async || region.ec2.register_image(&request).await;
     // The snapshot's last server may not know yet that it is complete.
     let retry = Retry::default().not_found_is_transient(true);
     let id = match retry.run(call, |_| {}).await {
         Err(error) if error.code == DUPLICATE => {
-            earlier(region, registration.identity, &request.name, error).await?
+            let earlier = earlier(region, registration.identity, &request.name, error).await?;
+            if earlier.root_snapshot.as_deref() != Some(registration.snapshot) {
+                // Another push of the same disk was first: its AMI is not ours to undo.
+                ledger.forget(&entry)?;
+                return available(region, &earlier.id).await;
+            }
+            earlier.id
         }
         answer => answer?,
     };
@@ -82,12 +89,12 @@ async fn earlier(
     identity: &Identity,
     name: &str,
     error: CallError,
-) -> Result<String, Error> {
+) -> Result<Ami, Error> {
     let Some(ami) = find::named_ami(region, name).await? else {
         return Err(error.into());
     };
     if ami.tags.get(tags::DISK_DIGEST) == Some(&identity.disk_digest) {
-        return Ok(ami.id);
+        return Ok(ami);
     }
     Err(Error::Taken {
         name: name.to_owned(),

@@ -7,7 +7,8 @@
 //! prune          old AMIs and their snapshots
 //! identity, tags who a disk is, and how it is known again
 //! image, settle  an AMI registered, waited for, shared
-//! find, there    what is there already
+//! known, there   what is there already, asked for while the disk is put together
+//! find           AMIs and snapshots by their names, and the parent for a delta
 //! price, policy  what it costs, and what it must be allowed
 //! snapshot       one disk to one region: begin, put, complete, wait, read back
 //! estimate       what that would take
@@ -38,6 +39,7 @@ pub mod find;
 pub mod identity;
 pub mod image;
 pub mod index;
+pub mod known;
 pub mod ledger;
 pub mod limiter;
 pub mod parent;

@@ -9,7 +9,7 @@ use super::publish::Push;
 
 /// Calls of a push that makes an AMI besides those of its snapshot: the search for the same disk and
 /// for a parent, RegisterImage, and three answers that it is available.
-const AMI_CALLS: u64 = 7;
+const AMI_CALLS: u64 = 6;
 
 /// What a push would do in one region.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -59,6 +59,7 @@ pub async fn plan(push: &Push) -> Result<Vec<Planned>, Error> {
 
 async fn plan_one(push: &Push, name: &str, copied: bool) -> Result<Planned, Error> {
     let region = push.cloud.region(name);
+    let known = push.known(&region).await?;
     let planned = Planned {
         region: name.to_owned(),
         name: push.identity.ami_name(),
@@ -66,7 +67,7 @@ async fn plan_one(push: &Push, name: &str, copied: bool) -> Result<Planned, Erro
         copied,
         ..Planned::default()
     };
-    if let Some(there) = push.there(&region).await? {
+    if let Some(there) = push.there(&region, &known).await? {
         return Ok(Planned {
             unchanged: Some(there.ami.unwrap_or(there.snapshot)),
             blocks_total: there.blocks_total,
@@ -77,9 +78,9 @@ async fn plan_one(push: &Push, name: &str, copied: bool) -> Result<Planned, Erro
     if copied {
         return Ok(planned);
     }
-    let estimate = estimate(&push.order(&region).await?).await?;
+    let estimate = estimate(&push.order(&region, known).await?).await?;
     let more = if push.wish.snapshot_only {
-        2
+        1
     } else {
         AMI_CALLS
     };

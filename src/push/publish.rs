@@ -12,6 +12,7 @@ use super::Error;
 use super::cloud::{Ami, Cloud, Region};
 use super::identity::Identity;
 use super::image::{self, Registration};
+use super::known::{Early, Known};
 use super::ledger::{Ledger, Subject};
 use super::progress::Progress;
 use super::regions::{self, Ledgers};
@@ -91,6 +92,8 @@ pub struct Push {
     pub ledgers: PathBuf,
     /// Who hears.
     pub progress: Arc<dyn Progress>,
+    /// What regions have answered already.
+    pub early: Arc<Early>,
 }
 
 /// What is in one region now.
@@ -189,18 +192,30 @@ impl Push {
         self.wish.volume_gib.unwrap_or(least)
     }
 
-    /// The snapshot to make in a region.
+    /// What a region has under the name.
+    ///
+    /// # Errors
+    /// What EC2 answers.
+    pub(super) async fn known(&self, region: &Region) -> Result<Known, Error> {
+        let known = match self.early.take(&region.name) {
+            Some(answer) => answer,
+            None => Known::ask(region, &self.identity.name, &self.wish).await,
+        };
+        Ok(known?)
+    }
+
+    /// The snapshot to make in a region that has what is `known`.
     ///
     /// # Errors
     /// When the parent that was named is not there.
-    pub(super) async fn order(&self, region: &Region) -> Result<Order, Error> {
+    pub(super) async fn order(&self, region: &Region, known: Known) -> Result<Order, Error> {
         let (identity, wish) = (&self.identity, &self.wish);
         // One that is named lies in the first region.
         let named = match wish.regions.first() == Some(&region.name) {
             false if wish.parent != Parent::None => &Parent::Auto,
             _ => &wish.parent,
         };
-        let parent = find::parent(region, &identity.name, named, wish.snapshot_only).await?;
+        let parent = find::parent(region, known, named).await?;
         Ok(Order {
             region: region.clone(),
             source: Arc::clone(&self.source),
@@ -231,9 +246,17 @@ impl Push {
             false => Some(self.register(region, ledger, &created).await?),
         };
         let name = ami.as_ref().map(|ami| ami.name.clone());
+        let snapshot = match ami.as_ref().and_then(|ami| ami.root_snapshot.clone()) {
+            Some(other) if other != created.snapshot => {
+                // Another push of the same disk was first.
+                ledger.undo_snapshot(region, &created.token).await?;
+                other
+            }
+            _ => created.snapshot,
+        };
         Ok(Pushed {
             region: region.name.clone(),
-            snapshot: created.snapshot,
+            snapshot,
             ami: ami.map(|ami| ami.id),
             name: name.unwrap_or_else(|| self.identity.name.clone()),
             parent: created.parent,

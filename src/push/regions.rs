@@ -3,6 +3,7 @@
 //! Uploads are the default: each region has its own quota of blocks and takes a delta as quickly as
 //! the first, where CopyImage moves the whole image and takes many minutes.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +28,9 @@ impl Ledgers {
     pub fn open(push: &Push) -> Result<Self, Error> {
         let opened = push.wish.regions.iter().map(|name| {
             let ledger = Ledger::open(&push.ledgers, &push.subject(name))?;
-            Ok((push.cloud.region(name), Arc::new(ledger)))
+            let region = push.early.region(name);
+            let region = region.unwrap_or_else(|| push.cloud.region(name));
+            Ok((region, Arc::new(ledger)))
         });
         Ok(Self(opened.collect::<Result<_, Error>>()?))
     }
@@ -160,7 +163,7 @@ impl Push {
         let start = Instant::now();
         let pushed = match home {
             None => self.there_or_made(region, ledger).await?,
-            Some(home) => match self.there(region).await? {
+            Some(home) => match self.there(region, &self.known(region).await?).await? {
                 Some(there) => there,
                 None => self.copy(region, ledger, home).await?,
             },
@@ -169,14 +172,20 @@ impl Push {
         Ok(Pushed { seconds, ..pushed })
     }
 
-    /// Reads the disk and looks for a parent while it looks for the very disk, which mostly is not
-    /// there.
+    /// Reads the disk while it looks for the very disk, which mostly is not there, and a parent.
     async fn there_or_made(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
         let own = Own::read(&self.source, self.identity.root_hash, self.volume_gib());
-        let (there, order, own) = tokio::join!(self.there(region), self.order(region), own);
-        match there? {
-            Some(there) => Ok(there),
-            None => self.make(&order?, &own?, ledger).await,
+        let looked = async {
+            let known = self.known(region).await?;
+            match self.there(region, &known).await? {
+                Some(there) => Ok(ControlFlow::Break(there)),
+                None => self.order(region, known).await.map(ControlFlow::Continue),
+            }
+        };
+        let (looked, own) = tokio::join!(looked, own);
+        match looked? {
+            ControlFlow::Continue(order) => self.make(&order, &own?, ledger).await,
+            ControlFlow::Break(there) => Ok(there),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether a region has the very disk already: then there is nothing to push.
 
 use super::cloud::{self, Ami, Region};
+use super::known::Known;
 use super::publish::{Push, Pushed};
 use super::{Error, find, image, prune};
 
@@ -9,27 +10,31 @@ impl Push {
     ///
     /// # Errors
     /// [`Error::Different`] when it is there in another way; what EC2 answers.
-    pub(super) async fn there(&self, region: &Region) -> Result<Option<Pushed>, Error> {
+    pub(super) async fn there(
+        &self,
+        region: &Region,
+        known: &Known,
+    ) -> Result<Option<Pushed>, Error> {
         if self.wish.snapshot_only {
-            return self.snapshot_there(region).await;
+            return self.snapshot_there(region, known);
         }
-        for ami in find::same_amis(region, &self.identity).await? {
+        for ami in known.same_amis(&self.identity) {
             match ami.state.as_str() {
                 "available" => {}
                 "pending" | "transient" => drop(image::available(region, &ami.id).await?),
                 "disabled" | "deregistered" => continue,
                 // Nothing can be launched of it, and it has the name that the next one needs.
                 _ => {
-                    prune::remove(region, &ami).await?;
+                    prune::remove(region, ami).await?;
                     continue;
                 }
             }
-            self.is_as_wished(region, &ami).await?;
+            self.is_as_wished(region, ami).await?;
             return Ok(Some(Pushed {
                 region: region.name.clone(),
-                snapshot: ami.root_snapshot.unwrap_or_default(),
-                ami: Some(ami.id),
-                name: ami.name,
+                snapshot: ami.root_snapshot.clone().unwrap_or_default(),
+                ami: Some(ami.id.clone()),
+                name: ami.name.clone(),
                 blocks_total: self.blocks_total()?,
                 unchanged: true,
                 ..Pushed::default()
@@ -38,10 +43,9 @@ impl Push {
         Ok(None)
     }
 
-    async fn snapshot_there(&self, region: &Region) -> Result<Option<Pushed>, Error> {
+    fn snapshot_there(&self, region: &Region, known: &Known) -> Result<Option<Pushed>, Error> {
         let wanted = self.wish.keys.of(&region.name);
-        let found = find::same_snapshots(region, &self.identity).await?;
-        let mut found = found.into_iter();
+        let mut found = known.same_snapshots(&self.identity);
         let same = found.find(|one| {
             one.volume_gib == self.volume_gib() && is_key(wanted, one.kms_key.as_deref())
         });
@@ -50,7 +54,7 @@ impl Push {
         };
         Ok(Some(Pushed {
             region: region.name.clone(),
-            snapshot: snapshot.id,
+            snapshot: snapshot.id.clone(),
             name: self.identity.name.clone(),
             blocks_total: self.blocks_total()?,
             unchanged: true,

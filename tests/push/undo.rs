@@ -183,3 +183,27 @@ fn two_at_once_make_one_image() {
     assert_eq!(account.fake.images().len(), 1);
     assert_eq!(account.fake.snapshots().len(), 1);
 }
+
+/// Two machines do not see each other's ledger: who comes second finds the AMI's name taken.
+#[test]
+fn two_machines_at_once_make_one_image() {
+    let account = slow();
+    let mut first = account.push_on("one", &[]);
+    let mut second = account.push_on("two", &[]);
+    let (first, second) = (Running::start(&mut first), Running::start(&mut second));
+    let images = [first, second].map(|one| {
+        let text = succeeded(&one.end(&account));
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (answer[0]["ami"].clone(), answer[0]["snapshot"].clone())
+    });
+    assert_eq!(images[0], images[1]);
+    // Both have made one.
+    assert_eq!(account.fake.count("ebs:StartSnapshot"), 2);
+    let snapshots = account.fake.snapshots();
+    let snapshots: Vec<&str> = snapshots.iter().map(|one| &*one.id).collect();
+    assert_eq!(snapshots, [images[0].1.as_str().unwrap()]);
+    assert_eq!(account.fake.images().len(), 1);
+    for machine in ["one", "two"] {
+        assert!(!account.ledger(machine).contains("snap-"));
+    }
+}
