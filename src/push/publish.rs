@@ -246,17 +246,11 @@ impl Push {
             false => Some(self.register(region, ledger, &created).await?),
         };
         let name = ami.as_ref().map(|ami| ami.name.clone());
-        let snapshot = match ami.as_ref().and_then(|ami| ami.root_snapshot.clone()) {
-            Some(other) if other != created.snapshot => {
-                // Another push of the same disk was first.
-                ledger.undo_snapshot(region, &created.token).await?;
-                other
-            }
-            _ => created.snapshot,
-        };
+        // Another one where another push of the same disk was first.
+        let snapshot = ami.as_ref().and_then(|ami| ami.root_snapshot.clone());
         Ok(Pushed {
             region: region.name.clone(),
-            snapshot,
+            snapshot: snapshot.unwrap_or(created.snapshot),
             ami: ami.map(|ami| ami.id),
             name: name.unwrap_or_else(|| self.identity.name.clone()),
             parent: created.parent,

@@ -168,6 +168,9 @@ impl Push {
                 None => self.copy(region, ledger, home).await?,
             },
         };
+        let stay = [Some(&pushed.snapshot), pushed.ami.as_ref()];
+        let stay: Vec<&str> = stay.into_iter().flatten().map(String::as_str).collect();
+        ledger.undo_others(region, &stay).await?;
         let seconds = start.elapsed().as_secs_f64();
         Ok(Pushed { seconds, ..pushed })
     }

@@ -62,8 +62,6 @@ pub struct Order {
 pub struct Created {
     /// `snap-…`.
     pub snapshot: String,
-    /// By which the ledger knows it.
-    pub token: String,
     /// Its parent.
     pub parent: Option<String>,
     /// Why the parent that was named is not.
@@ -139,7 +137,6 @@ pub(super) async fn create(
     let verified = verify::verify(order, &own.index, &begun.snapshot, &linear, progress).await?;
     Ok(Created {
         snapshot: begun.snapshot,
-        token: begun.token,
         parent: begun.parent.map(|parent| parent.snapshot),
         fall_back: begun.fall_back,
         blocks: blocks.len() as u64,

@@ -207,3 +207,26 @@ fn two_machines_at_once_make_one_image() {
         assert!(!account.ledger(machine).contains("snap-"));
     }
 }
+
+/// What a killed push began is of no use once another machine has pushed the same disk.
+#[test]
+fn a_killed_push_whose_disk_came_from_elsewhere_leaves_nothing() {
+    let account = slow();
+    let running = started(&account, 4);
+    running.signal(Signal::KILL);
+    running.end(&account);
+    account.fake.change(|settings| settings.rates.put = 1000);
+    let elsewhere = account.answers(&mut account.push_on("two", &[]));
+    assert_eq!(account.fake.snapshots().len(), 2);
+    let answer = account.one(&[]);
+    assert_eq!(
+        (&answer["ami"], &answer["unchanged"]),
+        (&elsewhere[0]["ami"], &true.into())
+    );
+    let snapshots = account.fake.snapshots();
+    let snapshots: Vec<&str> = snapshots.iter().map(|one| &*one.id).collect();
+    assert_eq!(snapshots, [elsewhere[0]["snapshot"].as_str().unwrap()]);
+    assert!(!account.ledger("one").contains("snap-"));
+    let volume = account.fake.launch(answer["ami"].as_str().unwrap());
+    account.disk("disk.raw").assert_is_on(&volume);
+}

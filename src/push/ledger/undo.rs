@@ -50,6 +50,25 @@ impl Ledger {
         Ok(())
     }
 
+    /// Removes what the ledger names in a region besides what is to `stay`, newest first, and strikes
+    /// it: a snapshot that was begun before another push of the same disk came first.
+    ///
+    /// # Errors
+    /// As [`Ledger::undo`].
+    pub async fn undo_others(&self, region: &Region, stay: &[&str]) -> Result<(), LedgerError> {
+        let records = self.document().records.clone();
+        for record in records.into_iter().rev() {
+            if record.entry.region != region.name {
+                continue;
+            }
+            let found = self.ids(region, &record.entry).await?;
+            if !found.iter().any(|id| stay.contains(&id.as_str())) {
+                self.undo_found(region, record, found).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// True when somebody began to remove it.
     pub(in crate::push) fn is_going(&self, entry: &Entry) -> bool {
         let document = self.document();
@@ -61,17 +80,31 @@ impl Ledger {
         self.document().records.last().cloned()
     }
 
+    /// The ids of an entry's thing: the one that was written, or what is found.
+    async fn ids(&self, region: &Region, entry: &Entry) -> Result<Vec<String>, CallError> {
+        match &entry.id {
+            Some(id) => Ok(vec![id.clone()]),
+            None => self.find(region, entry).await,
+        }
+    }
+
     /// Answers the entry with its id, where there was such a thing.
     async fn undo_one(
         &self,
         region: &Region,
         record: Record,
     ) -> Result<Option<Entry>, LedgerError> {
+        let found = self.ids(region, &record.entry).await?;
+        self.undo_found(region, record, found).await
+    }
+
+    async fn undo_found(
+        &self,
+        region: &Region,
+        record: Record,
+        found: Vec<String>,
+    ) -> Result<Option<Entry>, LedgerError> {
         let entry = record.entry;
-        let found = match &entry.id {
-            Some(id) => vec![id.clone()],
-            None => self.find(region, &entry).await?,
-        };
         let patience = if record.is_going {
             Duration::ZERO
         } else {
