@@ -83,9 +83,16 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 /// # Errors
 /// [`inspect::Error`] when it is no disk of i2kit's.
 pub fn pod_name(disk: &dyn ReadAt) -> Result<Option<String>, inspect::Error> {
-    let inputs: Value = serde_json::from_slice(&inspect::file(disk, INPUTS_JSON)?)?;
+    let (_, inputs) = inputs(disk)?;
     let name = inputs.get("pod").and_then(Value::as_str);
     Ok(name.map(str::to_owned))
+}
+
+/// The inputs record of a disk: its bytes, and what they say.
+fn inputs(disk: &dyn ReadAt) -> Result<(Vec<u8>, Value), inspect::Error> {
+    let record = inspect::file(disk, INPUTS_JSON)?;
+    let inputs = serde_json::from_slice(&record)?;
+    Ok((record, inputs))
 }
 
 impl Identity {
@@ -95,8 +102,7 @@ impl Identity {
     /// # Errors
     /// [`inspect::Error`] when it is no disk of i2kit's.
     pub fn of(disk: &dyn ReadAt, slabs: &Slabs, name: &str) -> Result<Self, inspect::Error> {
-        let record = inspect::file(disk, INPUTS_JSON)?;
-        let inputs: Value = serde_json::from_slice(&record)?;
+        let (record, inputs) = inputs(disk)?;
         let text = |key: &str| inputs.get(key).and_then(Value::as_str);
         let root_hash = inspect::root_hash(&inspect::uki(disk)?)?;
         let version = inputs.get("image_version").and_then(Value::as_u64);

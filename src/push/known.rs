@@ -33,7 +33,9 @@ impl Known {
     /// What EC2 answers.
     pub async fn ask(region: &Region, name: &str, wish: &Wish) -> Result<Self, CallError> {
         let asked = Instant::now();
-        let name = || ("tag:i2kit:name", vec![name.to_owned()]);
+        let tag = format!("tag:{}", tags::NAME);
+        let name = || (tag.as_str(), vec![name.to_owned()]);
+        let may_have_parent = wish.parent != Parent::None && !wish.is_copied_to(&region.name);
         let amis = async {
             match wish.snapshot_only {
                 true => Ok(Vec::new()),
@@ -41,7 +43,7 @@ impl Known {
             }
         };
         let snapshots = async {
-            match wish.snapshot_only || wish.parent != Parent::None {
+            match wish.snapshot_only || may_have_parent {
                 true => {
                     let completed = ("status", vec!["completed".to_owned()]);
                     region.snapshots(&[name(), completed]).await
@@ -87,9 +89,9 @@ type Answer = Mutex<Option<Result<Known, CallError>>>;
 impl Early {
     /// Asks all regions that the disk itself is sent to, side by side.
     pub async fn ask(cloud: &Cloud, name: &str, wish: &Wish) -> Self {
-        let copies = if wish.copy { 1 } else { usize::MAX };
         let mut tasks = JoinSet::new();
-        for region in wish.regions.iter().take(copies) {
+        let regions = wish.regions.iter();
+        for region in regions.filter(|region| !wish.is_copied_to(region)) {
             let (region, name, wish) = (cloud.region(region), name.to_owned(), wish.clone());
             tasks.spawn(async move {
                 let answer = Known::ask(&region, &name, &wish).await;

@@ -50,15 +50,15 @@ pub struct Planned {
 /// What keeps the push from being planned would keep it from being made.
 pub async fn plan(push: &Push) -> Result<Vec<Planned>, Error> {
     let mut plans = Vec::new();
-    for (number, name) in push.wish.regions.iter().enumerate() {
-        let is_copied = push.wish.copy && number > 0;
-        plans.push(plan_one(push, name, is_copied).await?);
+    for name in &push.wish.regions {
+        plans.push(plan_one(push, name).await?);
     }
     Ok(plans)
 }
 
-async fn plan_one(push: &Push, name: &str, copied: bool) -> Result<Planned, Error> {
+async fn plan_one(push: &Push, name: &str) -> Result<Planned, Error> {
     let region = push.cloud.region(name);
+    let copied = push.wish.is_copied_to(name);
     let known = push.known(&region).await?;
     let planned = Planned {
         region: name.to_owned(),

@@ -77,6 +77,13 @@ pub struct Wish {
     pub tpm: bool,
 }
 
+impl Wish {
+    /// Whether Amazon copies to this region, from the first one.
+    pub(super) fn is_copied_to(&self, region: &str) -> bool {
+        self.copy && self.regions.first().is_none_or(|first| first != region)
+    }
+}
+
 /// A disk to push. Cheap to clone.
 #[derive(Clone)]
 pub struct Push {
