@@ -198,8 +198,9 @@ fn a_pod_sees_what_its_manifest_and_images_say() {
                 touch /bin/new && echo writable; \
                 head -c 40000 /dev/zero | tr '\\0' x; echo; printf 'no newline'; sleep 5; exit 3";
     let serve = "mkdir -p /shared/www && echo from-server > /shared/www/index.html && httpd -h /shared/www -p 8000; \
-                 while ! test -e /shared/file; do sleep 1; done; cat /shared/file; id; sleep 8";
-    let ask = "for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://localhost:8000/ && break; sleep 1; done; exit 7";
+                 until test -e /shared/file; do sleep 1; done; cat /shared/file; id; \
+                 until test -e /shared/asked; do sleep 1; done";
+    let ask = "until wget -q -O - http://localhost:8000/; do sleep 1; done; touch /shared/asked; exit 7";
     let containers = [
         (
             "look",
@@ -213,7 +214,7 @@ fn a_pod_sees_what_its_manifest_and_images_say() {
         ),
         (
             "ask",
-            "securityContext: {runAsUser: 1000}\nworkingDir: /tmp",
+            "securityContext: {runAsUser: 1000}\nworkingDir: /tmp\nvolumeMounts: [{name: shared, mountPath: /shared}]",
             ask,
         ),
         ("ghost", "command: [/nonexistent]", ""),

@@ -142,7 +142,7 @@ fn fw_cfg_brings_variables_secrets_and_a_static_network() {
 #[test]
 fn a_config_disk_is_read_and_ipv6_comes_by_itself() {
     let bench = Bench::new();
-    let script = "for i in 1 2 3 4 5 6 7 8 9; do ip -6 addr show eth0 | grep -q fec0 && break; sleep 1; done; \
+    let script = "until ip -6 addr show eth0 | grep -q fec0; do sleep 1; done; \
                   echo $GREETING; cat /etc/resolv.conf; ip -o -6 addr show eth0; ip -o -4 addr show eth0";
     let disk = build(&bench, script);
     let drive = config_disk(

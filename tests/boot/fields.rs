@@ -62,7 +62,7 @@ ok options grep -q '^options ndots:2' /etc/resolv.conf
 is sysctl "$(cat /proc/sys/net/core/somaxconn)" 77
 is hugepages "$(cat /proc/sys/vm/nr_hugepages)" 4
 is hostname "$(hostname)" box.sub.default.svc.cluster.local
-for i in 1 2 3 4 5 6 7 8 9 10 11 12; do test -e /scratch/done && break; sleep 1; done
+until test -e /scratch/done; do sleep 1; done
 is shared "$(cat /scratch/done)" written
 is subpath "$(cat /part/inner)" deep
 no escape test -e /etc/passwd.link
@@ -73,6 +73,7 @@ ok image-part test -e /programs/busybox
 ok huge-pages sh -c "grep -q ' /pages hugetlbfs' /proc/mounts"
 no below touch /below/new
 ok processes sh -c "ps | grep -v grep | grep -q 'sleep 4321'"
+touch /scratch/seen
 "#,
     );
     let strict = script(
@@ -85,10 +86,10 @@ no root touch /new
 no mount mount -t tmpfs x /mnt
 is groups "$(id -G)" "1000 10 20 2000"
 is owner "$(stat -c %g /scratch)" 20
+ok inner sh -c 'mkdir -p /scratch/sub && echo deep > /scratch/sub/inner'
 ok write sh -c 'echo written > /scratch/.new && mv /scratch/.new /scratch/done'
 ok tmpfs sh -c "grep ' /memory tmpfs' /proc/mounts | grep -q size=1024k"
 no full dd if=/dev/zero of=/memory/big bs=1k count=2000
-mkdir -p /scratch/sub && echo deep > /scratch/sub/inner
 "#,
     );
     let privileged = script(
@@ -147,7 +148,11 @@ volumeMounts:
         ("strict", more_strict, strict.as_str()),
         ("values", more_values, values.as_str()),
         ("root", more_privileged, privileged.as_str()),
-        ("sleeper", "", "sleep 4321 & sleep 40"),
+        (
+            "sleeper",
+            "volumeMounts: [{name: scratch, mountPath: /scratch}]",
+            "sleep 4321 & until test -e /scratch/seen; do sleep 1; done",
+        ),
     ];
     let spec = "restartPolicy: Never
   hostname: box

@@ -7,7 +7,7 @@ use crate::support::vm::{Bench, Vm, exit_codes, printed};
 /// Waits in a container until a shell condition holds; `code` is its exit code when it never does.
 fn until(condition: &str, code: u32) -> String {
     format!(
-        "n=0; until {condition}; do n=$((n+1)); test $n -gt 300 && exit {code}; sleep 0.2; done; "
+        "n=0; until {condition}; do n=$((n+1)); test $n -gt 1000 && exit {code}; sleep 0.2; done; "
     )
 }
 
@@ -188,7 +188,7 @@ fn a_deadline_ends_the_pod_and_sidecars_end_last() {
     ]);
     let main = "trap 'sleep 1; echo main ends; exit 0' TERM; while true; do sleep 0.1; done";
     let hook = "lifecycle: {preStop: {exec: {command: [sh, -c, \"echo hook > /proc/1/fd/1\"]}}}";
-    let spec = format!("activeDeadlineSeconds: 25\n  {init}");
+    let spec = format!("activeDeadlineSeconds: 40\n  {init}");
     let disk = bench.build(&pod(&spec, &[("main", hook, main)]), "test.raw", &[]);
     let (code, console) = Vm::boot(&disk, &[]).end();
     assert_eq!(code, 1, "{console}");
