@@ -200,7 +200,8 @@ fn a_pod_sees_what_its_manifest_and_images_say() {
     let serve = "mkdir -p /shared/www && echo from-server > /shared/www/index.html && httpd -h /shared/www -p 8000; \
                  until test -e /shared/file; do sleep 1; done; cat /shared/file; id; \
                  until test -e /shared/asked; do sleep 1; done";
-    let ask = "until wget -q -O - http://localhost:8000/; do sleep 1; done; touch /shared/asked; exit 7";
+    let ask =
+        "until wget -q -O - http://localhost:8000/; do sleep 1; done; touch /shared/asked; exit 7";
     let containers = [
         (
             "look",

@@ -1,12 +1,15 @@
 //! The beginning of a snapshot: which parent it has, and whether it was begun before.
 
+use std::sync::Arc;
+
 use i2kit_format::SLAB;
 
 use super::blocks;
 use super::cloud::{CallError, Kind, Region, Retry, Started};
 use super::ledger::{Entry, Ledger, Made, Start};
-use super::parent::{Candidate, FallBack, Offered, Parent, Wanted};
+use super::parent::{self, Candidate, FallBack, Offered, Parent, Wanted};
 use super::progress::Progress;
+use super::remote::Remote;
 use super::snapshot::{Error, Order, Own};
 
 /// After so long without a block, EBS gives a snapshot up; minutes.
@@ -46,19 +49,14 @@ pub(super) async fn begin(
         }
         ledger.undo_snapshot(&order.region, &token).await?;
     }
-    let (parent, mut fall_back) = parent(order, own).await;
-    if let Some(parent) = parent {
-        let id = parent.snapshot.clone();
-        match start_new(order, ledger, Some(parent)).await {
-            Err(Error::Call(error)) if is_refused(&error) => {
-                fall_back = Some(FallBack::Refused {
-                    snapshot: id,
-                    reason: error.to_string(),
-                });
-            }
-            begun => return begun,
-        }
-    }
+    let fall_back = match &order.parent {
+        Offered::Nothing => None,
+        Offered::Gone { snapshot } => Some(gone(snapshot)),
+        Offered::Candidate(candidate) => match as_child(order, own, ledger, candidate).await? {
+            Ok(begun) => return Ok(begun),
+            Err(fall_back) => Some(fall_back),
+        },
+    };
     if let Some(fall_back) = &fall_back {
         progress.note(&format!("all blocks are put: {fall_back}"));
     }
@@ -66,29 +64,82 @@ pub(super) async fn begin(
     Ok(Begun { fall_back, ..begun })
 }
 
-/// The parent that is named, if it can be one.
+/// Begins a child of the candidate while that is read. Is it of no use, what was begun is removed.
+async fn as_child(
+    order: &Order,
+    own: &Own,
+    ledger: &Ledger,
+    candidate: &Candidate,
+) -> Result<Result<Begun, FallBack>, Error> {
+    let remote = match listed(order, own, candidate).await {
+        Ok(remote) => remote,
+        Err(fall_back) => return Ok(Err(fall_back)),
+    };
+    let read = async { Ok(useful(order, own, candidate, remote).await) };
+    let begun = start_new(order, ledger, Some(candidate));
+    match tokio::try_join!(read, begun) {
+        Ok((Ok(parent), begun)) => Ok(Ok(Begun {
+            parent: Some(parent),
+            ..begun
+        })),
+        Ok((Err(fall_back), begun)) => {
+            ledger.undo_snapshot(&order.region, &begun.token).await?;
+            Ok(Err(fall_back))
+        }
+        Err(Error::Call(error)) if is_refused(&error) => Ok(Err(FallBack::Refused {
+            snapshot: candidate.snapshot.id.clone(),
+            reason: error.to_string(),
+        })),
+        Err(error) => Err(error),
+    }
+}
+
+/// The parent that is named, if it can be one. Makes nothing.
 pub(super) async fn parent(order: &Order, own: &Own) -> (Option<Parent>, Option<FallBack>) {
     let candidate = match &order.parent {
         Offered::Nothing => return (None, None),
-        Offered::Gone { snapshot } => {
-            let snapshot = snapshot.clone();
-            return (None, Some(FallBack::Gone { snapshot }));
-        }
+        Offered::Gone { snapshot } => return (None, Some(gone(snapshot))),
         Offered::Candidate(candidate) => candidate,
     };
-    match useful(order, own, candidate).await {
+    match read(order, own, candidate).await {
         Ok(parent) => (Some(parent), None),
         Err(fall_back) => (None, Some(fall_back)),
     }
 }
 
-async fn useful(order: &Order, own: &Own, candidate: &Candidate) -> Result<Parent, FallBack> {
-    let wanted = Wanted {
+fn gone(snapshot: &str) -> FallBack {
+    FallBack::Gone {
+        snapshot: snapshot.to_owned(),
+    }
+}
+
+fn wanted<'a>(order: &'a Order, own: &'a Own) -> Wanted<'a> {
+    Wanted {
         volume_gib: order.volume_gib,
         kms_key: order.kms_key.as_deref(),
         index: &own.index,
-    };
-    let parent = Parent::read(&order.region, candidate, wanted).await?;
+        esp: &order.esp,
+    }
+}
+
+async fn listed(order: &Order, own: &Own, candidate: &Candidate) -> Result<Arc<Remote>, FallBack> {
+    let listed = order.listed.as_ref();
+    parent::listed(&order.region, candidate, wanted(order, own), listed).await
+}
+
+async fn read(order: &Order, own: &Own, candidate: &Candidate) -> Result<Parent, FallBack> {
+    let remote = listed(order, own, candidate).await?;
+    useful(order, own, candidate, remote).await
+}
+
+/// The candidate, read, where it has a block of this disk.
+async fn useful(
+    order: &Order,
+    own: &Own,
+    candidate: &Candidate,
+    remote: Arc<Remote>,
+) -> Result<Parent, FallBack> {
+    let parent = Parent::read(remote, candidate, wanted(order, own)).await?;
     let whole = blocks::plan(&own.index, &own.written, None).len();
     if blocks::plan(&own.index, &own.written, Some(&parent.known)).len() >= whole {
         return Err(FallBack::Nothing {
@@ -98,13 +149,22 @@ async fn useful(order: &Order, own: &Own, candidate: &Candidate) -> Result<Paren
     Ok(parent)
 }
 
+/// What its tags tell of a parent.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    root_hash: Option<String>,
+    esp: Option<String>,
+}
+
 /// What a snapshot of this order is begun with.
-fn start_of(order: &Order, parent: Option<(&str, Option<String>)>) -> Start {
-    let (parent, parent_root_hash) = parent.unzip();
+fn start_of(order: &Order, parent: Option<(&str, Told)>) -> Start {
+    let (parent, told) = parent.unzip();
+    let told = told.unwrap_or_default();
     Start {
         volume_gib: order.volume_gib,
         parent: parent.map(str::to_owned),
-        parent_root_hash: parent_root_hash.flatten(),
+        parent_root_hash: told.root_hash,
+        parent_esp: told.esp,
         description: order.description.clone(),
         tags: order.tags.clone(),
         kms_key: order.kms_key.clone(),
@@ -112,11 +172,18 @@ fn start_of(order: &Order, parent: Option<(&str, Option<String>)>) -> Start {
     }
 }
 
-async fn start_new(order: &Order, ledger: &Ledger, parent: Option<Parent>) -> Result<Begun, Error> {
-    let root_hash = order.parent.root_hash();
-    let named = parent
-        .as_ref()
-        .map(|parent| (&*parent.snapshot, root_hash.map(hex::encode)));
+async fn start_new(
+    order: &Order,
+    ledger: &Ledger,
+    parent: Option<&Candidate>,
+) -> Result<Begun, Error> {
+    let named = parent.map(|parent| {
+        let told = Told {
+            root_hash: parent.root_hash.map(hex::encode),
+            esp: parent.esp.clone(),
+        };
+        (parent.snapshot.id.as_str(), told)
+    });
     let start = start_of(order, named);
     let token = ledger.token(&["snapshot", start.parent.as_deref().unwrap_or_default()]);
     let entry = Entry {
@@ -137,7 +204,7 @@ async fn start_new(order: &Order, ledger: &Ledger, parent: Option<Parent>) -> Re
     Ok(Begun {
         snapshot: started.snapshot,
         token,
-        parent,
+        parent: None,
         fall_back: None,
         is_resumed: false,
         is_completed: false,
@@ -154,16 +221,17 @@ async fn resume(
     let Some(start) = entry.request else {
         return Ok(None);
     };
-    let named = start
-        .parent
-        .as_deref()
-        .map(|id| (id, start.parent_root_hash.clone()));
+    let told = Told {
+        root_hash: start.parent_root_hash.clone(),
+        esp: start.parent_esp.clone(),
+    };
+    let named = start.parent.as_deref().map(|id| (id, told.clone()));
     if start != start_of(order, named) {
         return Ok(None);
     }
     let parent = match &start.parent {
         None => None,
-        Some(id) => match again(order, own, id, start.parent_root_hash.as_deref()).await? {
+        Some(id) => match again(order, own, id, told).await? {
             Some(parent) => Some(parent),
             None => return Ok(None),
         },
@@ -199,18 +267,20 @@ async fn again(
     order: &Order,
     own: &Own,
     id: &str,
-    root_hash: Option<&str>,
+    told: Told,
 ) -> Result<Option<Parent>, CallError> {
     let Some(snapshot) = order.region.snapshot(id).await? else {
         return Ok(None);
     };
     let mut bytes = [0; 32];
+    let root_hash = told.root_hash;
     let root_hash = root_hash.filter(|text| hex::decode_to_slice(text, &mut bytes).is_ok());
     let candidate = Candidate {
         snapshot,
         root_hash: root_hash.map(|_| bytes),
+        esp: told.esp,
     };
-    Ok(useful(order, own, &candidate).await.ok())
+    Ok(read(order, own, &candidate).await.ok())
 }
 
 async fn started(region: &Region, start: &Start, token: &str) -> Result<Started, CallError> {

@@ -47,7 +47,7 @@ pub struct Estimate {
 /// # Errors
 /// [`Error`] when the disk cannot be read.
 pub async fn estimate(order: &Order) -> Result<Estimate, Error> {
-    let own = Own::read(&order.source, order.root_hash, order.volume_gib).await?;
+    let own = Own::read(&order.source, order.root_hash, &order.esp, order.volume_gib).await?;
     let full_blocks = blocks::plan(&own.index, &own.written, None).len() as u64;
     let (parent, fall_back) = begin::parent(order, &own).await;
     let known = parent.as_ref().map(|parent| &parent.known);

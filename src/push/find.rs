@@ -58,13 +58,25 @@ pub async fn parent(region: &Region, known: Known, parent: &Parent) -> Result<Of
     }
 }
 
+/// The snapshot that [`newest`] looks at: its id.
+pub(super) fn newest_id(known: &Known) -> Option<&str> {
+    let of_ami = known.amis.iter().find(|ami| can_be_parent(ami));
+    match of_ami {
+        Some(ami) => ami.root_snapshot.as_deref(),
+        None => known.snapshots.first().map(|one| one.id.as_str()),
+    }
+}
+
+fn can_be_parent(ami: &Ami) -> bool {
+    ami.state == "available" && ami.root_snapshot.is_some()
+}
+
 /// The newest that i2kit made of that name: an AMI's, or without one a snapshot that stands alone.
 async fn newest(region: &Region, known: Known) -> Result<Offered, Error> {
     let Known {
         amis, snapshots, ..
     } = known;
-    let can_be = |ami: &Ami| ami.state == "available" && ami.root_snapshot.is_some();
-    let Some(ami) = amis.into_iter().find(can_be) else {
+    let Some(ami) = amis.into_iter().find(can_be_parent) else {
         let newest = snapshots.into_iter().next().map(candidate);
         return Ok(newest.map_or(Offered::Nothing, Offered::Candidate));
     };
@@ -93,12 +105,14 @@ async fn of_ami(region: &Region, ami: Ami) -> Result<Box<Candidate>, Error> {
 fn with_tags_of(ami: &Ami, snapshot: Snapshot) -> Box<Candidate> {
     let mut candidate = candidate(snapshot);
     candidate.root_hash = tags::root_hash(&ami.tags).or(candidate.root_hash);
+    candidate.esp = ami.tags.get(tags::ESP).cloned().or(candidate.esp);
     candidate
 }
 
 fn candidate(snapshot: Snapshot) -> Box<Candidate> {
     Box::new(Candidate {
         root_hash: tags::root_hash(&snapshot.tags),
+        esp: snapshot.tags.get(tags::ESP).cloned(),
         snapshot,
     })
 }

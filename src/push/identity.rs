@@ -1,10 +1,11 @@
 //! Who a disk is: what its tags, its name and its description say.
 
 use i2kit_contract::INPUTS_JSON;
-use i2kit_format::ReadAt;
+use i2kit_format::{ReadAt, gpt};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::esp::Esp;
 use crate::disk::Slabs;
 use crate::inspect;
 use crate::output::disk_digest;
@@ -35,6 +36,8 @@ pub struct Identity {
     pub version: Option<u64>,
     /// As EC2 calls it: `x86_64` or `arm64`.
     pub architecture: String,
+    /// What its ESP holds.
+    pub esp: Esp,
     /// The Secure Boot variables for RegisterImage.
     pub uefi_data: Option<String>,
 }
@@ -115,6 +118,7 @@ impl Identity {
             manifest_digest: text("manifest").map(str::to_owned),
             version,
             architecture: architecture(text("platform")).to_owned(),
+            esp: Esp::of(&gpt::read(disk)?, slabs),
             uefi_data: None,
         })
     }

@@ -7,6 +7,7 @@ use i2kit_contract::{LABEL_STORE, LABEL_STORE_VERITY};
 use i2kit_format::read_at::Window;
 use i2kit_format::{ReadAt, SLAB, gpt, sha256, verity};
 
+use super::esp;
 use super::source::BLOCK_LEN;
 use super::tree::{HashDigest, HashTree, TreeError};
 use crate::disk::SlabDigest;
@@ -63,10 +64,12 @@ pub struct Index {
     pub len: u64,
     /// Where the store lies, bytes.
     pub store: Range<u64>,
+    /// The ESP's blocks; none where they are not whole.
+    pub esp: Range<u32>,
     tree: HashTree,
     /// Bytes that are read as they are, in no order.
     plain: Vec<Range<u64>>,
-    /// Digests of blocks that were read.
+    /// Digests of blocks that were read, or told.
     bytes: BTreeMap<u32, SlabDigest>,
     /// The hash block of a slab of zeros.
     zero: HashDigest,
@@ -102,6 +105,7 @@ impl Index {
         Ok(Self {
             len,
             store,
+            esp: esp::range(&table).unwrap_or_default(),
             tree,
             plain,
             bytes,
@@ -109,9 +113,17 @@ impl Index {
         })
     }
 
-    /// The blocks that were read whole for the index, ascending.
-    pub fn digested(&self) -> impl Iterator<Item = u32> + '_ {
-        self.bytes.keys().copied()
+    /// Takes a word for what blocks of the ESP hold.
+    pub(super) fn tell(&mut self, blocks: impl IntoIterator<Item = (u32, SlabDigest)>) {
+        let blocks = blocks.into_iter();
+        self.bytes
+            .extend(blocks.filter(|(block, _)| self.esp.contains(block)));
+    }
+
+    /// The blocks that are read whole for the index, ascending.
+    pub(super) fn digested(&self) -> impl Iterator<Item = u32> + '_ {
+        let blocks = self.bytes.keys().copied();
+        blocks.filter(|block| !self.esp.contains(block))
     }
 
     /// How many blocks the disk has, the last one perhaps short.

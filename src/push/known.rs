@@ -2,15 +2,16 @@
 //! name alone to ask, so it can be asked while the disk is still put together.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::cloud::{Ami, CallError, Cloud, Region, Snapshot};
 use super::identity::Identity;
 use super::publish::{Parent, Wish};
-use super::tags;
+use super::remote::{Remote, RemoteError};
+use super::{find, tags};
 
 /// For so long an answer is taken for what is the case. Another push may have made the very disk
 /// meanwhile.
@@ -23,7 +24,33 @@ pub struct Known {
     pub amis: Vec<Ami>,
     /// Completed snapshots of the name, the newest first; none where they are of no use.
     pub snapshots: Vec<Snapshot>,
+    /// The blocks of the one that is the parent, unless another is named.
+    pub(super) listing: Option<Listing>,
     asked: Instant,
+}
+
+/// A snapshot's blocks on their way; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Listing(JoinHandle<Result<Arc<Remote>, RemoteError>>);
+
+impl Listing {
+    fn start(region: &Region, snapshot: &str) -> Self {
+        let (region, snapshot) = (region.clone(), snapshot.to_owned());
+        Self(tokio::spawn(async move {
+            Remote::list(&region, &snapshot, false).await
+        }))
+    }
+
+    /// None where they cannot be listed: whoever needs them asks again, and is told why.
+    pub async fn done(mut self) -> Option<Arc<Remote>> {
+        (&mut self.0).await.ok()?.ok()
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Known {
@@ -58,8 +85,18 @@ impl Known {
         Ok(Self {
             amis,
             snapshots,
+            listing: None,
             asked,
         })
+    }
+
+    /// Has the blocks of the parent listed meanwhile.
+    fn with_listing(mut self, region: &Region, wish: &Wish) -> Self {
+        if *wish.parent_in(&region.name) == Parent::Auto {
+            let parent = find::newest_id(&self);
+            self.listing = parent.map(|parent| Listing::start(region, parent));
+        }
+        self
     }
 
     /// The AMIs of the very disk.
@@ -95,6 +132,7 @@ impl Early {
             let (region, name, wish) = (cloud.region(region), name.to_owned(), wish.clone());
             tasks.spawn(async move {
                 let answer = Known::ask(&region, &name, &wish).await;
+                let answer = answer.map(|known| known.with_listing(&region, &wish));
                 (region, answer)
             });
         }
@@ -135,6 +173,7 @@ mod tests {
         let known = Known {
             amis: Vec::new(),
             snapshots: Vec::new(),
+            listing: None,
             asked: Instant::now().checked_sub(age).unwrap(),
         };
         let answer = Mutex::new(Some(Ok(known)));

@@ -21,6 +21,7 @@
 //! parent         whether an older snapshot can be the parent
 //! remote         a completed snapshot's blocks
 //! index, tree    what lies in each block, as partition table and hash tree tell
+//! esp            what lies in the ESP, as tags tell
 //! changes        in which blocks two snapshots differ
 //! ledger         what a push made so far, on disk before it is made
 //! source         the disk that is pushed
@@ -34,6 +35,7 @@ pub mod checksum;
 pub mod cloud;
 pub mod download;
 mod error;
+pub mod esp;
 pub mod estimate;
 pub mod find;
 pub mod identity;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::blocks::Known;
 use super::cloud::{self, Kind, Region, Snapshot};
+use super::esp::Esp;
 use super::index::Index;
 use super::remote::{Reads, Remote, RemoteError};
 use super::snapshot_disk::{DiskError, SnapshotDisk};
@@ -18,6 +19,8 @@ pub struct Candidate {
     pub snapshot: Snapshot,
     /// The root hash of its store, by its tags; the UKI's in it where there is none.
     pub root_hash: Option<[u8; 32]>,
+    /// What its ESP holds, by its tags.
+    pub esp: Option<String>,
 }
 
 /// What a new snapshot may be the child of.
@@ -32,16 +35,6 @@ pub enum Offered {
     },
     /// A snapshot that is there.
     Candidate(Box<Candidate>),
-}
-
-impl Offered {
-    /// The root hash that the candidate's tags tell.
-    pub(super) fn root_hash(&self) -> Option<[u8; 32]> {
-        match self {
-            Self::Candidate(candidate) => candidate.root_hash,
-            Self::Nothing | Self::Gone { .. } => None,
-        }
-    }
 }
 
 /// Why there is no parent, and all blocks are put.
@@ -120,6 +113,8 @@ pub(super) struct Wanted<'a> {
     pub kms_key: Option<&'a str>,
     /// The new disk.
     pub index: &'a Index,
+    /// What its ESP holds.
+    pub esp: &'a Esp,
 }
 
 /// A parent that was read.
@@ -130,26 +125,43 @@ pub(super) struct Parent {
     pub reads: Reads,
 }
 
+/// The candidate's blocks, where nothing that EC2 says of it rules it out. `listed` are perhaps its.
+///
+/// # Errors
+/// [`FallBack`].
+pub(super) async fn listed(
+    region: &Region,
+    candidate: &Candidate,
+    wanted: Wanted<'_>,
+    listed: Option<&Arc<Remote>>,
+) -> Result<Arc<Remote>, FallBack> {
+    let snapshot = &candidate.snapshot;
+    check(snapshot, wanted)?;
+    match listed.filter(|remote| remote.snapshot() == snapshot.id) {
+        Some(remote) => Ok(Arc::clone(remote)),
+        None => {
+            let remote = Remote::list(region, &snapshot.id, false).await;
+            remote.map_err(|error| unread(snapshot.id.clone(), error))
+        }
+    }
+}
+
 impl Parent {
     /// Reads the candidate's partition table and hash tree.
     ///
     /// # Errors
     /// [`FallBack`]: whatever is wrong with a parent, a push without one is right.
     pub async fn read(
-        region: &Region,
+        remote: Arc<Remote>,
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Self, FallBack> {
-        let snapshot = &candidate.snapshot;
-        check(snapshot, wanted)?;
-        let id = || snapshot.id.clone();
-        let remote = Remote::list(region, &snapshot.id, false).await;
-        let remote = remote.map_err(|error| unread(id(), error))?;
+        let id = || candidate.snapshot.id.clone();
         let soon: Vec<u32> = wanted.index.digested().collect();
         let opened = SnapshotDisk::of(remote, candidate.root_hash, &soon).await;
         let disk = opened.map_err(|error| unsound(id(), error))?;
         let remote = Arc::clone(disk.remote());
-        let Some(index) = disk.into_index() else {
+        let Some(mut index) = disk.into_index() else {
             return Err(FallBack::Unread(remote.interrupted()));
         };
         let (parent, own) = (index.store.start, wanted.index.store.start);
@@ -161,6 +173,11 @@ impl Parent {
             });
         }
         let present = remote.present().clone();
+        if let Some(tag) = candidate.esp.as_deref()
+            && index.esp == wanted.esp.range()
+        {
+            index.tell(wanted.esp.same_as(tag));
+        }
         Ok(Self {
             snapshot: id(),
             known: Known { index, present },
@@ -223,6 +240,7 @@ mod tests {
             volume_gib: 2,
             kms_key,
             index: &index,
+            esp: &Esp::default(),
         };
         check(snapshot, wanted).err().map(|error| error.to_string())
     }

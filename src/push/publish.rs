@@ -78,6 +78,14 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// What only differences are sent to in a region. One that is named lies in the first.
+    pub(super) fn parent_in(&self, region: &str) -> &Parent {
+        match self.regions.first().is_some_and(|first| first == region) {
+            false if self.parent != Parent::None => &Parent::Auto,
+            _ => &self.parent,
+        }
+    }
+
     /// Whether Amazon copies to this region, from the first one.
     pub(super) fn is_copied_to(&self, region: &str) -> bool {
         self.copy && self.regions.first().is_none_or(|first| first != region)
@@ -215,23 +223,25 @@ impl Push {
     ///
     /// # Errors
     /// When the parent that was named is not there.
-    pub(super) async fn order(&self, region: &Region, known: Known) -> Result<Order, Error> {
+    pub(super) async fn order(&self, region: &Region, mut known: Known) -> Result<Order, Error> {
         let (identity, wish) = (&self.identity, &self.wish);
-        // One that is named lies in the first region.
-        let named = match wish.regions.first() == Some(&region.name) {
-            false if wish.parent != Parent::None => &Parent::Auto,
-            _ => &wish.parent,
+        let listing = known.listing.take();
+        let parent = find::parent(region, known, wish.parent_in(&region.name)).await?;
+        let listed = match listing {
+            Some(listing) => listing.done().await,
+            None => None,
         };
-        let parent = find::parent(region, known, named).await?;
         Ok(Order {
             region: region.clone(),
             source: Arc::clone(&self.source),
             root_hash: identity.root_hash,
+            esp: identity.esp.clone(),
             volume_gib: self.volume_gib(),
             kms_key: wish.keys.of(&region.name).map(str::to_owned),
             description: identity.description.clone(),
             tags: tags::of(identity, self.source.len()),
             parent,
+            listed,
             verify: wish.verify,
         })
     }

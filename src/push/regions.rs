@@ -177,7 +177,13 @@ impl Push {
 
     /// Reads the disk while it looks for the very disk, which mostly is not there, and a parent.
     async fn there_or_made(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
-        let own = Own::read(&self.source, self.identity.root_hash, self.volume_gib());
+        let identity = &self.identity;
+        let own = Own::read(
+            &self.source,
+            identity.root_hash,
+            &identity.esp,
+            self.volume_gib(),
+        );
         let looked = async {
             let known = self.known(region).await?;
             match self.there(region, &known).await? {

@@ -16,11 +16,13 @@ use super::begin::{self, Begun};
 use super::blocks;
 use super::checksum::Linear;
 use super::cloud::{CallError, Kind, Region, Retry, Snapshot};
+use super::esp::Esp;
 use super::index::Index;
 use super::ledger::Ledger;
 use super::limiter::{Limiter, Limits};
 use super::parent::FallBack;
 use super::progress::Progress;
+use super::remote::Remote;
 use super::source::Source;
 use super::upload::{Upload, UploadError};
 use super::verify;
@@ -33,6 +35,9 @@ pub use error::Error;
 /// Completing takes seconds, minutes for a large one.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
+/// The state of a snapshot that is done.
+const COMPLETED: &str = "completed";
+
 /// A snapshot to make.
 #[derive(Clone)]
 pub struct Order {
@@ -42,6 +47,8 @@ pub struct Order {
     pub source: Arc<dyn Source>,
     /// dm-verity root hash of its store.
     pub root_hash: [u8; 32],
+    /// What its ESP holds.
+    pub esp: Esp,
     /// Size of the volumes made of it, GiB.
     pub volume_gib: u64,
     /// ARN or id of the key to encrypt it with. With none it is encrypted as its parent is, or as the
@@ -53,6 +60,8 @@ pub struct Order {
     pub tags: Vec<(String, String)>,
     /// An older snapshot of which only the differences are put.
     pub parent: Offered,
+    /// The blocks of that older one, where they were listed already.
+    pub listed: Option<Arc<Remote>>,
     /// Whether it is read back.
     pub verify: Verify,
 }
@@ -90,6 +99,7 @@ impl Own {
     pub async fn read(
         source: &Arc<dyn Source>,
         root_hash: [u8; 32],
+        esp: &Esp,
         volume_gib: u64,
     ) -> Result<Self, Error> {
         let source = Arc::clone(source);
@@ -101,7 +111,10 @@ impl Own {
                 slabs.filter_map(|slab| u32::try_from(slab).ok()).collect(),
             ))
         });
-        let (index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
+        let (mut index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
+        if index.esp == esp.range() {
+            index.tell(esp.blocks());
+        }
         let len = index.len;
         if volume_gib.saturating_mul(GIB) < len {
             return Err(Error::VolumeSize { volume_gib, len });
@@ -125,15 +138,17 @@ pub(super) async fn create(
     let begun = begin::begin(order, own, ledger, progress).await?;
     let known = begun.parent.as_ref().map(|parent| &parent.known);
     let blocks = blocks::plan(&own.index, &own.written, known);
-    let linear = if begun.is_completed {
+    let (linear, is_completed) = if begun.is_completed {
         let (_, done) = ledger.block_log(&begun.token)?;
         let mut linear = Linear::default();
         linear.extend(done);
-        linear
+        (linear, false)
     } else {
         upload(order, &begun, &blocks, ledger, progress).await?
     };
-    completed(&order.region, &begun.snapshot).await?;
+    if !is_completed {
+        completed(&order.region, &begun.snapshot).await?;
+    }
     let verified = verify::verify(order, &own.index, &begun.snapshot, &linear, progress).await?;
     Ok(Created {
         snapshot: begun.snapshot,
@@ -146,13 +161,14 @@ pub(super) async fn create(
     })
 }
 
+/// Puts the blocks; answers their digests, and whether EBS says that the snapshot is completed now.
 async fn upload(
     order: &Order,
     begun: &Begun,
     blocks: &[u32],
     ledger: &Ledger,
     progress: &dyn Progress,
-) -> Result<Linear, Error> {
+) -> Result<(Linear, bool), Error> {
     let (log, done) = ledger.block_log(&begun.token)?;
     let upload = Upload {
         ebs: &order.region.ebs,
@@ -169,11 +185,12 @@ async fn upload(
     let synced = spawn_blocking(move || log.sync()).await;
     let synced = synced.map_err(|_| Error::Interrupted)?;
     synced.map_err(UploadError::Log)?;
-    complete(order, begun, &linear).await?;
-    Ok(linear)
+    let is_completed = complete(order, begun, &linear).await?;
+    Ok((linear, is_completed))
 }
 
-async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<(), CallError> {
+/// Answers whether that is done already: mostly EBS needs seconds for it.
+async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<bool, CallError> {
     let (ebs, checksum) = (&order.region.ebs, linear.checksum());
     let is_again = AtomicBool::new(begun.is_resumed);
     let call = async || {
@@ -183,8 +200,8 @@ async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<(), C
         match answer {
             // An attempt whose answer was lost may have done it: then this one is refused, and the
             // snapshot's state tells.
-            Err(error) if is_again.load(Ordering::Relaxed) && is_refused(&error) => Ok(()),
-            answer => answer.map(drop),
+            Err(error) if is_again.load(Ordering::Relaxed) && is_refused(&error) => Ok(false),
+            answer => answer.map(|status| status == COMPLETED),
         }
     };
     Retry::default()
@@ -207,7 +224,7 @@ fn state(found: Option<Snapshot>) -> Result<Answer<()>, Error> {
         return Ok(Answer::NotYet("not found".to_owned()));
     };
     match found.state.as_str() {
-        "completed" => Ok(Answer::There(())),
+        COMPLETED => Ok(Answer::There(())),
         "pending" => Ok(Answer::NotYet(format!("pending, {}", found.progress))),
         _ => Err(Error::Failed {
             snapshot: found.id,

@@ -11,6 +11,8 @@ pub const TITLE: &str = "Name";
 pub const NAME: &str = "i2kit:name";
 /// dm-verity root hash of the store, 64 hex digits.
 pub const ROOT_HASH: &str = "i2kit:root-hash";
+/// Digests of the ESP's blocks, as [`Esp::tag`](super::esp::Esp::tag) writes them.
+pub const ESP: &str = "i2kit:esp";
 /// The digest over all slabs of the disk, `sha256:` and hex.
 pub const DISK_DIGEST: &str = "i2kit:disk-digest";
 /// SHA-256 of the inputs record in the store, `sha256:` and hex.
@@ -35,6 +37,7 @@ pub fn of(identity: &Identity, size: u64) -> Vec<(String, String)> {
         (TITLE, Some(title)),
         (NAME, Some(identity.name.clone())),
         (ROOT_HASH, Some(hex::encode(identity.root_hash))),
+        (ESP, identity.esp.tag()),
         (DISK_DIGEST, Some(identity.disk_digest.clone())),
         (RECORD_DIGEST, identity.record_digest.clone()),
         (MANIFEST_DIGEST, identity.manifest_digest.clone()),
@@ -102,7 +105,7 @@ mod tests {
         assert!(is_ours(&tags) && !tags.contains_key(RECORD_DIGEST));
         assert!(
             tags.iter()
-                .all(|(key, value)| key.len() <= 128 && value.len() <= 256)
+                .all(|(key, value)| key.len() <= 128 && value.len() <= 255)
         );
         let made = |date: &str, version: &str| Ami {
             creation_date: date.to_owned(),

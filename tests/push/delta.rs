@@ -37,19 +37,72 @@ fn push_elsewhere(account: &Account, more: &[&str]) -> (Value, Disk) {
 fn an_update_sends_what_differs() {
     let (account, first) = pushed_once();
     account.change_a_line("new");
-    let (answer, _) = push_elsewhere(&account, &[]);
+    let (answer, disk) = push_elsewhere(&account, &[]);
     assert_eq!(answer["parent"], first["snapshot"], "{answer:#}");
+    // Kernel and initramfs are the same: the tags of the first say so.
+    assert_eq!(put_of_the_esp(&account, &answer, &disk), 1);
     let (sent, full) = (
         number(&answer, "blocks_sent"),
         number(&first, "blocks_sent"),
     );
-    // The UKI, the changed slab, metadata, their hash blocks, the table.
-    assert!(sent <= full / 2, "{sent} of {full}");
+    // The ESP's first block, the changed slab, metadata, their hash blocks, the tables.
+    assert!(sent <= 8, "{sent} of {full}");
     assert_eq!(account.fake.count("ebs:PutSnapshotBlock"), sent);
     // The table's block, the tree's, and the UKI's to tell what differs: next to nothing.
     let read = account.fake.count("ebs:GetSnapshotBlock");
     assert!(read <= 6 + full / 20, "{read} read of {full}");
     assert_eq!(account.fake.images().len(), 2);
+}
+
+/// How many of the ESP's blocks a snapshot was sent.
+fn put_of_the_esp(account: &Account, answer: &Value, disk: &Disk) -> usize {
+    let esp = disk.start_of("esp")..disk.start_of("store");
+    let snapshot = answer["snapshot"].as_str().unwrap();
+    account.fake.world(|world| {
+        let put = world.snapshots[snapshot].put.keys();
+        put.filter(|index| esp.contains(index)).count()
+    })
+}
+
+/// Tags that tell nothing, or too little, of the parent's ESP have all of it sent.
+#[test]
+fn an_esp_that_no_tag_tells_of_is_sent() {
+    let (account, first) = pushed_once();
+    let old = account.disk("old.raw");
+    let whole = put_of_the_esp(&account, &first, &old);
+    for tag in [None, Some("nonsense"), Some("AAAA")] {
+        let change = |tags: &mut std::collections::BTreeMap<String, String>| match tag {
+            None => drop(tags.remove("i2kit:esp").unwrap()),
+            Some(text) => drop(tags.insert("i2kit:esp".to_owned(), text.to_owned())),
+        };
+        account.fake.world(|world| {
+            let images = world.images.values_mut().map(|image| &mut image.tags);
+            let snapshots = world.snapshots.values_mut().map(|one| &mut one.tags);
+            images.chain(snapshots).for_each(change);
+        });
+        account.change_a_line(&format!("new {tag:?}"));
+        let (answer, disk) = push_elsewhere(&account, &[]);
+        assert!(answer["parent"].is_string(), "{answer:#}");
+        assert_eq!(put_of_the_esp(&account, &answer, &disk), whole, "{tag:?}");
+    }
+}
+
+/// What tags tell is not checked before the snapshot is read back whole.
+#[test]
+fn an_esp_that_is_not_what_its_tag_tells_is_found() {
+    let (account, _) = pushed_once();
+    let esp = account.disk("old.raw").start_of("esp");
+    change_snapshots(&account.fake, |snapshot| {
+        let other = snapshot.put[&esp];
+        snapshot.put.insert(esp + 5, other);
+    });
+    account.change_a_line("new");
+    let mut command = account.push_on("other", &["--verify=full"]);
+    let error = account.refused(&mut command);
+    let expected = format!("block {} is not the disk's", esp + 5);
+    assert!(error.contains(&expected), "{error}");
+    let snapshots = account.fake.snapshots();
+    assert_eq!((snapshots.len(), account.fake.images().len()), (1, 1));
 }
 
 /// What was something in the parent and is zeros now is written; what was zeros is not read as the
@@ -156,6 +209,10 @@ fn a_parent_that_does_not_verify_is_none() {
         snapshot.put.insert(verity, other);
     });
     falls_back(&account, &[], "not sound");
+    // What was begun as its child was removed again.
+    assert_eq!(account.fake.count("ebs:StartSnapshot"), 2);
+    assert_eq!(account.fake.snapshots().len(), 2);
+    assert!(!account.ledger("other").contains("snap-"));
     // Another root hash than its tags say is as bad.
     let first = first["snapshot"].as_str().unwrap().to_owned();
     account.fake.world(|world| {

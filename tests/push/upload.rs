@@ -100,7 +100,9 @@ fn the_same_push_again_finds_what_there_is() {
         (&again["ami"], &again["unchanged"]),
         (&first["ami"], &true.into())
     );
-    assert_eq!(account.fake.total(), 2, "{:#?}", account.fake.calls());
+    // It would have been the parent, and its blocks may have been listed meanwhile.
+    let calls = account.fake.total() - account.fake.count("ebs:ListSnapshotBlocks");
+    assert_eq!(calls, 2, "{:#?}", account.fake.calls());
     // From another machine, of the raw disk, too.
     let disk = account.disk("disk.raw");
     let mut command = account.on("other", "push");

@@ -128,6 +128,9 @@ pub struct Start {
     pub parent: Option<String>,
     /// The parent's root hash, hex, where it was known.
     pub parent_root_hash: Option<String>,
+    /// What the parent's tags tell of its ESP, where they do.
+    #[serde(default)]
+    pub parent_esp: Option<String>,
     /// For people.
     pub description: String,
     /// Tags, in their order.

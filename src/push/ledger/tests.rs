@@ -16,6 +16,7 @@ fn start(parent: Option<&str>) -> Start {
         volume_gib: 1,
         parent: parent.map(str::to_owned),
         parent_root_hash: None,
+        parent_esp: None,
         description: String::new(),
         tags: vec![("Name".to_owned(), "web".to_owned())],
         kms_key: Some("alias/web".to_owned()),
