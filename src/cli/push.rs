@@ -100,6 +100,7 @@ async fn run(
         wish: Arc::new(asked.wish),
         cloud: asked.cloud,
         source: Arc::clone(&subject.source),
+        own: Arc::clone(&subject.own),
         identity: Arc::new(subject.identity.clone()),
         ledgers: cloud::folder()?,
         progress: transfer,

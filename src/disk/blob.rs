@@ -22,7 +22,7 @@ pub struct Blob {
 
 #[derive(Clone)]
 enum Bytes {
-    Memory(Arc<[u8]>),
+    Memory(Arc<Vec<u8>>),
     File(Arc<CachedFile>),
     /// Parts and where each begins, ascending, never overlapping; the rest is zeros.
     Parts(Arc<[(u64, Blob)]>),
@@ -65,14 +65,14 @@ impl From<BlobError> for io::Error {
 impl Blob {
     /// Bytes in memory of which nothing is known.
     #[must_use]
-    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self::bytes_with_digests(bytes, Vec::new())
     }
 
     /// Bytes in memory whose slabs' digests are known.
     #[must_use]
-    pub fn bytes_with_digests(bytes: impl Into<Arc<[u8]>>, digests: Vec<SlabDigests>) -> Self {
-        let bytes = bytes.into();
+    pub fn bytes_with_digests(bytes: impl Into<Vec<u8>>, digests: Vec<SlabDigests>) -> Self {
+        let bytes = Arc::new(bytes.into());
         Self {
             len: bytes.len() as u64,
             bytes: Bytes::Memory(bytes),
@@ -197,7 +197,7 @@ impl ReadAt for Blob {
         }
         let offset = self.start + offset;
         match &self.bytes {
-            Bytes::Memory(bytes) => ReadAt::read_exact_at(&**bytes, buf, offset),
+            Bytes::Memory(bytes) => ReadAt::read_exact_at(bytes.as_slice(), buf, offset),
             Bytes::File(cached) => cached.file.read_exact_at(buf, offset).map_err(|error| {
                 let path = cached.path.display();
                 io::Error::new(error.kind(), format!("read {path} at {offset}: {error}"))

@@ -7,10 +7,11 @@ use i2kit_format::SLAB;
 use super::blocks;
 use super::cloud::{CallError, Kind, Region, Retry, Started};
 use super::ledger::{Entry, Ledger, Made, Start};
+use super::own::Own;
 use super::parent::{self, Candidate, FallBack, Offered, Parent, Wanted};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::snapshot::{Error, Order, Own};
+use super::snapshot::{Error, Order};
 
 /// After so long without a block, EBS gives a snapshot up; minutes.
 const TIMEOUT_MINUTES: u32 = 60;

@@ -28,7 +28,11 @@ pub struct Esp {
 pub(super) fn range(table: &gpt::Table) -> Option<Range<u32>> {
     let found = table.named(LABEL_ESP)?;
     let end = found.offset().checked_add(found.size())?;
-    let number = |at: u64| u32::try_from(at / SLAB).ok().filter(|_| at % SLAB == 0);
+    let number = |at: u64| {
+        u32::try_from(at / SLAB)
+            .ok()
+            .filter(|_| at.is_multiple_of(SLAB))
+    };
     Some(number(found.offset())?..number(end)?)
 }
 

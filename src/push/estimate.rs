@@ -7,10 +7,11 @@ use i2kit_format::SLAB;
 use super::begin;
 use super::blocks;
 use super::limiter::Limits;
+use super::own::Own;
 use super::parent::FallBack;
 use super::price::PaidCalls;
 use super::remote::Reads;
-use super::snapshot::{Error, Order, Own};
+use super::snapshot::Order;
 
 /// One call and its answer, as it is from afar.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -43,13 +44,9 @@ pub struct Estimate {
 }
 
 /// Reads the parent and plans. Makes nothing.
-///
-/// # Errors
-/// [`Error`] when the disk cannot be read.
-pub async fn estimate(order: &Order) -> Result<Estimate, Error> {
-    let own = Own::read(&order.source, order.root_hash, &order.esp, order.volume_gib).await?;
+pub async fn estimate(order: &Order, own: &Own) -> Estimate {
     let full_blocks = blocks::plan(&own.index, &own.written, None).len() as u64;
-    let (parent, fall_back) = begin::parent(order, &own).await;
+    let (parent, fall_back) = begin::parent(order, own).await;
     let known = parent.as_ref().map(|parent| &parent.known);
     let indexes = blocks::plan(&own.index, &own.written, known);
     let reads = parent
@@ -57,7 +54,7 @@ pub async fn estimate(order: &Order) -> Result<Estimate, Error> {
         .map(|parent| parent.reads)
         .unwrap_or_default();
     let put = indexes.len() as u64;
-    Ok(Estimate {
+    Estimate {
         parent: parent.map(|parent| parent.snapshot),
         fall_back,
         indexes,
@@ -70,17 +67,18 @@ pub async fn estimate(order: &Order) -> Result<Estimate, Error> {
         },
         requests: put + reads.got + reads.listed + FIXED_CALLS,
         time: time(put, reads, Limits::default()),
-    })
+    }
 }
 
 /// The time for `put` blocks: as many begin in a second as the quota allows and as are under way at
-/// once; reading the parent and what is never parallel comes on top.
+/// once; listing the parent's and what is never parallel comes on top: its tree is read while the snapshot
+/// is begun.
 fn time(put: u64, reads: Reads, limits: Limits) -> Duration {
     let put = u32::try_from(put).unwrap_or(u32::MAX);
     let most = u32::try_from(limits.most).unwrap_or(u32::MAX).max(1);
     let by_rate = Duration::from_secs(1) * put / limits.rate.max(1);
     let by_latency = ROUND_TRIP * put.div_ceil(most);
-    let fixed = FIXED_TURNS + reads.listed + u64::from(reads.got > 0);
+    let fixed = FIXED_TURNS + reads.listed;
     let fixed = ROUND_TRIP * u32::try_from(fixed).unwrap_or(u32::MAX);
     by_rate.max(by_latency) + fixed + COMPLETING
 }
@@ -103,6 +101,6 @@ mod tests {
         let few = Limits { most: 10, ..limits };
         assert_eq!(time(1000, none, few), fixed + Duration::from_secs(10));
         let reads = Reads { listed: 2, got: 11 };
-        assert_eq!(time(0, reads, limits), fixed + ROUND_TRIP * 3);
+        assert_eq!(time(0, reads, limits), fixed + ROUND_TRIP * 2);
     }
 }

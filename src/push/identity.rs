@@ -107,7 +107,7 @@ impl Identity {
     pub fn of(disk: &dyn ReadAt, slabs: &Slabs, name: &str) -> Result<Self, inspect::Error> {
         let (record, inputs) = inputs(disk)?;
         let text = |key: &str| inputs.get(key).and_then(Value::as_str);
-        let root_hash = inspect::root_hash(&inspect::uki(disk)?)?;
+        let root_hash = inspect::disk_root_hash(disk)?;
         let version = inputs.get("image_version").and_then(Value::as_u64);
         Ok(Self {
             description: described(text("pod"), version, &root_hash),

@@ -18,6 +18,7 @@
 //! verify         reading a snapshot back
 //! upload         blocks on their way, read once, as many at once as limiter allows
 //! blocks         which blocks are put, and which the parent has: pure
+//! own            what the disk is made of
 //! parent         whether an older snapshot can be the parent
 //! remote         a completed snapshot's blocks
 //! index, tree    what lies in each block, as partition table and hash tree tell
@@ -44,6 +45,7 @@ pub mod index;
 pub mod known;
 pub mod ledger;
 pub mod limiter;
+pub mod own;
 pub mod parent;
 pub mod plan;
 pub mod policy;

@@ -78,7 +78,7 @@ async fn plan_one(push: &Push, name: &str) -> Result<Planned, Error> {
     if copied {
         return Ok(planned);
     }
-    let estimate = estimate(&push.order(&region, known).await?).await?;
+    let estimate = estimate(&push.order(&region, known).await?, &push.own).await;
     let more = if push.wish.snapshot_only {
         1
     } else {

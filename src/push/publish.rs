@@ -14,13 +14,14 @@ use super::identity::Identity;
 use super::image::{self, Registration};
 use super::known::{Early, Known};
 use super::ledger::{Ledger, Subject};
+use super::own::Own;
 use super::progress::Progress;
 use super::regions::{self, Ledgers};
 use super::settle::Life;
-use super::snapshot::{self, Created, Order, Own};
+use super::snapshot::{self, Created, Order};
 use super::source::Source;
 use super::verify::Verify;
-use super::{find, tags};
+use super::{GIB, find, tags};
 
 /// What only differences are sent to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct Push {
     pub cloud: Cloud,
     /// The disk.
     pub source: Arc<dyn Source>,
+    /// What it is made of.
+    pub own: Arc<Own>,
     /// Who it is.
     pub identity: Arc<Identity>,
     /// What becomes of it.
@@ -222,9 +225,13 @@ impl Push {
     /// The snapshot to make in a region that has what is `known`.
     ///
     /// # Errors
-    /// When the parent that was named is not there.
+    /// When the volume is too small, or the parent that was named is not there.
     pub(super) async fn order(&self, region: &Region, mut known: Known) -> Result<Order, Error> {
         let (identity, wish) = (&self.identity, &self.wish);
+        let (volume_gib, len) = (self.volume_gib(), self.source.len());
+        if volume_gib.saturating_mul(GIB) < len {
+            return Err(snapshot::Error::VolumeSize { volume_gib, len }.into());
+        }
         let listing = known.listing.take();
         let parent = find::parent(region, known, wish.parent_in(&region.name)).await?;
         let listed = match listing {
@@ -234,12 +241,11 @@ impl Push {
         Ok(Order {
             region: region.clone(),
             source: Arc::clone(&self.source),
-            root_hash: identity.root_hash,
             esp: identity.esp.clone(),
-            volume_gib: self.volume_gib(),
+            volume_gib,
             kms_key: wish.keys.of(&region.name).map(str::to_owned),
             description: identity.description.clone(),
-            tags: tags::of(identity, self.source.len()),
+            tags: tags::of(identity, len),
             parent,
             listed,
             verify: wish.verify,
@@ -250,14 +256,9 @@ impl Push {
     ///
     /// # Errors
     /// [`Error`]; what was made is in the ledger.
-    pub(super) async fn make(
-        &self,
-        order: &Order,
-        own: &Own,
-        ledger: &Ledger,
-    ) -> Result<Pushed, Error> {
+    pub(super) async fn make(&self, order: &Order, ledger: &Ledger) -> Result<Pushed, Error> {
         let region = &order.region;
-        let created = snapshot::create(order, own, ledger, &*self.progress).await?;
+        let created = snapshot::create(order, &self.own, ledger, &*self.progress).await?;
         let ami = match self.wish.snapshot_only {
             true => None,
             false => Some(self.register(region, ledger, &created).await?),

@@ -3,7 +3,6 @@
 //! Uploads are the default: each region has its own quota of blocks and takes a delta as quickly as
 //! the first, where CopyImage moves the whole image and takes many minutes.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +13,6 @@ use super::cloud::{Ami, Cloud, CopyImage, Region, Retry};
 use super::ledger::{Entry, Ledger, Made, TOKEN_TAG};
 use super::progress::Progress;
 use super::publish::{Push, Pushed};
-use super::snapshot::Own;
 use super::{Error, image, settle, tags};
 
 /// One ledger for each region.
@@ -175,26 +173,12 @@ impl Push {
         Ok(Pushed { seconds, ..pushed })
     }
 
-    /// Reads the disk while it looks for the very disk, which mostly is not there, and a parent.
+    /// The very disk, which mostly is not there yet, or a new one.
     async fn there_or_made(&self, region: &Region, ledger: &Ledger) -> Result<Pushed, Error> {
-        let identity = &self.identity;
-        let own = Own::read(
-            &self.source,
-            identity.root_hash,
-            &identity.esp,
-            self.volume_gib(),
-        );
-        let looked = async {
-            let known = self.known(region).await?;
-            match self.there(region, &known).await? {
-                Some(there) => Ok(ControlFlow::Break(there)),
-                None => self.order(region, known).await.map(ControlFlow::Continue),
-            }
-        };
-        let (looked, own) = tokio::join!(looked, own);
-        match looked? {
-            ControlFlow::Continue(order) => self.make(&order, &own?, ledger).await,
-            ControlFlow::Break(there) => Ok(there),
+        let known = self.known(region).await?;
+        match self.there(region, &known).await? {
+            Some(there) => Ok(there),
+            None => self.make(&self.order(region, known).await?, ledger).await,
         }
     }
 

@@ -3,7 +3,6 @@
 
 mod error;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,15 +10,14 @@ use std::time::Duration;
 use i2kit_format::SLAB;
 use tokio::task::spawn_blocking;
 
-use super::GIB;
 use super::begin::{self, Begun};
 use super::blocks;
 use super::checksum::Linear;
 use super::cloud::{CallError, Kind, Region, Retry, Snapshot};
 use super::esp::Esp;
-use super::index::Index;
 use super::ledger::Ledger;
 use super::limiter::{Limiter, Limits};
+use super::own::Own;
 use super::parent::FallBack;
 use super::progress::Progress;
 use super::remote::Remote;
@@ -45,8 +43,6 @@ pub struct Order {
     pub region: Region,
     /// Of what.
     pub source: Arc<dyn Source>,
-    /// dm-verity root hash of its store.
-    pub root_hash: [u8; 32],
     /// What its ESP holds.
     pub esp: Esp,
     /// Size of the volumes made of it, GiB.
@@ -83,44 +79,6 @@ pub struct Created {
     pub verified: u64,
     /// An interrupted push had begun it.
     pub resumed: bool,
-}
-
-/// What a disk is made of, as a push sees it.
-pub(super) struct Own {
-    pub index: Index,
-    pub written: BTreeSet<u32>,
-}
-
-impl Own {
-    /// Reads the disk's partition table and hash tree.
-    ///
-    /// # Errors
-    /// [`Error`] when it cannot be read, or has no room in the volume.
-    pub async fn read(
-        source: &Arc<dyn Source>,
-        root_hash: [u8; 32],
-        esp: &Esp,
-        volume_gib: u64,
-    ) -> Result<Self, Error> {
-        let source = Arc::clone(source);
-        let read = spawn_blocking(move || -> Result<_, Error> {
-            let index = Index::read(&*source, &root_hash)?;
-            let slabs = source.written_slabs()?.into_iter();
-            Ok((
-                index,
-                slabs.filter_map(|slab| u32::try_from(slab).ok()).collect(),
-            ))
-        });
-        let (mut index, written): (Index, _) = read.await.map_err(|_| Error::Interrupted)??;
-        if index.esp == esp.range() {
-            index.tell(esp.blocks());
-        }
-        let len = index.len;
-        if volume_gib.saturating_mul(GIB) < len {
-            return Err(Error::VolumeSize { volume_gib, len });
-        }
-        Ok(Self { index, written })
-    }
 }
 
 /// Makes the snapshot, or goes on with the one that the ledger names. It is complete afterwards, and

@@ -105,6 +105,23 @@ fn an_esp_that_is_not_what_its_tag_tells_is_found() {
     assert_eq!((snapshots.len(), account.fake.images().len()), (1, 1));
 }
 
+/// A tag that would have an update keep a wrong ESP is found before.
+#[test]
+fn a_tag_that_lies_of_the_esp_is_found_by_verify() {
+    let (account, first) = pushed_once();
+    let ami = first["ami"].as_str().unwrap();
+    let mut verify = account.on("one", "verify");
+    assert!(account.run(verify.arg(ami)).status.success());
+    account.fake.world(|world| {
+        let tags = &mut world.images.get_mut(ami).unwrap().tags;
+        let tag = tags.get_mut("i2kit:esp").unwrap();
+        *tag = tag.chars().rev().collect();
+    });
+    let mut verify = account.on("one", "verify");
+    let error = account.refused(verify.arg(ami));
+    assert!(error.contains("esp: its blocks' digests are"), "{error}");
+}
+
 /// What was something in the parent and is zeros now is written; what was zeros is not read as the
 /// parent's something.
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use i2kit_format::gpt;
 use tempfile::TempDir;
 
 use super::{connect, region, runtime};
@@ -11,10 +12,11 @@ use crate::cli::error::Error;
 use crate::cli::plan::cache_folder;
 use crate::cli::progress::Transfer;
 use crate::disk::{self, Blob};
-use crate::inspect::Fault;
+use crate::inspect::{self, Fault};
 use crate::output::disk_digest;
 use crate::push::cloud::{Cloud, Region};
 use crate::push::download::{FetchError, fetch};
+use crate::push::esp::Esp;
 use crate::push::snapshot_disk::SnapshotDisk;
 use crate::push::{changes, find, tags};
 
@@ -28,6 +30,8 @@ pub struct Found {
     pub root_hash: Option<[u8; 32]>,
     /// Of all slabs of the disk.
     pub disk_digest: Option<String>,
+    /// Of its ESP's blocks.
+    pub esp: Option<String>,
 }
 
 /// True for the id of an AMI or a snapshot.
@@ -57,6 +61,7 @@ pub async fn find(cloud: &Cloud, arguments: &RegionArgs, id: &str) -> Result<Fou
         snapshot,
         root_hash: tags::root_hash(&tags),
         disk_digest: tags.get(tags::DISK_DIGEST).cloned(),
+        esp: tags.get(tags::ESP).cloned(),
     })
 }
 
@@ -96,7 +101,7 @@ pub fn fetched(
     }
     fetched?;
     let disk = crate::cli::open(&path)?;
-    check_digest(&disk, &path, found.disk_digest.as_deref())?;
+    check_tags(&disk, &path, &found)?;
     Ok(Fetched {
         disk,
         path,
@@ -118,18 +123,26 @@ fn folder(cache: &CacheArgs) -> Result<TempDir, Error> {
 }
 
 /// The disk is the one that its tags name, in every slab.
-fn check_digest(disk: &Blob, path: &Path, tagged: Option<&str>) -> Result<(), Error> {
-    let Some(tagged) = tagged else { return Ok(()) };
+fn check_tags(disk: &Blob, path: &Path, found: &Found) -> Result<(), Error> {
+    if found.disk_digest.is_none() && found.esp.is_none() {
+        return Ok(());
+    }
     let slabs = disk::slabs(disk).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;
-    let found = disk_digest(&slabs);
-    if found == tagged {
-        return Ok(());
-    }
-    let reason = format!("its digest is {found}, its tags say {tagged}");
-    Err(Error::Unlike(Box::new(Fault::new("disk", reason))))
+    let table = gpt::read(disk).map_err(inspect::Error::from)?;
+    let esp = Esp::of(&table, &slabs).tag();
+    let differs = |part, what: &str, tagged: &Option<String>, own: Option<String>| {
+        let tagged = tagged.as_ref()?;
+        let own = own.unwrap_or_default();
+        let reason = format!("its {what} {own}, its tags say {tagged}");
+        (*tagged != own).then(|| Error::Unlike(Box::new(Fault::new(part, reason))))
+    };
+    let digest = Some(disk_digest(&slabs));
+    let wrong = differs("disk", "digest is", &found.disk_digest, digest)
+        .or_else(|| differs("esp", "blocks' digests are", &found.esp, esp));
+    wrong.map_or(Ok(()), Err)
 }
 
 /// The snapshot as a disk whose blocks are read as they are wanted.

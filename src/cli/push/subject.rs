@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::disk::{FileDisk, slabs};
 use crate::output::{Memory, OutputsRecord};
 use crate::push::identity::{Identity, check_name, pod_name};
+use crate::push::own::Own;
 use crate::push::source::{RawDisk, Source};
 
 /// The Secure Boot variables that EC2 takes are 64 KiB at most.
@@ -24,6 +25,7 @@ const NAMELESS: &str = "i2kit";
 pub(super) struct Subject {
     pub(super) identity: Identity,
     pub(super) source: Arc<dyn Source>,
+    pub(super) own: Arc<Own>,
     /// Their files stay in the cache as long as this lives.
     _layers: Option<build::Layers>,
 }
@@ -105,7 +107,9 @@ fn of_file(
     };
     let identity = Identity::of(disk, &slabs, name)?;
     let source = RawDisk::open(path, Some(slabs)).map_err(crate::push::Error::from)?;
+    let own = Own::read(&source, &identity.root_hash).map_err(crate::push::Error::from)?;
     Ok(Subject {
+        own: Arc::new(own.with_esp(&identity.esp)),
         identity,
         source: Arc::new(source),
         _layers: None,
@@ -114,11 +118,16 @@ fn of_file(
 
 fn of_plan(arguments: &args::Push, plan: &Plan, name: &str) -> Result<Subject, Error> {
     let (layers, assembled) = build::assembled(plan, progress(arguments))?;
-    let slabs = assembled.disk.slabs().map_err(Error::Planned)?;
-    let identity = Identity::of(&assembled.disk, &slabs, name)?;
+    let disk = assembled.disk;
+    let read = || Own::read(&disk, &assembled.root_hash);
+    let (slabs, own) = rayon::join(|| disk.slabs(), read);
+    let slabs = slabs.map_err(Error::Planned)?;
+    let identity = Identity::of(&disk, &slabs, name)?;
+    let own = own.map_err(crate::push::Error::from)?;
     Ok(Subject {
+        own: Arc::new(own.with_esp(&identity.esp)),
         identity,
-        source: Arc::new(assembled.disk),
+        source: Arc::new(disk),
         _layers: Some(layers),
     })
 }
