@@ -18,7 +18,7 @@ pub use blob::{Blob, BlobError};
 pub use builder::{Builder, OverlapError};
 pub use digests::{SlabDigest, SlabDigests};
 pub use file::{FileDisk, OpenError};
-pub use slabs::{Slabs, slabs};
+pub use slabs::{Slabs, slabs, zero_digest};
 
 /// A disk image, not yet written anywhere.
 #[derive(Clone, Debug)]

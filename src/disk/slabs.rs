@@ -42,9 +42,15 @@ pub fn slabs<R: ReadAt + Sync>(disk: &R) -> io::Result<Slabs> {
 }
 
 fn without_zeros(mut slabs: Slabs) -> Slabs {
-    let zero: SlabDigest = Sha256::digest(empty_slab()).into();
+    let zero = zero_digest();
     slabs.retain(|_, digest| *digest != zero);
     slabs
+}
+
+/// The digest of a slab that is all zeros: of each that [`Slabs`] have not.
+#[must_use]
+pub fn zero_digest() -> SlabDigest {
+    Sha256::digest(empty_slab()).into()
 }
 
 /// The digest of a slab, which is read into `slab`.

@@ -118,8 +118,7 @@ fn wanted<'a>(order: &'a Order, own: &'a Own) -> Wanted<'a> {
     Wanted {
         volume_gib: order.volume_gib,
         kms_key: order.kms_key.as_deref(),
-        index: &own.index,
-        esp: &order.esp,
+        own,
     }
 }
 
@@ -150,22 +149,13 @@ async fn useful(
     Ok(parent)
 }
 
-/// What its tags tell of a parent.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    root_hash: Option<String>,
-    esp: Option<String>,
-}
-
 /// What a snapshot of this order is begun with.
-fn start_of(order: &Order, parent: Option<(&str, Told)>) -> Start {
-    let (parent, told) = parent.unzip();
-    let told = told.unwrap_or_default();
+fn start_of(order: &Order, parent: Option<&Candidate>) -> Start {
     Start {
         volume_gib: order.volume_gib,
-        parent: parent.map(str::to_owned),
-        parent_root_hash: told.root_hash,
-        parent_esp: told.esp,
+        parent: parent.map(|parent| parent.snapshot.id.clone()),
+        parent_root_hash: parent.and_then(|parent| parent.root_hash.map(hex::encode)),
+        parent_esp: parent.and_then(|parent| parent.esp.clone()),
         description: order.description.clone(),
         tags: order.tags.clone(),
         kms_key: order.kms_key.clone(),
@@ -178,14 +168,7 @@ async fn start_new(
     ledger: &Ledger,
     parent: Option<&Candidate>,
 ) -> Result<Begun, Error> {
-    let named = parent.map(|parent| {
-        let told = Told {
-            root_hash: parent.root_hash.map(hex::encode),
-            esp: parent.esp.clone(),
-        };
-        (parent.snapshot.id.as_str(), told)
-    });
-    let start = start_of(order, named);
+    let start = start_of(order, parent);
     let token = ledger.token(&["snapshot", start.parent.as_deref().unwrap_or_default()]);
     let entry = Entry {
         request: Some(start.clone()),
@@ -222,17 +205,18 @@ async fn resume(
     let Some(start) = entry.request else {
         return Ok(None);
     };
-    let told = Told {
-        root_hash: start.parent_root_hash.clone(),
-        esp: start.parent_esp.clone(),
+    let with_its_parent = Start {
+        parent: start.parent.clone(),
+        parent_root_hash: start.parent_root_hash.clone(),
+        parent_esp: start.parent_esp.clone(),
+        ..start_of(order, None)
     };
-    let named = start.parent.as_deref().map(|id| (id, told.clone()));
-    if start != start_of(order, named) {
+    if start != with_its_parent {
         return Ok(None);
     }
     let parent = match &start.parent {
         None => None,
-        Some(id) => match again(order, own, id, told).await? {
+        Some(id) => match again(order, own, id, &start).await? {
             Some(parent) => Some(parent),
             None => return Ok(None),
         },
@@ -268,18 +252,18 @@ async fn again(
     order: &Order,
     own: &Own,
     id: &str,
-    told: Told,
+    start: &Start,
 ) -> Result<Option<Parent>, CallError> {
     let Some(snapshot) = order.region.snapshot(id).await? else {
         return Ok(None);
     };
     let mut bytes = [0; 32];
-    let root_hash = told.root_hash;
+    let root_hash = start.parent_root_hash.as_deref();
     let root_hash = root_hash.filter(|text| hex::decode_to_slice(text, &mut bytes).is_ok());
     let candidate = Candidate {
         snapshot,
         root_hash: root_hash.map(|_| bytes),
-        esp: told.esp,
+        esp: start.parent_esp.clone(),
     };
     Ok(read(order, own, &candidate).await.ok())
 }

@@ -10,8 +10,7 @@ use i2kit_contract::LABEL_ESP;
 use i2kit_format::{SLAB, gpt};
 use sha2::{Digest as _, Sha256};
 
-use super::source::BLOCK_LEN;
-use crate::disk::{SlabDigest, Slabs};
+use crate::disk::{self, SlabDigest, Slabs};
 
 /// Runs of blocks that a tag tells of: more digests than these have no room in the 255 characters that
 /// EBS direct takes.
@@ -41,7 +40,7 @@ impl Esp {
     #[must_use]
     pub fn of(table: &gpt::Table, slabs: &Slabs) -> Self {
         let range = range(table).unwrap_or_default();
-        let zeros: SlabDigest = Sha256::digest([0; BLOCK_LEN]).into();
+        let zeros = disk::zero_digest();
         let digest = |block| slabs.get(&u64::from(block)).copied().unwrap_or(zeros);
         Self {
             first: range.start,
@@ -108,6 +107,7 @@ fn runs(count: usize) -> impl Iterator<Item = Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::sample::Sample;
+    use super::super::source::BLOCK_LEN;
     use super::*;
 
     fn esp(blocks: &[u8]) -> Esp {
@@ -164,7 +164,7 @@ mod tests {
     fn blocks_are_those_of_the_partition() {
         let sample = Sample::new(&[1], 2);
         let table = gpt::read(&sample.bytes).unwrap();
-        let slabs = crate::disk::slabs(&sample.bytes).unwrap();
+        let slabs = disk::slabs(&sample.bytes).unwrap();
         let esp = Esp::of(&table, &slabs);
         assert_eq!(esp.range(), sample.esp()..sample.esp() + 4);
         let digest = |block| <[u8; 32]>::from(Sha256::digest(sample.block(block)));

@@ -71,8 +71,8 @@ pub async fn estimate(order: &Order, own: &Own) -> Estimate {
 }
 
 /// The time for `put` blocks: as many begin in a second as the quota allows and as are under way at
-/// once; listing the parent's and what is never parallel comes on top: its tree is read while the snapshot
-/// is begun.
+/// once; listing the parent's blocks and what is never parallel comes on top. Its tree is read while the
+/// snapshot is begun.
 fn time(put: u64, reads: Reads, limits: Limits) -> Duration {
     let put = u32::try_from(put).unwrap_or(u32::MAX);
     let most = u32::try_from(limits.most).unwrap_or(u32::MAX).max(1);

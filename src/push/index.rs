@@ -113,11 +113,15 @@ impl Index {
         })
     }
 
-    /// Takes a word for what blocks of the ESP hold.
-    pub(super) fn tell(&mut self, blocks: impl IntoIterator<Item = (u32, SlabDigest)>) {
-        let blocks = blocks.into_iter();
-        self.bytes
-            .extend(blocks.filter(|(block, _)| self.esp.contains(block)));
+    /// Takes a word for what blocks of the ESP hold, if it lies where that is said of: at `esp`.
+    pub(super) fn tell(
+        &mut self,
+        esp: &Range<u32>,
+        blocks: impl IntoIterator<Item = (u32, SlabDigest)>,
+    ) {
+        if self.esp == *esp {
+            self.bytes.extend(blocks);
+        }
     }
 
     /// The blocks that are read whole for the index, ascending.

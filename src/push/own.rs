@@ -14,10 +14,12 @@ pub struct Own {
     pub index: Index,
     /// Those that may hold something.
     pub written: BTreeSet<u32>,
+    /// What its ESP holds.
+    pub esp: Esp,
 }
 
 impl Own {
-    /// Reads the disk's partition table and hash tree.
+    /// Reads the disk's partition table and hash tree, which tell nothing of its ESP.
     ///
     /// # Errors
     /// [`Error`] when it cannot be read, or is none of i2kit's.
@@ -27,15 +29,14 @@ impl Own {
         Ok(Self {
             index,
             written: slabs.filter_map(|slab| u32::try_from(slab).ok()).collect(),
+            esp: Esp::default(),
         })
     }
 
     /// With what its ESP holds.
     #[must_use]
-    pub fn with_esp(mut self, esp: &Esp) -> Self {
-        if self.index.esp == esp.range() {
-            self.index.tell(esp.blocks());
-        }
-        self
+    pub fn with_esp(mut self, esp: Esp) -> Self {
+        self.index.tell(&esp.range(), esp.blocks());
+        Self { esp, ..self }
     }
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::blocks::Known;
 use super::cloud::{self, Kind, Region, Snapshot};
-use super::esp::Esp;
-use super::index::Index;
+use super::own::Own;
 use super::remote::{Reads, Remote, RemoteError};
 use super::snapshot_disk::{DiskError, SnapshotDisk};
 
@@ -112,9 +111,7 @@ pub(super) struct Wanted<'a> {
     /// The key to encrypt it with, by its ARN or id; the parent's encryption, if any, where none.
     pub kms_key: Option<&'a str>,
     /// The new disk.
-    pub index: &'a Index,
-    /// What its ESP holds.
-    pub esp: &'a Esp,
+    pub own: &'a Own,
 }
 
 /// A parent that was read.
@@ -157,14 +154,14 @@ impl Parent {
         wanted: Wanted<'_>,
     ) -> Result<Self, FallBack> {
         let id = || candidate.snapshot.id.clone();
-        let soon: Vec<u32> = wanted.index.digested().collect();
+        let soon: Vec<u32> = wanted.own.index.digested().collect();
         let opened = SnapshotDisk::of(remote, candidate.root_hash, &soon).await;
         let disk = opened.map_err(|error| unsound(id(), error))?;
         let remote = Arc::clone(disk.remote());
         let Some(mut index) = disk.into_index() else {
             return Err(FallBack::Unread(remote.interrupted()));
         };
-        let (parent, own) = (index.store.start, wanted.index.store.start);
+        let (parent, own) = (index.store.start, wanted.own.index.store.start);
         if parent != own {
             return Err(FallBack::Layout {
                 snapshot: id(),
@@ -173,10 +170,9 @@ impl Parent {
             });
         }
         let present = remote.present().clone();
-        if let Some(tag) = candidate.esp.as_deref()
-            && index.esp == wanted.esp.range()
-        {
-            index.tell(wanted.esp.same_as(tag));
+        if let Some(tag) = &candidate.esp {
+            let esp = &wanted.own.esp;
+            index.tell(&esp.range(), esp.same_as(tag));
         }
         Ok(Self {
             snapshot: id(),
@@ -230,17 +226,24 @@ fn unsound(snapshot: String, error: DiskError) -> FallBack {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::esp::Esp;
+    use super::super::index::Index;
     use super::super::sample::Sample;
     use super::*;
 
     fn refused(snapshot: &Snapshot, kms_key: Option<&str>) -> Option<String> {
         let sample = Sample::new(&[1], 1);
-        let index = Index::read(&sample.bytes, &sample.root).unwrap();
+        let own = Own {
+            index: Index::read(&sample.bytes, &sample.root).unwrap(),
+            written: BTreeSet::new(),
+            esp: Esp::default(),
+        };
         let wanted = Wanted {
             volume_gib: 2,
             kms_key,
-            index: &index,
-            esp: &Esp::default(),
+            own: &own,
         };
         check(snapshot, wanted).err().map(|error| error.to_string())
     }

@@ -241,7 +241,6 @@ impl Push {
         Ok(Order {
             region: region.clone(),
             source: Arc::clone(&self.source),
-            esp: identity.esp.clone(),
             volume_gib,
             kms_key: wish.keys.of(&region.name).map(str::to_owned),
             description: identity.description.clone(),

@@ -14,7 +14,6 @@ use super::begin::{self, Begun};
 use super::blocks;
 use super::checksum::Linear;
 use super::cloud::{CallError, Kind, Region, Retry, Snapshot};
-use super::esp::Esp;
 use super::ledger::Ledger;
 use super::limiter::{Limiter, Limits};
 use super::own::Own;
@@ -33,9 +32,6 @@ pub use error::Error;
 /// Completing takes seconds, minutes for a large one.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// The state of a snapshot that is done.
-const COMPLETED: &str = "completed";
-
 /// A snapshot to make.
 #[derive(Clone)]
 pub struct Order {
@@ -43,8 +39,6 @@ pub struct Order {
     pub region: Region,
     /// Of what.
     pub source: Arc<dyn Source>,
-    /// What its ESP holds.
-    pub esp: Esp,
     /// Size of the volumes made of it, GiB.
     pub volume_gib: u64,
     /// ARN or id of the key to encrypt it with. With none it is encrypted as its parent is, or as the
@@ -96,17 +90,15 @@ pub(super) async fn create(
     let begun = begin::begin(order, own, ledger, progress).await?;
     let known = begun.parent.as_ref().map(|parent| &parent.known);
     let blocks = blocks::plan(&own.index, &own.written, known);
-    let (linear, is_completed) = if begun.is_completed {
+    let linear = if begun.is_completed {
+        completed(&order.region, &begun.snapshot).await?;
         let (_, done) = ledger.block_log(&begun.token)?;
         let mut linear = Linear::default();
         linear.extend(done);
-        (linear, false)
+        linear
     } else {
         upload(order, &begun, &blocks, ledger, progress).await?
     };
-    if !is_completed {
-        completed(&order.region, &begun.snapshot).await?;
-    }
     let verified = verify::verify(order, &own.index, &begun.snapshot, &linear, progress).await?;
     Ok(Created {
         snapshot: begun.snapshot,
@@ -119,14 +111,14 @@ pub(super) async fn create(
     })
 }
 
-/// Puts the blocks; answers their digests, and whether EBS says that the snapshot is completed now.
+/// Puts the blocks, and has the snapshot completed; answers their digests.
 async fn upload(
     order: &Order,
     begun: &Begun,
     blocks: &[u32],
     ledger: &Ledger,
     progress: &dyn Progress,
-) -> Result<(Linear, bool), Error> {
+) -> Result<Linear, Error> {
     let (log, done) = ledger.block_log(&begun.token)?;
     let upload = Upload {
         ebs: &order.region.ebs,
@@ -143,8 +135,10 @@ async fn upload(
     let synced = spawn_blocking(move || log.sync()).await;
     let synced = synced.map_err(|_| Error::Interrupted)?;
     synced.map_err(UploadError::Log)?;
-    let is_completed = complete(order, begun, &linear).await?;
-    Ok((linear, is_completed))
+    if !complete(order, begun, &linear).await? {
+        completed(&order.region, &begun.snapshot).await?;
+    }
+    Ok(linear)
 }
 
 /// Answers whether that is done already: mostly EBS needs seconds for it.
@@ -159,7 +153,7 @@ async fn complete(order: &Order, begun: &Begun, linear: &Linear) -> Result<bool,
             // An attempt whose answer was lost may have done it: then this one is refused, and the
             // snapshot's state tells.
             Err(error) if is_again.load(Ordering::Relaxed) && is_refused(&error) => Ok(false),
-            answer => answer.map(|status| status == COMPLETED),
+            answer => answer.map(|status| status == "completed"),
         }
     };
     Retry::default()
@@ -182,7 +176,7 @@ fn state(found: Option<Snapshot>) -> Result<Answer<()>, Error> {
         return Ok(Answer::NotYet("not found".to_owned()));
     };
     match found.state.as_str() {
-        COMPLETED => Ok(Answer::There(())),
+        "completed" => Ok(Answer::There(())),
         "pending" => Ok(Answer::NotYet(format!("pending, {}", found.progress))),
         _ => Err(Error::Failed {
             snapshot: found.id,

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::account::{Account, Disk};
 use crate::support::cloud::{Fake, Settings};
 use crate::support::shop::layer;
+use crate::support::small::succeeded;
 
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/12345678-1234-4123-8123-123456789012";
 
@@ -111,7 +112,7 @@ fn a_tag_that_lies_of_the_esp_is_found_by_verify() {
     let (account, first) = pushed_once();
     let ami = first["ami"].as_str().unwrap();
     let mut verify = account.on("one", "verify");
-    assert!(account.run(verify.arg(ami)).status.success());
+    succeeded(&account.run(verify.arg(ami)));
     account.fake.world(|world| {
         let tags = &mut world.images.get_mut(ami).unwrap().tags;
         let tag = tags.get_mut("i2kit:esp").unwrap();

@@ -101,8 +101,9 @@ fn the_same_push_again_finds_what_there_is() {
         (&first["ami"], &true.into())
     );
     // It would have been the parent, and its blocks may have been listed meanwhile.
-    let calls = account.fake.total() - account.fake.count("ebs:ListSnapshotBlocks");
-    assert_eq!(calls, 2, "{:#?}", account.fake.calls());
+    let listed = account.fake.count("ebs:ListSnapshotBlocks");
+    let calls = account.fake.total() - listed;
+    assert!(calls == 2 && listed <= 1, "{:#?}", account.fake.calls());
     // From another machine, of the raw disk, too.
     let disk = account.disk("disk.raw");
     let mut command = account.on("other", "push");

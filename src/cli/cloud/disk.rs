@@ -132,15 +132,13 @@ fn check_tags(disk: &Blob, path: &Path, found: &Found) -> Result<(), Error> {
         source,
     })?;
     let table = gpt::read(disk).map_err(inspect::Error::from)?;
-    let esp = Esp::of(&table, &slabs).tag();
-    let differs = |part, what: &str, tagged: &Option<String>, own: Option<String>| {
+    let esp = Esp::of(&table, &slabs).tag().unwrap_or_default();
+    let differs = |part, what: &str, tagged: &Option<String>, own: String| {
         let tagged = tagged.as_ref()?;
-        let own = own.unwrap_or_default();
         let reason = format!("its {what} {own}, its tags say {tagged}");
         (*tagged != own).then(|| Error::Unlike(Box::new(Fault::new(part, reason))))
     };
-    let digest = Some(disk_digest(&slabs));
-    let wrong = differs("disk", "digest is", &found.disk_digest, digest)
+    let wrong = differs("disk", "digest is", &found.disk_digest, disk_digest(&slabs))
         .or_else(|| differs("esp", "blocks' digests are", &found.esp, esp));
     wrong.map_or(Ok(()), Err)
 }

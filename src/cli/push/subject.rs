@@ -109,7 +109,7 @@ fn of_file(
     let source = RawDisk::open(path, Some(slabs)).map_err(crate::push::Error::from)?;
     let own = Own::read(&source, &identity.root_hash).map_err(crate::push::Error::from)?;
     Ok(Subject {
-        own: Arc::new(own.with_esp(&identity.esp)),
+        own: Arc::new(own.with_esp(identity.esp.clone())),
         identity,
         source: Arc::new(source),
         _layers: None,
@@ -125,7 +125,7 @@ fn of_plan(arguments: &args::Push, plan: &Plan, name: &str) -> Result<Subject, E
     let identity = Identity::of(&disk, &slabs, name)?;
     let own = own.map_err(crate::push::Error::from)?;
     Ok(Subject {
-        own: Arc::new(own.with_esp(&identity.esp)),
+        own: Arc::new(own.with_esp(identity.esp.clone())),
         identity,
         source: Arc::new(disk),
         _layers: Some(layers),
